@@ -1,0 +1,3 @@
+//! The embedded log engine.
+
+pub mod commit;

@@ -1,0 +1,174 @@
+//! One encoded batch: parsed, verified, stamped with its offsets, decoded into records.
+//!
+//! Never changes a byte that the CRC covers.
+
+use bytes::{Bytes, BytesMut};
+
+use crate::compression::{Compression, decompress};
+use crate::error::BatchError;
+use crate::header::{BatchHeader, CRC_COVERS_FROM, HEADER_BYTES};
+use crate::ids::Offset;
+use crate::limits::DECOMPRESSED_BYTES_MAX;
+use crate::record::Record;
+
+/// Holds one whole batch as it travels, is stored and is fetched. Cheap to clone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batch {
+    header: BatchHeader,
+    bytes: Bytes,
+}
+
+impl Batch {
+    pub(crate) fn from_parts(header: BatchHeader, bytes: Bytes) -> Self {
+        debug_assert_eq!(header.total_bytes, bytes.len());
+        Self { header, bytes }
+    }
+
+    /// Takes the batch at the front of `bytes`, which is advanced past it. Checks header arithmetic only.
+    ///
+    /// # Errors
+    /// [`BatchError`] (reject), `bytes` being left as it was: [`BatchError::CutShort`] if the batch is not all there.
+    pub fn take(bytes: &mut Bytes) -> Result<Self, BatchError> {
+        let header = BatchHeader::parse(bytes)?;
+        if bytes.len() < header.total_bytes {
+            return Err(BatchError::CutShort { have: bytes.len(), need: header.total_bytes });
+        }
+        let bytes = bytes.split_to(header.total_bytes);
+        Ok(Self { header, bytes })
+    }
+
+    /// Takes every batch of `bytes`, which must hold nothing else.
+    ///
+    /// # Errors
+    /// As [`Batch::take`].
+    pub fn take_all(mut bytes: Bytes) -> Result<Vec<Self>, BatchError> {
+        let mut batches = Vec::new();
+        while !bytes.is_empty() {
+            batches.push(Self::take(&mut bytes)?);
+        }
+        Ok(batches)
+    }
+
+    /// Gives the parsed header.
+    pub fn header(&self) -> &BatchHeader {
+        &self.header
+    }
+
+    /// Gives the encoded bytes, header and body.
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// Gives the offset of the first record.
+    pub fn base_offset(&self) -> Offset {
+        Offset(self.header.base_offset.max(0) as u64)
+    }
+
+    /// Gives the offset after the last record.
+    pub fn next_offset(&self) -> Offset {
+        Offset(self.header.next_offset().max(0) as u64)
+    }
+
+    /// Checks the CRC-32C.
+    ///
+    /// # Errors
+    /// [`BatchError::Crc`] (reject on the way in; on the way out the store is damaged).
+    pub fn verify_crc(&self) -> Result<(), BatchError> {
+        let actual = crc32c::crc32c(&self.bytes[CRC_COVERS_FROM..]);
+        let expected = self.header.crc;
+        if actual == expected { Ok(()) } else { Err(BatchError::Crc { expected, actual }) }
+    }
+
+    /// Checks everything: CRC, decompression within the cap, every record, and that counts, offsets and timestamps agree.
+    ///
+    /// # Errors
+    /// [`BatchError`] (reject).
+    pub fn verify(&self) -> Result<(), BatchError> {
+        self.verify_crc()?;
+        let decoded = self.decode()?;
+        let mut last_delta = None;
+        let mut max_timestamp_ms = i64::MIN;
+        for record in decoded.records() {
+            let record = record?;
+            if last_delta.is_some_and(|last| record.offset_delta <= last) {
+                return Err(BatchError::Header("the records' offsets do not increase"));
+            }
+            last_delta = Some(record.offset_delta);
+            max_timestamp_ms = max_timestamp_ms.max(record.timestamp_ms);
+        }
+        if last_delta.is_some_and(|last| last > self.header.last_offset_delta) {
+            return Err(BatchError::Header("a record lies past the last offset"));
+        }
+        if last_delta.is_some() && max_timestamp_ms > self.header.max_timestamp_ms {
+            return Err(BatchError::Header("a record is newer than the max timestamp"));
+        }
+        Ok(())
+    }
+
+    /// Gives the batch with its first offset set; the only bytes that change are outside the CRC.
+    pub fn with_base_offset(self, base_offset: Offset) -> Self {
+        let mut header = self.header;
+        header.base_offset = base_offset.0 as i64;
+        header.leader_epoch = 0;
+        let mut bytes = BytesMut::from(self.bytes);
+        let head = bytes.first_chunk_mut::<HEADER_BYTES>().expect("a parsed batch has a header");
+        header.write(head);
+        Self { header, bytes: bytes.freeze() }
+    }
+
+    /// Decompresses the body.
+    ///
+    /// # Errors
+    /// [`BatchError::Decompress`], [`BatchError::TooLarge`] (reject).
+    pub fn decode(&self) -> Result<Decoded, BatchError> {
+        let body = self.bytes.slice(HEADER_BYTES..);
+        let body = match self.header.compression()? {
+            Compression::None => body,
+            codec => Bytes::from(decompress(codec, &body, DECOMPRESSED_BYTES_MAX)?),
+        };
+        Ok(Decoded { header: self.header.clone(), body })
+    }
+}
+
+/// Holds a batch's records, decompressed. Cheap to clone, so that it is decoded once for all its readers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decoded {
+    header: BatchHeader,
+    body: Bytes,
+}
+
+impl Decoded {
+    /// Gives the batch's header.
+    pub fn header(&self) -> &BatchHeader {
+        &self.header
+    }
+
+    /// Tells how many bytes the records take in memory.
+    pub fn body_bytes(&self) -> usize {
+        self.body.len()
+    }
+
+    /// Iterates over the records in order. After an error, which says which record is malformed, it ends.
+    pub fn records(&self) -> impl Iterator<Item = Result<Record<'_>, BatchError>> {
+        let mut rest: &[u8] = &self.body;
+        let (count, base) = (self.header.record_count, self.header.base_timestamp_ms);
+        let mut index = 0;
+        std::iter::from_fn(move || {
+            if index == count {
+                let trailing = !std::mem::take(&mut rest).is_empty();
+                return trailing.then_some(Err(BatchError::Header("there are bytes after the last record")));
+            }
+            let record = Record::read(&mut rest, base).map_err(|reason| BatchError::Record { index, reason });
+            index = if record.is_ok() { index + 1 } else { count };
+            if record.is_err() {
+                rest = &[];
+            }
+            Some(record)
+        })
+    }
+
+    /// Gives a record's absolute offset.
+    pub fn offset_of(&self, record: &Record<'_>) -> Offset {
+        Offset(self.header.base_offset.max(0) as u64 + u64::from(record.offset_delta))
+    }
+}

@@ -1,0 +1,147 @@
+//! Paths and JSON bodies of the HTTP interface that more than one program speaks (DESIGN §7).
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// Gives the path of one topic's records.
+pub fn records_path(topic: &str) -> String {
+    format!("/v1/topics/{topic}/records")
+}
+
+/// Gives the path that opens an agent's session.
+pub fn session_path(agent: &str) -> String {
+    format!("/v1/agents/{agent}/session")
+}
+
+/// Gives the path that pages an agent's sources.
+pub fn sources_path(agent: &str) -> String {
+    format!("/v1/agents/{agent}/sources")
+}
+
+/// Path that takes commits.
+pub const COMMITS_PATH: &str = "/v1/commits";
+
+/// Answers `GET /v1`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct About {
+    /// 32 hex digits.
+    pub log_id: String,
+    /// Counts restores and promotions of the log.
+    pub log_epoch: u64,
+    /// `embedded` or `kafka`.
+    pub engine: String,
+    /// The collector's build.
+    pub version: String,
+}
+
+/// Holds a record as JSON shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub struct JsonRecord {
+    /// Topic.
+    pub topic: String,
+    /// Partition.
+    pub partition: u32,
+    /// Offset.
+    pub offset: u64,
+    /// RFC 3339, UTC, milliseconds.
+    pub timestamp: String,
+    /// Key if UTF-8; null if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// Key if not UTF-8.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_base64: Option<String>,
+    /// Text; an array if repeated; `{"base64":…}` if binary.
+    #[serde(default)]
+    pub headers: Map<String, Value>,
+    /// Value if UTF-8; null for a tombstone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
+    /// Value if not UTF-8.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value_base64: Option<String>,
+}
+
+/// Answers `GET /v1/topics`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TopicList {
+    /// By name.
+    pub topics: Vec<TopicSummary>,
+}
+
+/// Holds a line of the topic list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TopicSummary {
+    /// Name.
+    pub name: String,
+    /// Number of partitions.
+    pub partitions: u32,
+}
+
+/// Answers `GET /v1/topics/{t}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TopicDescription {
+    /// Name.
+    pub name: String,
+    /// Settings in force.
+    pub config: Map<String, Value>,
+    /// One entry a partition, in order.
+    pub partitions: Vec<PartitionDescription>,
+}
+
+/// Holds a partition's extent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartitionDescription {
+    /// Number, from 0.
+    pub partition: u32,
+    /// First offset kept.
+    pub log_start_offset: u64,
+    /// First offset not yet readable.
+    pub high_watermark: u64,
+    /// Bytes of its segments.
+    pub bytes: u64,
+}
+
+/// Answers a produce request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Produced {
+    /// One entry a partition written to.
+    pub offsets: Vec<ProducedOffsets>,
+}
+
+/// Tells where a run of records went.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProducedOffsets {
+    /// Partition.
+    pub partition: u32,
+    /// Offset of the first.
+    pub base_offset: u64,
+    /// How many.
+    pub count: u64,
+}
+
+/// Answers `GET /v1/agents`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentList {
+    /// By id.
+    pub agents: Vec<AgentSummary>,
+}
+
+/// Holds a line of the fleet list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentSummary {
+    /// The agent's id.
+    pub id: String,
+    /// Host name it gave.
+    pub host: String,
+    /// Its build.
+    pub version: String,
+    /// Session epoch.
+    pub session_epoch: u64,
+    /// When it last spoke; RFC 3339. Null if not since the collector started.
+    pub last_seen: Option<String>,
+    /// Bytes on disk not acknowledged, as it last said.
+    pub bytes_behind: Option<u64>,
+    /// Age of its oldest unacknowledged byte in ms, as it last said.
+    pub oldest_unacknowledged_ms: Option<u64>,
+}

@@ -1,0 +1,16 @@
+//! What two Skidway processes say to each other: the agents' frames, the HTTP paths and JSON bodies, the problems.
+//!
+//! Opens no socket, reads no clock. Values in, bytes out, and back.
+
+pub mod error;
+pub mod codec;
+pub mod source;
+pub mod commit;
+pub mod http;
+pub mod problem;
+
+pub use commit::{CommitAnswer, CommitRequest, Item, ItemResult, OpenSession, SessionOpened, SpanKind};
+pub use error::WireError;
+pub use http::{JsonRecord, TopicList};
+pub use problem::Problem;
+pub use source::SourcePage;
