@@ -42,6 +42,8 @@ pub enum Target {
     Partition(TopicPartition),
     /// To the topic and partition of the commit's source.
     Source,
+    /// To partition 0 of `<topic>.dead`, the topic being the commit's source's. It is created whatever `auto_create` says.
+    DeadLetter,
 }
 
 /// Changes one source.

@@ -111,8 +111,10 @@ pub enum Item {
         anchor: Fingerprint,
         /// The file's path now, if it changed.
         path: Option<Bytes>,
-        /// At most [`BATCHES_PER_ITEM_MAX`] encoded record batches.
+        /// At most [`BATCHES_PER_ITEM_MAX`] encoded record batches, for the source's topic.
         batches: Vec<Bytes>,
+        /// Batches of records the collector rejected before, for the topic `<topic>.dead`; as many at most.
+        dead: Vec<Bytes>,
     },
     /// Lets a source continue in another file that holds a copy of its bytes.
     Rebind {
@@ -284,7 +286,7 @@ fn write_item(out: &mut Writer, item: &Item) {
             out.u8(1);
             write_new(out, source);
         }
-        Item::Span { source, span, kind, carry, head, anchor, path, batches } => {
+        Item::Span { source, span, kind, carry, head, anchor, path, batches, dead } => {
             out.u8(2);
             out.array(&source.0);
             out.u64(span.start);
@@ -295,6 +297,7 @@ fn write_item(out: &mut Writer, item: &Item) {
             write_fingerprint(out, anchor);
             out.option(path.as_ref(), |out, path| out.bytes(path));
             out.list(batches, |out, batch| out.bytes(batch));
+            out.list(dead, |out, batch| out.bytes(batch));
         }
         Item::Rebind { source, physical, path } => {
             out.u8(3);
@@ -338,12 +341,17 @@ fn read_span(input: &mut Reader) -> Result<Item, WireError> {
     let carry = input.bytes("carry", CARRY_BYTES_MAX)?;
     let (head, anchor) = (read_fingerprint(input)?, read_fingerprint(input)?);
     let path = input.option("path", |input| input.bytes("path", PATH_BYTES_MAX))?;
-    // One byte past the limit is read here so that the item, not the request, is refused as too large.
+    let (batches, dead) = (read_batches(input)?, read_batches(input)?);
+    Ok(Item::Span { source, span, kind, carry, head, anchor, path, batches, dead })
+}
+
+/// Reads a list of batches. Twice the limit is let through, so that the item and not the request is refused as too large.
+fn read_batches(input: &mut Reader) -> Result<Vec<Bytes>, WireError> {
     let batches = input.list("batches", |input| input.bytes("batch", BATCH_BYTES_MAX * 2))?;
     if batches.len() > BATCHES_PER_ITEM_MAX {
         return Err(WireError::field("batches", format_args!("{} of them, at most 16", batches.len())));
     }
-    Ok(Item::Span { source, span, kind, carry, head, anchor, path, batches })
+    Ok(batches)
 }
 
 fn write_kind(out: &mut Writer, kind: &SpanKind) {
