@@ -1,3 +1,29 @@
-//! The embedded log engine.
+//! The embedded log engine: what is committed is durable, in order, and all there or not at all. Synchronous; no network.
+//!
+//! ```text
+//! callers ─▶ queue ─▶ sequencer ──────────────────────────────────────────────▶ answers
+//!                      │ decide (pure) ─▶ effects ─▶ journal ─ one fdatasync a group
+//!                      │                              ╰─▶ segments (page cache) ─▶ store ─▶ fetch, offset_at
+//!                      ╰ checkpoint: segments synced, state saved, older journals removed   ╰ recent (memory)
+//! ```
+//!
+//! The data folder, every format drawn where it is coded:
+//!
+//! ```text
+//! lock                                        held while the log is open
+//! checkpoint                                  the state at a place in the journal           (checkpoint.rs)
+//! <20-digit number>.journal                   frames of commits, one file a checkpoint      (journal.rs, frame.rs)
+//! topics/<topic>-<partition>/                 Kafka's names and formats:
+//!     partition.metadata                      the topic's id                                (partition.rs)
+//!     <20-digit base offset>.log              record batches, byte for byte                 (segment.rs)
+//!     <20-digit base offset>.{index,timeindex}                                              (index.rs)
+//! ```
 
 pub mod commit;
+pub mod config;
+pub mod error;
+mod log;
+
+pub use config::{Config, Durability, TopicDefaults, TopicRule};
+pub use error::Error;
+pub use log::{CommitLog, Fetched, Observer, TopicAltered};

@@ -1,0 +1,196 @@
+//! What an operator may choose, and what follows from it for a topic's name.
+
+use std::path::PathBuf;
+
+use skidway_record::TopicName;
+use skidway_record::limits::BATCH_BYTES_MAX;
+
+use crate::commit::{TopicConfig, TopicSettings};
+
+/// Configures the engine.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Folder of everything the log keeps. One process at a time.
+    pub data_dir: PathBuf,
+    /// What an acknowledgement waits for. Default: [`Durability::Fsync`].
+    pub durability: Durability,
+    /// Size at which a segment is closed, in bytes; 256 MiB by default, 4 KiB to 1 GiB. Retention drops whole segments: smaller ones go sooner.
+    pub segment_bytes: u64,
+    /// Age at which a segment is closed even if small, in ms; 24 hours by default. Retention by age is no finer than this.
+    pub segment_age_ms: u64,
+    /// Journal bytes between checkpoints; 256 MiB by default. Less means a faster start after a crash, and more writing.
+    pub checkpoint_bytes: u64,
+    /// Step in which the journal's room is reserved, in bytes; 16 MiB by default.
+    pub journal_step_bytes: u64,
+    /// Free bytes kept for deletions and checkpoints; 64 MiB by default. Below them commits are refused as [`crate::Error::NoSpace`].
+    pub reserve_bytes: u64,
+    /// Requests that may wait; 4096 by default. More wait in their callers.
+    pub queue_requests_max: usize,
+    /// Batch bytes that may wait; 64 MiB by default. More wait in their callers.
+    pub queue_bytes_max: usize,
+    /// Segment files kept open; 512 by default, at least 4. Raise it, with the process's limit, if more partitions are written at once.
+    pub open_files_max: usize,
+    /// Recently appended bytes kept in memory for readers at the head; 64 MiB by default, 0 to read everything from files.
+    pub recent_bytes_max: usize,
+    /// What new topics get.
+    pub topics: TopicDefaults,
+}
+
+/// Says what an acknowledgement waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Durability {
+    /// The journal was synced to the device: a power cut takes nothing.
+    #[default]
+    Fsync,
+    /// The journal was handed to the operating system: a killed process loses nothing, a power cut may take the last commits.
+    Os,
+}
+
+/// Says what new topics get, and whether producing creates them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicDefaults {
+    /// Whether producing to an unknown topic creates it; reading never does. Default: true.
+    pub auto_create: bool,
+    /// Settings where no rule says otherwise: 4 partitions, 7 days, 10 GiB a partition.
+    pub default: TopicConfig,
+    /// Exceptions; the first whose pattern matches wins.
+    pub rules: Vec<TopicRule>,
+}
+
+/// Gives topics of certain names other settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicRule {
+    /// The name, with `*` for any text and `?` for any one character.
+    pub pattern: String,
+    /// What differs from the default.
+    pub settings: TopicSettings,
+}
+
+impl Config {
+    /// Gives the defaults for a data folder.
+    pub fn new(data_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            data_dir: data_dir.into(),
+            durability: Durability::Fsync,
+            segment_bytes: 256 << 20,
+            segment_age_ms: 24 * 60 * 60 * 1000,
+            checkpoint_bytes: 256 << 20,
+            journal_step_bytes: 16 << 20,
+            reserve_bytes: 64 << 20,
+            queue_requests_max: 4096,
+            queue_bytes_max: 64 << 20,
+            open_files_max: 512,
+            recent_bytes_max: 64 << 20,
+            topics: TopicDefaults::default(),
+        }
+    }
+
+    /// Brings every figure into the range its field names.
+    pub(crate) fn clamped(mut self) -> Self {
+        self.segment_bytes = self.segment_bytes.clamp(4 << 10, 1 << 30);
+        self.journal_step_bytes = self.journal_step_bytes.clamp(4 << 10, 1 << 30);
+        self.checkpoint_bytes = self.checkpoint_bytes.max(4 << 10);
+        self.queue_requests_max = self.queue_requests_max.max(1);
+        self.queue_bytes_max = self.queue_bytes_max.max(BATCH_BYTES_MAX);
+        self.open_files_max = self.open_files_max.max(4);
+        self
+    }
+}
+
+impl Default for TopicDefaults {
+    fn default() -> Self {
+        let default = TopicConfig {
+            partitions: 4,
+            retention_age_ms: Some(7 * 24 * 60 * 60 * 1000),
+            retention_bytes: Some(10 << 30),
+        };
+        Self { auto_create: true, default, rules: Vec::new() }
+    }
+}
+
+impl TopicDefaults {
+    /// Gives a new topic's settings. Our own topics (`__…`) have one partition unless a rule says otherwise.
+    pub fn config_for(&self, name: &TopicName) -> TopicConfig {
+        let mut config = self.default.clone();
+        if name.is_internal() {
+            config.partitions = 1;
+        }
+        match self.rules.iter().find(|rule| matches(rule.pattern.as_bytes(), name.as_str().as_bytes())) {
+            Some(rule) => rule.settings.over(&config),
+            None => config,
+        }
+    }
+
+    /// Tells whether producing to an unknown topic of this name creates it.
+    pub(crate) fn may_create(&self, name: &TopicName) -> bool {
+        self.auto_create || name.is_internal()
+    }
+}
+
+impl TopicSettings {
+    /// Gives `base` with what is set here in its place.
+    pub(crate) fn over(&self, base: &TopicConfig) -> TopicConfig {
+        TopicConfig {
+            partitions: self.partitions.unwrap_or(base.partitions),
+            retention_age_ms: self.retention_age_ms.unwrap_or(base.retention_age_ms),
+            retention_bytes: self.retention_bytes.unwrap_or(base.retention_bytes),
+        }
+    }
+}
+
+/// Tells whether `text` matches `pattern`. On a mismatch after a `*`, that star takes one character more.
+fn matches(pattern: &[u8], text: &[u8]) -> bool {
+    let (mut p, mut t) = (0, 0);
+    let mut last_star: Option<(usize, usize)> = None;
+    while t < text.len() {
+        match pattern.get(p) {
+            Some(b'*') => {
+                last_star = Some((p, t));
+                p += 1;
+            }
+            Some(&c) if c == b'?' || c == text[t] => (p, t) = (p + 1, t + 1),
+            _ => {
+                let Some((star, taken)) = last_star else { return false };
+                last_star = Some((star, taken + 1));
+                (p, t) = (star + 1, taken + 1);
+            }
+        }
+    }
+    pattern[p..].iter().all(|&c| c == b'*')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_match_whole_names() {
+        for (pattern, text, expected) in [
+            ("audit-*", "audit-web", true),
+            ("audit-*", "my-audit-web", false),
+            ("*", "x", true),
+            ("a?c", "abc", true),
+            ("a?c", "ac", false),
+            ("*.dead", "nginx.dead.dead", true),
+            ("a*b*c", "aXbYbZc", true),
+            ("a*b*c", "aXcYb", false),
+            ("", "", true),
+        ] {
+            assert_eq!(matches(pattern.as_bytes(), text.as_bytes()), expected, "{pattern} {text}");
+        }
+    }
+
+    #[test]
+    fn the_first_matching_rule_wins_over_the_default() {
+        let rule = |pattern: &str, partitions| TopicRule {
+            pattern: pattern.into(),
+            settings: TopicSettings { partitions: Some(partitions), ..TopicSettings::default() },
+        };
+        let topics = TopicDefaults { rules: vec![rule("audit-*", 1), rule("*-web", 2)], ..TopicDefaults::default() };
+        let partitions = |name| topics.config_for(&TopicName::new(name).unwrap()).partitions;
+        assert_eq!(partitions("audit-web"), 1);
+        assert_eq!(partitions("shop-web"), 2);
+        assert_eq!(partitions("nginx"), 4);
+        assert_eq!(partitions("__skidway.events"), 1);
+    }
+}
