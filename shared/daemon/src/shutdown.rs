@@ -1,0 +1,72 @@
+//! How a process ends: asked to (once: in order, twice: at once), or because it panicked.
+
+use std::backtrace::Backtrace;
+use std::io;
+use std::panic::PanicHookInfo;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// Exit code of a process that panicked, the one Rust itself uses.
+pub const EXIT_PANIC: i32 = 101;
+/// Exit code of a process told twice to stop.
+pub const EXIT_AT_ONCE: i32 = 130;
+
+/// Gives a token that is cancelled by the first SIGTERM or SIGINT. The second one ends the process at once with
+/// [`EXIT_AT_ONCE`].
+///
+/// Signals are caught from the moment this returns. Must be called in a tokio runtime.
+///
+/// # Errors
+/// The operating system refused a signal handler (halt).
+pub fn on_signals() -> io::Result<CancellationToken> {
+    let signals = Signals { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? };
+    let shutdown = CancellationToken::new();
+    let asked = shutdown.clone();
+    #[expect(clippy::disallowed_methods, reason = "listens as long as the process lives, so nobody waits for its end")]
+    tokio::spawn(listen(signals, asked));
+    Ok(shutdown)
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
+
+async fn listen(mut signals: Signals, shutdown: CancellationToken) {
+    let name = signals.next().await;
+    tracing::info!(signal = name, "stopping; a second signal ends the process at once");
+    shutdown.cancel();
+    let name = signals.next().await;
+    tracing::warn!(signal = name, "ended at once by a second signal");
+    std::process::exit(EXIT_AT_ONCE);
+}
+
+/// Makes a panic in any thread or task end the whole process with [`EXIT_PANIC`], after it was logged.
+///
+/// A process with one dead task would look healthy and do half of its work; a restarted one does all of it.
+pub fn exit_on_panic() {
+    std::panic::set_hook(Box::new(|panic| {
+        log_panic(panic);
+        std::process::exit(EXIT_PANIC);
+    }));
+}
+
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    let thread = std::thread::current();
+    let thread = thread.name().unwrap_or("unnamed");
+    let location = panic.location().map(ToString::to_string).unwrap_or_default();
+    let payload = panic.payload();
+    let text = payload.downcast_ref::<&str>().copied();
+    let message = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message");
+    tracing::error!(thread, location, backtrace = %Backtrace::capture(), "panicked: {message}");
+}
