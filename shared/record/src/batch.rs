@@ -116,6 +116,16 @@ impl Batch {
         Self { header, bytes: bytes.freeze() }
     }
 
+    /// Appends the batch's bytes to `out` with its first offset set, sharing nothing: one copy, where
+    /// [`Batch::with_base_offset`] makes a second one when the bytes are shared.
+    pub fn append_to(&self, base_offset: Offset, out: &mut Vec<u8>) {
+        let start = out.len();
+        out.extend_from_slice(&self.bytes);
+        let header = BatchHeader { base_offset: base_offset.0 as i64, leader_epoch: 0, ..self.header.clone() };
+        let head = out[start..].first_chunk_mut::<HEADER_BYTES>().expect("a parsed batch has a header");
+        header.write(head);
+    }
+
     /// Decompresses the body.
     ///
     /// # Errors
@@ -152,6 +162,7 @@ impl Decoded {
     pub fn records(&self) -> impl Iterator<Item = Result<Record<'_>, BatchError>> {
         let mut rest: &[u8] = &self.body;
         let (count, base) = (self.header.record_count, self.header.base_timestamp_ms);
+        let append_time_ms = self.header.is_log_append_time().then_some(self.header.max_timestamp_ms);
         let mut index = 0;
         std::iter::from_fn(move || {
             if index == count {
@@ -159,6 +170,7 @@ impl Decoded {
                 return trailing.then_some(Err(BatchError::Header("there are bytes after the last record")));
             }
             let record = Record::read(&mut rest, base).map_err(|reason| BatchError::Record { index, reason });
+            let record = record.map(|record| record.with_append_time(append_time_ms));
             index = if record.is_ok() { index + 1 } else { count };
             if record.is_err() {
                 rest = &[];

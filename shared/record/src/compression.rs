@@ -3,6 +3,7 @@
 use std::io::Read;
 
 use crate::error::BatchError;
+use crate::limits::DECOMPRESSED_BYTES_MAX;
 
 /// Names a codec by Kafka's number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,7 +64,7 @@ pub fn decompress(codec: Compression, body: &[u8], max: usize) -> Result<Vec<u8>
         Compression::Gzip => read_capped(flate2::read::MultiGzDecoder::new(body), max, fail),
         Compression::Lz4 => read_capped(lz4_flex::frame::FrameDecoder::new(body), max, fail),
         Compression::Zstd => {
-            let decoder = zstd::stream::read::Decoder::with_buffer(body).map_err(|error| fail(error.to_string()))?;
+            let decoder = zstd_decoder(body).map_err(|error| fail(error.to_string()))?;
             let hint = zstd::zstd_safe::get_frame_content_size(body).ok().flatten();
             read_capped_hinted(decoder, max, hint, fail)
         }
@@ -72,6 +73,15 @@ pub fn decompress(codec: Compression, body: &[u8], max: usize) -> Result<Vec<u8>
             SnappyError::Malformed(reason) => fail(reason),
         }),
     }
+}
+
+/// Bounds the window a zstd frame may ask for, as a power of two: 16 MiB, the most a body decompresses to.
+const ZSTD_WINDOW_LOG_MAX: u32 = DECOMPRESSED_BYTES_MAX.ilog2();
+
+fn zstd_decoder(body: &[u8]) -> std::io::Result<zstd::stream::read::Decoder<'static, &[u8]>> {
+    let mut decoder = zstd::stream::read::Decoder::with_buffer(body)?;
+    decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
+    Ok(decoder)
 }
 
 fn read_capped(reader: impl Read, max: usize, fail: impl Fn(String) -> BatchError) -> Result<Vec<u8>, BatchError> {

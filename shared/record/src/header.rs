@@ -33,6 +33,9 @@ pub const LENGTH_PREFIX_BYTES: usize = 12;
 /// Tells where the bytes that the CRC covers begin.
 pub const CRC_COVERS_FROM: usize = 21;
 
+/// Bounds the base offset, so that adding any delta to it cannot overflow.
+const BASE_OFFSET_MAX: i64 = i64::MAX - u32::MAX as i64;
+
 /// Holds the parsed header of a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BatchHeader {
@@ -82,11 +85,15 @@ impl BatchHeader {
             .map_err(|_| BatchError::Header("the last offset delta is negative"))?;
         let record_count = u32::try_from(i32::from_be_bytes(field(raw, 57)))
             .map_err(|_| BatchError::Header("the record count is negative"))?;
+        let base_offset = i64::from_be_bytes(field(raw, 0));
+        if !(0..=BASE_OFFSET_MAX).contains(&base_offset) {
+            return Err(BatchError::Header("the base offset is negative or leaves no room for the records'"));
+        }
         if record_count > last_offset_delta.saturating_add(1) {
             return Err(BatchError::Header("there are more records than offsets"));
         }
         let header = Self {
-            base_offset: i64::from_be_bytes(field(raw, 0)),
+            base_offset,
             total_bytes: length as usize,
             leader_epoch: i32::from_be_bytes(field(raw, 12)),
             crc: u32::from_be_bytes(field(raw, 17)),
@@ -114,6 +121,11 @@ impl BatchHeader {
     /// Tells whether the batch carries transaction markers instead of records.
     pub fn is_control(&self) -> bool {
         self.attributes & 0x20 != 0
+    }
+
+    /// Tells whether every record has the time of its append, `max_timestamp_ms`, instead of its own.
+    pub fn is_log_append_time(&self) -> bool {
+        self.attributes & 0x08 != 0
     }
 
     /// Gives the offset after the batch's last one.

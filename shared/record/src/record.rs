@@ -45,6 +45,12 @@ impl<'a> Record<'a> {
         (0..self.header_count).map_while(move |_| read_header(&mut rest))
     }
 
+    /// Gives the record with the time of its append, if the batch has one, instead of its own.
+    pub(crate) fn with_append_time(mut self, append_time_ms: Option<i64>) -> Self {
+        self.timestamp_ms = append_time_ms.unwrap_or(self.timestamp_ms);
+        self
+    }
+
     /// Takes the record at the front of `body`; the error names what is wrong with it.
     pub(crate) fn read(body: &mut &'a [u8], base_timestamp_ms: i64) -> Result<Self, &'static str> {
         let length = varint::read(body).ok_or("its length is cut short")?;
