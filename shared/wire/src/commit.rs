@@ -9,22 +9,15 @@
 //! Bodies are frames ([`crate::codec`]) of type [`MEDIA_TYPE`]. Each item stands alone: accepted, it is one commit. A refusal of the
 //! whole request is a problem document (409 `fenced` or `log-changed`, 426 `unsupported-version`, …), a refusal of an item an [`ItemResult`].
 
-use std::ops::Range;
-
 use bytes::Bytes;
-use skidway_record::limits::BATCH_BYTES_MAX;
-use skidway_record::source::{CARRY_BYTES_MAX, Fingerprint, NewSource, PATH_BYTES_MAX, PhysicalId};
-use skidway_record::{AgentId, LogId, SourceId};
+use skidway_record::{AgentId, LogId};
 
 use crate::codec::{Reader, Writer};
 use crate::error::WireError;
-use crate::source::{read_fingerprint, read_new, read_physical, write_fingerprint, write_new, write_physical};
+use crate::item::{Item, ItemResult, read_item, read_result, write_item, write_result};
 
 /// Names the frames in `Content-Type`.
 pub const MEDIA_TYPE: &str = "application/vnd.skidway.frame";
-
-/// Bounds the batches of one item.
-pub const BATCHES_PER_ITEM_MAX: usize = 16;
 
 const KIND_OPEN_SESSION: u8 = 1;
 const KIND_SESSION_OPENED: u8 = 2;
@@ -72,100 +65,6 @@ pub struct CommitRequest {
     pub oldest_unacknowledged_ms: u64,
     /// Checked and committed in order.
     pub items: Vec<Item>,
-}
-
-/// Says what a span's bytes were.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SpanKind {
-    /// Read; the item's batches hold the lines.
-    Read,
-    /// Deliberately not read (`start_at = "end"`); no batches.
-    Skipped,
-    /// Gone before anyone could read them; no batches. The collector writes the loss event in the same commit.
-    Lost {
-        /// Why, for the event.
-        reason: String,
-        /// False if `span` is only a bound.
-        exact: bool,
-    },
-}
-
-/// Holds one thing to commit.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Item {
-    /// Creates a source.
-    Create(NewSource),
-    /// Moves a source's position over a span, with the batches that came of it.
-    Span {
-        /// Which source.
-        source: SourceId,
-        /// Must start at the source's position; may be empty (to update path, head or carry).
-        span: Range<u64>,
-        /// What the bytes were.
-        kind: SpanKind,
-        /// The framer's state at `span.end`.
-        carry: Bytes,
-        /// Head as now known.
-        head: Fingerprint,
-        /// Of the bytes before `span.end`.
-        anchor: Fingerprint,
-        /// The file's path now, if it changed.
-        path: Option<Bytes>,
-        /// At most [`BATCHES_PER_ITEM_MAX`] encoded record batches, for the source's topic.
-        batches: Vec<Bytes>,
-        /// Batches of records the collector rejected before, for the topic `<topic>.dead`; as many at most.
-        dead: Vec<Bytes>,
-    },
-    /// Lets a source continue in another file that holds a copy of its bytes.
-    Rebind {
-        /// Which source.
-        source: SourceId,
-        /// The copy.
-        physical: PhysicalId,
-        /// Its path.
-        path: Bytes,
-    },
-    /// Reports that the file is gone and everything of it acknowledged; the source is forgotten 30 days later.
-    Gone {
-        /// Which source.
-        source: SourceId,
-    },
-    /// Marks an input as opened: its first scan is over, `start_at` no longer applies.
-    Opened {
-        /// The input's name.
-        input: String,
-    },
-}
-
-/// Tells what became of one item.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ItemResult {
-    /// Durable.
-    Accepted,
-    /// The span does not start where the source stands; nothing of the item is stored. Re-read from here.
-    /// If `position` is the span's own end, the item had already been committed.
-    Conflict {
-        /// The source's position.
-        position: u64,
-        /// The framer's state there.
-        carry: Bytes,
-    },
-    /// The collector does not know the source.
-    UnknownSource,
-    /// Another source has this physical identity, or the id is taken; nothing is stored.
-    Exists {
-        /// The source that has it.
-        source: SourceId,
-    },
-    /// The item is bad in itself; it will never be accepted.
-    Rejected {
-        /// Which batch, if one is to blame.
-        batch: Option<u32>,
-        /// An HTTP status: 400 malformed, 413 too large.
-        status: u32,
-        /// In words.
-        reason: String,
-    },
 }
 
 /// Answers [`CommitRequest`]: one result an item, in order.
@@ -278,136 +177,4 @@ impl CommitAnswer {
         input.finish()?;
         Ok(Self { results })
     }
-}
-
-fn write_item(out: &mut Writer, item: &Item) {
-    match item {
-        Item::Create(source) => {
-            out.u8(1);
-            write_new(out, source);
-        }
-        Item::Span { source, span, kind, carry, head, anchor, path, batches, dead } => {
-            out.u8(2);
-            out.array(&source.0);
-            out.u64(span.start);
-            out.u64(span.end);
-            write_kind(out, kind);
-            out.bytes(carry);
-            write_fingerprint(out, head);
-            write_fingerprint(out, anchor);
-            out.option(path.as_ref(), |out, path| out.bytes(path));
-            out.list(batches, |out, batch| out.bytes(batch));
-            out.list(dead, |out, batch| out.bytes(batch));
-        }
-        Item::Rebind { source, physical, path } => {
-            out.u8(3);
-            out.array(&source.0);
-            write_physical(out, physical);
-            out.bytes(path);
-        }
-        Item::Gone { source } => {
-            out.u8(4);
-            out.array(&source.0);
-        }
-        Item::Opened { input } => {
-            out.u8(5);
-            out.text(input);
-        }
-    }
-}
-
-fn read_item(input: &mut Reader) -> Result<Item, WireError> {
-    Ok(match input.u8("item")? {
-        1 => Item::Create(read_new(input)?),
-        2 => read_span(input)?,
-        3 => Item::Rebind {
-            source: SourceId(input.array("source id")?),
-            physical: read_physical(input)?,
-            path: input.bytes("path", PATH_BYTES_MAX)?,
-        },
-        4 => Item::Gone { source: SourceId(input.array("source id")?) },
-        5 => Item::Opened { input: input.text("input")? },
-        other => return Err(WireError::field("item", format_args!("unknown kind {other}"))),
-    })
-}
-
-fn read_span(input: &mut Reader) -> Result<Item, WireError> {
-    let source = SourceId(input.array("source id")?);
-    let span = input.u64("span start")?..input.u64("span end")?;
-    if span.start > span.end {
-        return Err(WireError::field("span", "it ends before it starts"));
-    }
-    let kind = read_kind(input)?;
-    let carry = input.bytes("carry", CARRY_BYTES_MAX)?;
-    let (head, anchor) = (read_fingerprint(input)?, read_fingerprint(input)?);
-    let path = input.option("path", |input| input.bytes("path", PATH_BYTES_MAX))?;
-    let (batches, dead) = (read_batches(input)?, read_batches(input)?);
-    Ok(Item::Span { source, span, kind, carry, head, anchor, path, batches, dead })
-}
-
-/// Reads a list of batches. Twice the limit is let through, so that the item and not the request is refused as too large.
-fn read_batches(input: &mut Reader) -> Result<Vec<Bytes>, WireError> {
-    let batches = input.list("batches", |input| input.bytes("batch", BATCH_BYTES_MAX * 2))?;
-    if batches.len() > BATCHES_PER_ITEM_MAX {
-        return Err(WireError::field("batches", format_args!("{} of them, at most 16", batches.len())));
-    }
-    Ok(batches)
-}
-
-fn write_kind(out: &mut Writer, kind: &SpanKind) {
-    match kind {
-        SpanKind::Read => out.u8(0),
-        SpanKind::Skipped => out.u8(1),
-        SpanKind::Lost { reason, exact } => {
-            out.u8(2);
-            out.text(reason);
-            out.u8(u8::from(*exact));
-        }
-    }
-}
-
-fn read_kind(input: &mut Reader) -> Result<SpanKind, WireError> {
-    Ok(match input.u8("span kind")? {
-        0 => SpanKind::Read,
-        1 => SpanKind::Skipped,
-        2 => SpanKind::Lost { reason: input.text("reason")?, exact: input.u8("exact")? != 0 },
-        other => return Err(WireError::field("span kind", other)),
-    })
-}
-
-fn write_result(out: &mut Writer, result: &ItemResult) {
-    match result {
-        ItemResult::Accepted => out.u8(0),
-        ItemResult::Conflict { position, carry } => {
-            out.u8(1);
-            out.u64(*position);
-            out.bytes(carry);
-        }
-        ItemResult::UnknownSource => out.u8(2),
-        ItemResult::Exists { source } => {
-            out.u8(3);
-            out.array(&source.0);
-        }
-        ItemResult::Rejected { batch, status, reason } => {
-            out.u8(4);
-            out.option(*batch, Writer::u32);
-            out.u32(*status);
-            out.text(reason);
-        }
-    }
-}
-
-fn read_result(input: &mut Reader) -> Result<ItemResult, WireError> {
-    Ok(match input.u8("result")? {
-        0 => ItemResult::Accepted,
-        1 => ItemResult::Conflict { position: input.u64("position")?, carry: input.bytes("carry", CARRY_BYTES_MAX)? },
-        2 => ItemResult::UnknownSource,
-        3 => ItemResult::Exists { source: SourceId(input.array("source id")?) },
-        4 => ItemResult::Rejected {
-            batch: input.option("batch", |input| input.u32("batch"))?,
-            status: input.u32("status")?,
-            reason: input.text("reason")?,
-        },
-        other => return Err(WireError::field("result", other)),
-    })
 }

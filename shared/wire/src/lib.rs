@@ -5,12 +5,14 @@
 pub mod error;
 pub mod codec;
 pub mod source;
+pub mod item;
 pub mod commit;
 pub mod http;
 pub mod problem;
 
-pub use commit::{CommitAnswer, CommitRequest, Item, ItemResult, OpenSession, SessionOpened, SpanKind};
+pub use commit::{CommitAnswer, CommitRequest, OpenSession, SessionOpened};
 pub use error::WireError;
 pub use http::{JsonRecord, TopicList};
+pub use item::{Item, ItemResult, SpanKind};
 pub use problem::Problem;
 pub use source::SourcePage;
