@@ -1,1 +1,26 @@
-//! Placeholder.
+//! The language the integration tests are written in: programs started and killed, files written, topics read, promises checked.
+//!
+//! Knows the programs by their public doors alone: command lines, configuration files, HTTP, and the log files they follow.
+
+#![expect(clippy::print_stderr, reason = "a failing test says where its files and logs are")]
+
+pub mod wait;
+pub mod program;
+pub mod http;
+pub mod site;
+pub mod collector;
+pub mod agent;
+pub mod up;
+pub mod lines;
+pub mod writer;
+pub mod topic;
+pub mod verify;
+pub mod proxy;
+pub mod kill;
+pub mod arguments;
+
+pub use agent::Agent;
+pub use collector::Collector;
+pub use http::{Answer, Client};
+pub use program::Program;
+pub use site::Site;

@@ -1,0 +1,31 @@
+//! `soak [--minutes 30] [--seed S]`: the kill test, round after round. See bench/soak.
+
+#![expect(clippy::print_stdout, reason = "its output is its result")]
+
+use std::time::{Duration, Instant};
+
+use skidway_tests::arguments::number;
+use skidway_tests::kill::{self, Plan};
+
+fn main() {
+    let minutes: u64 = number("--minutes", 30);
+    let first_seed = number("--seed", rand::random::<u64>() >> 1);
+    let started = Instant::now();
+    let (mut rounds, mut kills, mut met, mut lines) = (0, 0, 0, 0);
+    while rounds == 0 || started.elapsed() < Duration::from_secs(60 * minutes) {
+        let seed = first_seed + rounds;
+        let outcome = kill::run(&Plan { seed, kills_each: 10, pause_max: Duration::from_secs(2) });
+        (rounds, kills, met) = (rounds + 1, kills + outcome.kills, met + outcome.kills_with_unacknowledged);
+        lines += outcome.report.lines;
+        let mb_per_second = outcome.bytes_per_second / 1e6;
+        println!(
+            "round {rounds}: seed {seed}, {} kills, {} with unacknowledged bytes, {mb_per_second:.1} MB/s, {} lines",
+            outcome.kills, outcome.kills_with_unacknowledged, outcome.report.lines
+        );
+        assert!(outcome.report.is_perfect(), "seed {seed}: {:#?}", outcome.report);
+    }
+    println!(
+        "{rounds} rounds in {} s: {kills} kills, {met} with unacknowledged bytes, {lines} lines: 0 lost, 0 doubled, order kept",
+        started.elapsed().as_secs()
+    );
+}

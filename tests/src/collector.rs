@@ -1,0 +1,91 @@
+//! A collector under test: configured, started, killed and started again on the same port and data.
+
+use std::path::PathBuf;
+
+use crate::http::Client;
+use crate::program::{Program, free_port};
+use crate::site::Site;
+use crate::wait;
+
+/// Describes a collector; runs it once started.
+#[derive(Debug)]
+pub struct Collector {
+    port: u16,
+    config: PathBuf,
+    data_dir: String,
+    extra: String,
+    log: PathBuf,
+    program: Option<Program>,
+}
+
+impl Collector {
+    pub(crate) fn new(site: &Site) -> Self {
+        let (config, log) = (site.path("collector.toml"), site.path("collector.log"));
+        Self { port: free_port(), config, data_dir: site.text("data"), extra: String::new(), log, program: None }
+    }
+
+    /// Adds lines to its configuration, after `[collector] data_dir` and `[http] listen`.
+    #[must_use]
+    pub fn with(mut self, toml: &str) -> Self {
+        self.extra.push_str(toml);
+        self.extra.push('\n');
+        self
+    }
+
+    /// Starts it and waits until it is ready.
+    ///
+    /// # Panics
+    /// When it ends, or does not become ready.
+    #[must_use]
+    pub fn started(mut self) -> Self {
+        self.start();
+        self
+    }
+
+    /// Starts it (again) and waits until it is ready.
+    ///
+    /// # Panics
+    /// When it ends, or does not become ready.
+    pub fn start(&mut self) {
+        let config = format!(
+            "[collector]\ndata_dir = {:?}\n[http]\nlisten = \"127.0.0.1:{}\"\n{}",
+            self.data_dir, self.port, self.extra
+        );
+        std::fs::write(&self.config, config).expect("the configuration is written");
+        let args = ["run".into(), "--config".into(), self.config.display().to_string()];
+        self.program = Some(Program::start("skidway-collector", &args, &self.log));
+        self.ready();
+    }
+
+    fn ready(&mut self) {
+        let client = self.client();
+        wait::until("the collector is ready", || {
+            let program = self.program();
+            assert!(program.runs(), "the collector ended; it said:\n{}", program.last_words());
+            client.try_get("/readyz", &[]).filter(|answer| answer.status == 200)
+        });
+    }
+
+    /// Gives the running process.
+    ///
+    /// # Panics
+    /// Before it is started.
+    pub fn program(&mut self) -> &mut Program {
+        self.program.as_mut().expect("the collector was started")
+    }
+
+    /// Gives its address, as agents need it.
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// Gives its port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Gives a client of it.
+    pub fn client(&self) -> Client {
+        Client::new(self.url())
+    }
+}

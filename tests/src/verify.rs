@@ -1,0 +1,83 @@
+//! The promise, checked: every line once, whole, and in its file's order.
+
+use std::collections::BTreeMap;
+
+use skidway_wire::JsonRecord;
+
+use crate::lines;
+use crate::writer::Writer;
+
+/// Counts what went wrong; all zero is the promise kept.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Lines read.
+    pub lines: u64,
+    /// Lines written but not read.
+    pub lost: u64,
+    /// Lines read more than once.
+    pub doubled: u64,
+    /// Lines read after a later line of the same file.
+    pub disordered: u64,
+    /// Lines that are torn or damaged.
+    pub corrupted: u64,
+    /// Lines nobody wrote.
+    pub unknown: u64,
+    /// The first few faults in words.
+    pub examples: Vec<String>,
+}
+
+impl Report {
+    /// Tells whether the promise was kept.
+    pub fn is_perfect(&self) -> bool {
+        self.lost + self.doubled + self.disordered + self.corrupted + self.unknown == 0
+    }
+
+    fn example(&mut self, fault: &str, record: &JsonRecord) {
+        if self.examples.len() < 20 {
+            let (partition, offset) = (record.partition, record.offset);
+            let value = record.value.as_deref().unwrap_or_default();
+            let value = value.get(..60).unwrap_or(value);
+            let path = crate::topic::header(record, "path");
+            self.examples.push(format!("{fault} at {partition}/{offset} from {path}: {value}"));
+        }
+    }
+}
+
+/// Compares what `writers` wrote with `records`, which come partition by partition in offset order or interleaved.
+pub fn verify(writers: &[Writer], records: &[JsonRecord]) -> Report {
+    let mut report = Report { lines: records.len() as u64, ..Report::default() };
+    let mut seen: BTreeMap<&str, Vec<bool>> =
+        writers.iter().map(|writer| (writer.name(), vec![false; writer.lines() as usize])).collect();
+    let mut last: BTreeMap<(String, u64), u64> = BTreeMap::new();
+    for record in records {
+        let Some(line) = record.value.as_deref().and_then(lines::parse).filter(|line| line.whole) else {
+            report.corrupted += 1;
+            report.example("corrupted", record);
+            continue;
+        };
+        let Some(place) = seen.get_mut(line.file).and_then(|lines| lines.get_mut(line.seq as usize)) else {
+            report.unknown += 1;
+            report.example("unknown", record);
+            continue;
+        };
+        if std::mem::replace(place, true) {
+            report.doubled += 1;
+            report.example("doubled", record);
+            continue;
+        }
+        let last = last.entry((line.file.into(), line.generation)).or_insert(line.seq);
+        if line.seq < *last {
+            report.disordered += 1;
+            report.example("disordered", record);
+        }
+        *last = line.seq.max(*last);
+    }
+    for (name, lines) in &seen {
+        let missing: Vec<usize> = (0..lines.len()).filter(|&seq| !lines[seq]).collect();
+        report.lost += missing.len() as u64;
+        if let (Some(first), Some(last)) = (missing.first(), missing.last()) {
+            report.examples.push(format!("{name} lost {} lines between {first} and {last}", missing.len()));
+        }
+    }
+    report
+}

@@ -1,0 +1,25 @@
+//! All integration tests, in one program. A new test goes to the module that names its promise:
+//!
+//! | module | promise |
+//! |---|---|
+//! | `delivery` | what a line becomes, and that each one arrives once |
+//! | `rotation` | files renamed, truncated, removed, recreated |
+//! | `restart` | programs killed, frozen, cut off; state lost |
+//! | `subscription` | readers: pages, streams, tokens |
+//! | `real_logs` | sixteen real logs through `skidway up` |
+//! | `http_contract` | topics, producing, problems: the rest of the HTTP interface |
+//! | `configuration_errors` | what we say, and how we exit, when something is configured wrongly |
+//! | `tidy` | the shape of the source itself |
+//!
+//! They use the programs' public doors only (crate `skidway-tests` gives the words) and never each other.
+
+#![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
+
+mod delivery;
+mod rotation;
+mod restart;
+mod subscription;
+mod real_logs;
+mod http_contract;
+mod configuration_errors;
+mod tidy;

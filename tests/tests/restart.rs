@@ -1,0 +1,173 @@
+//! Programs killed, frozen and cut off; state lost. Nothing is lost, nothing comes twice.
+
+use std::time::Duration;
+
+use skidway_tests::kill::{self, Plan};
+use skidway_tests::proxy::Proxy;
+use skidway_tests::verify::verify;
+use skidway_tests::writer::Writer;
+use skidway_tests::{Agent, Collector, Site, topic, wait};
+
+/// Reads a number from the environment.
+fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+/// Writes lines in small steps while `meanwhile` happens, then checks that every line arrived once and in order.
+#[track_caller]
+fn check(site: &Site, collector: &Collector, agent: &mut Agent, mut meanwhile: impl FnMut(u32, &mut Agent)) {
+    let mut writers: Vec<Writer> =
+        (0..4).map(|at| Writer::new(&site.path("logs"), &format!("w{at}"), 256 << 10, at)).collect();
+    for step in 0..60 {
+        for writer in &mut writers {
+            writer.write(50);
+        }
+        meanwhile(step, agent);
+    }
+    let written = writers.iter().map(Writer::lines).sum();
+    topic::wait_for(&collector.client(), "app", written);
+    assert_eq!(agent.program().stop(), Some(0));
+    let report = verify(&writers, &topic::read(&collector.client(), "app"));
+    assert!(report.is_perfect(), "{report:#?}");
+}
+
+#[test]
+fn killing_agent_and_collector_loses_and_doubles_nothing() {
+    let seed = number("SKIDWAY_TEST_SEED", rand::random::<u64>() >> 1);
+    let scale = number("SKIDWAY_TEST_SCALE", 1) as u32;
+    eprintln!("seed {seed} (SKIDWAY_TEST_SEED={seed} repeats it)");
+    let outcome = kill::run(&Plan { seed, kills_each: 10 * scale, pause_max: Duration::from_millis(1500) });
+    eprintln!(
+        "{} kills, {} with unacknowledged bytes, {:.1} MB/s written, {} lines",
+        outcome.kills,
+        outcome.kills_with_unacknowledged,
+        outcome.bytes_per_second / 1e6,
+        outcome.report.lines
+    );
+    assert!(outcome.report.is_perfect(), "seed {seed}: {:#?}", outcome.report);
+    assert!(2 * outcome.kills_with_unacknowledged >= outcome.kills, "seed {seed}: the kills came at quiet moments");
+    assert!(outcome.bytes_per_second >= 5e6, "seed {seed}: the writers were too slow for the test to count");
+}
+
+#[test]
+fn a_stored_commit_whose_answer_is_cut_off_is_not_stored_again() {
+    let site = Site::new();
+    let collector = site.collector().started();
+    let proxy = Proxy::start(collector.port(), 5);
+    let mut agent = site.agent("a", &proxy.url()).follows(&site.text("logs/*.log*"), "app").started();
+    check(&site, &collector, &mut agent, |_, _| wait::pause(Duration::from_millis(20)));
+    assert!(proxy.cut_answers() >= 3, "only {} answers were cut", proxy.cut_answers());
+}
+
+#[test]
+fn a_collector_that_stands_still_past_the_agents_patience_stores_nothing_twice() {
+    let site = Site::new();
+    let mut collector = site.collector().started();
+    let agent = site.agent("a", &collector.url()).with("request_timeout = \"1s\"");
+    let mut agent = agent.follows(&site.text("logs/*.log*"), "app").started();
+    let mut writer = Writer::new(&site.path("logs"), "w", 256 << 10, 9);
+    for _ in 0..3 {
+        writer.write(2000);
+        collector.program().freeze();
+        writer.write(2000);
+        wait::until("the agent has waited in vain", || oldest_unacknowledged_ms(&agent).filter(|&ms| ms > 1500));
+        collector.program().thaw();
+        topic::wait_for(&collector.client(), "app", writer.lines());
+    }
+    assert_eq!(agent.program().stop(), Some(0));
+    let report = verify(&[writer], &topic::read(&collector.client(), "app"));
+    assert!(report.is_perfect(), "{report:#?}");
+}
+
+fn oldest_unacknowledged_ms(agent: &Agent) -> Option<u64> {
+    let status = agent.status()?;
+    status["files"].as_array()?.iter().filter_map(|file| file["oldest_unacknowledged_ms"].as_u64()).max()
+}
+
+#[test]
+fn a_lost_checkpoint_costs_nothing() {
+    checkpoint_test(|agent| {
+        std::fs::remove_dir_all(agent.state_dir()).unwrap();
+    });
+}
+
+#[test]
+fn a_checkpoint_of_garbage_costs_nothing() {
+    checkpoint_test(|agent| {
+        for entry in std::fs::read_dir(agent.state_dir()).unwrap() {
+            std::fs::write(entry.unwrap().path(), [0; 100]).unwrap();
+        }
+    });
+}
+
+/// Stops the agent, spoils its state with `spoil`, and starts it again.
+fn checkpoint_test(spoil: impl Fn(&Agent)) {
+    let site = Site::new();
+    let collector = site.collector().started();
+    let mut agent = site.agent("a", &collector.url()).follows(&site.text("logs/*.log*"), "app").started();
+    check(&site, &collector, &mut agent, |step, agent| {
+        if step == 30 {
+            agent.program().stop();
+            spoil(agent);
+            agent.start();
+        }
+    });
+}
+
+#[test]
+fn an_agent_restarted_in_mid_line_ships_one_record() {
+    let site = Site::new();
+    let collector = site.collector().started();
+    let mut agent = site.agent("a", &collector.url()).follows(&site.text("logs/*.log"), "app").started();
+    site.write("logs/app.log", "one\nhal");
+    topic::wait_for(&collector.client(), "app", 1);
+    assert_eq!(agent.program().stop(), Some(0));
+    site.append("logs/app.log", "f\ntwo\n");
+    agent.start();
+    topic::wait_for(&collector.client(), "app", 3);
+    assert_eq!(topic::values(&collector.client(), "app"), ["one", "half", "two"]);
+}
+
+#[test]
+fn a_second_agent_of_the_same_id_fences_the_first() {
+    let site = Site::new();
+    let collector = site.collector().started();
+    std::fs::create_dir_all(site.path("logs")).unwrap();
+    let pattern = site.text("logs/*.log");
+    let mut first = site.agent("a", &collector.url()).follows(&pattern, "app").started();
+    let other_site = Site::new();
+    let mut second = other_site.agent("a", &collector.url()).follows(&pattern, "app").started();
+    site.write("logs/app.log", "line\n");
+    let exit = first.program().exit_within(wait::PATIENCE).expect("the fenced agent ends");
+    assert_eq!(exit.code(), Some(77), "{}", first.program().last_words());
+    topic::wait_for(&collector.client(), "app", 1);
+    assert_eq!(second.program().stop(), Some(0));
+    assert_eq!(topic::values(&collector.client(), "app"), ["line"]);
+}
+
+#[test]
+fn a_killed_collector_serves_what_it_acknowledged() {
+    let site = Site::new();
+    let mut collector = site.collector().started();
+    let client = collector.client();
+    for at in 0..5 {
+        let body = format!("{{\"value\":\"{at}\",\"partition\":0}}\n");
+        let answer = client.post("/v1/topics/kept/records", "application/x-ndjson", body);
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        collector.program().kill9();
+        collector.start();
+    }
+    assert_eq!(topic::values(&client, "kept"), ["0", "1", "2", "3", "4"]);
+}
+
+#[test]
+fn a_stopped_collector_exits_cleanly_and_starts_again() {
+    let site = Site::new();
+    let mut collector = site.collector().started();
+    let before = collector.client().get("/v1").json();
+    collector.client().post("/v1/topics/t/records", "text/plain", "a\nb\n");
+    assert_eq!(collector.program().stop(), Some(0));
+    collector.start();
+    assert_eq!(collector.client().get("/v1").json()["log_id"], before["log_id"]);
+    assert_eq!(topic::count(&collector.client(), "t"), 2);
+}
