@@ -183,6 +183,16 @@ impl Stream {
         self.lines.recv_timeout(patience).ok()
     }
 
+    /// Gives the next event that is a record, heartbeats left out; `None` as [`Stream::next_event`].
+    pub fn next_record(&self, patience: Duration) -> Option<Event> {
+        loop {
+            let event = self.next_event(patience)?;
+            if event.name.is_none() {
+                return Some(event);
+            }
+        }
+    }
+
     /// Gives the next server-sent event; `None` at the end of the stream or when a line of it takes longer than `patience`.
     pub fn next_event(&self, patience: Duration) -> Option<Event> {
         let mut event = Event::default();

@@ -55,7 +55,9 @@ enum Victim {
 /// When a program does not start again or does not catch up.
 pub fn run(plan: &Plan) -> Outcome {
     let site = Site::new();
-    let mut collector = site.collector().with("[engine]\ndurability = \"fsync\"").started();
+    // Small enough that checkpoints and new segments fall between the kills.
+    let engine = "[engine]\ndurability = \"fsync\"\ncheckpoint_bytes = \"2MiB\"\nsegment_bytes = \"1MiB\"";
+    let mut collector = site.collector().with(engine).started();
     let pattern = site.text("logs/*.log*");
     let mut agent = site.agent("killed", &collector.url()).follows(&pattern, TOPIC).started();
 

@@ -198,12 +198,13 @@ fn documented(reference: &str, code: &str) {
     );
 }
 
-/// Finds keys and tables, those in a comment (`# key = …`) too. Labels are the user's own.
+/// Finds keys and tables, those in a comment (`#key = …`, `# key = …`) too. Labels are the user's own.
 fn keys_of_reference(text: &str) -> BTreeSet<String> {
     let mut keys = BTreeSet::new();
     let mut free = false;
     for line in text.lines() {
-        let line = line.strip_prefix("# ").filter(|rest| is_key_line(rest)).unwrap_or(line);
+        let commented = line.strip_prefix('#').map(str::trim_start);
+        let line = commented.filter(|rest| is_key_line(rest)).unwrap_or(line);
         if let Some(table) = line.strip_prefix('[') {
             free = table.contains("labels");
             keys.extend(table.trim_start_matches('[').split(']').next().unwrap().split('.').map(String::from));
@@ -245,9 +246,9 @@ fn keys_of_code(code: &str) -> BTreeSet<String> {
 
 #[test]
 fn the_key_finders_find_keys() {
-    let reference = "[http]\nlisten = \"x\"   # why = not\n# A sentence about a = b.\n# quiet = 1\n[a.labels]\nenv = \"e\"\n[t]\nr = { age = \"7d\", bytes = 1 }\n";
+    let reference = "[http]\nlisten = \"x\"   # why = not\n# A sentence about a = b.\n# quiet = 1\n#silent = 2\n[a.labels]\nenv = \"e\"\n[t]\nr = { age = \"7d\", bytes = 1 }\n";
     let found: Vec<String> = keys_of_reference(reference).into_iter().collect();
-    assert_eq!(found, ["a", "age", "bytes", "http", "labels", "listen", "quiet", "r", "t"]);
+    assert_eq!(found, ["a", "age", "bytes", "http", "labels", "listen", "quiet", "r", "silent", "t"]);
     let code = "x.get(\"a\", 1); y.within(\n    \"b\", 2); map.get(&key); s.sections(\"c\")";
     assert_eq!(keys_of_code(code).into_iter().collect::<Vec<_>>(), ["a", "b", "c"]);
 }
