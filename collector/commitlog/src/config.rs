@@ -1,6 +1,7 @@
 //! What an operator may choose, and what follows from it for a topic's name.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use skidway_record::TopicName;
 use skidway_record::limits::BATCH_BYTES_MAX;
@@ -32,6 +33,8 @@ pub struct Config {
     pub open_files_max: usize,
     /// Recently appended bytes kept in memory for readers at the head; 64 MiB by default, 0 to read everything from files.
     pub recent_bytes_max: usize,
+    /// How often retention is looked at; 30 seconds by default, at least 10 ms.
+    pub retention_interval: Duration,
     /// What new topics get.
     pub topics: TopicDefaults,
 }
@@ -81,6 +84,7 @@ impl Config {
             queue_bytes_max: 64 << 20,
             open_files_max: 512,
             recent_bytes_max: 64 << 20,
+            retention_interval: Duration::from_secs(30),
             topics: TopicDefaults::default(),
         }
     }
@@ -93,6 +97,7 @@ impl Config {
         self.queue_requests_max = self.queue_requests_max.max(1);
         self.queue_bytes_max = self.queue_bytes_max.max(BATCH_BYTES_MAX);
         self.open_files_max = self.open_files_max.max(4);
+        self.retention_interval = self.retention_interval.max(Duration::from_millis(10));
         self
     }
 }

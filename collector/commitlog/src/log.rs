@@ -1,15 +1,22 @@
 //! The engine's door: requests in, answers by callback, records out. Never decides, never writes.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use skidway_disk::Disk;
 use skidway_record::source::StoredSource;
-use skidway_record::{AgentId, Batch, LogId, Offset, SourceId, TopicName, TopicPartition};
+use skidway_record::{AgentId, Batch, Offset, SourceId, TopicName, TopicPartition};
 
 use crate::commit::{AgentState, Commit, Committed, LogIdentity, LogOffsets, OpenSession, Session, Topic, TopicChange};
 use crate::config::Config;
 use crate::error::Error;
+use crate::frame::COMMIT_BYTES_MAX;
+use crate::queue::{End, Queue};
+use crate::recovery;
+use crate::request::Request;
+use crate::sequencer::Sequencer;
+use crate::store::Store;
 
 /// Hears what the engine does. Called from the engine's own threads: must return at once and never call back.
 pub trait Observer: Send + Sync {
@@ -29,7 +36,14 @@ pub trait Observer: Send + Sync {
 /// Opens, asks and reads one log. Cheap to clone. Dropping the last one without [`CommitLog::close`] is like a killed process.
 #[derive(Clone)]
 pub struct CommitLog {
+    open: Arc<OpenLog>,
+}
+
+struct OpenLog {
     identity: LogIdentity,
+    queue: Arc<Queue>,
+    store: Arc<Store>,
+    sequencer: Mutex<Option<JoinHandle<Result<(), Error>>>>,
 }
 
 /// Answers [`CommitLog::fetch`].
@@ -57,45 +71,64 @@ impl CommitLog {
     ///
     /// # Errors
     /// [`Error::InUse`], [`Error::Io`], [`Error::Corrupt`] (halt).
-    pub fn open(_config: Config, _disk: Arc<dyn Disk>, _observer: Arc<dyn Observer>) -> Result<Self, Error> {
-        Ok(Self { identity: LogIdentity { id: LogId([0; 16]), epoch: 1 } })
+    pub fn open(config: Config, disk: Arc<dyn Disk>, observer: Arc<dyn Observer>) -> Result<Self, Error> {
+        let config = config.clamped();
+        let lock = take_lock(&config, disk.as_ref())?;
+        let recovered = recovery::recover(&config, &disk)?;
+        let (identity, store) = (recovered.state.identity, recovered.store.clone());
+        let queue = Arc::new(Queue::new(config.queue_requests_max, config.queue_bytes_max));
+        let data_dir = config.data_dir.clone();
+        let sequencer = Sequencer::new(config, disk, observer, queue.clone(), recovered);
+        let unanswered = RefuseOnPanic(queue.clone());
+        let work = move || {
+            let ended = sequencer.run();
+            drop((lock, unanswered));
+            ended
+        };
+        let thread = std::thread::Builder::new().name("skidway-sequencer".to_owned()).spawn(work);
+        let thread = thread.map_err(Error::io("start the sequencer of", &data_dir))?;
+        Ok(Self { open: Arc::new(OpenLog { identity, queue, store, sequencer: Mutex::new(Some(thread)) }) })
     }
 
     /// Says which log this is.
     pub fn identity(&self) -> LogIdentity {
-        self.identity
+        self.open.identity
     }
 
     /// Commits. `done` is called when the commit, or what its refusal reveals, is durable, from the engine's thread: it must return
     /// at once. Blocks while the queue is full.
-    pub fn commit(&self, _commit: Commit, done: impl FnOnce(Result<Committed, Error>) + Send + 'static) {
-        done(Err(Error::Closed));
+    pub fn commit(&self, commit: Commit, done: impl FnOnce(Result<Committed, Error>) + Send + 'static) {
+        let bytes = commit.batches.iter().map(|(_, batch)| batch.bytes().len()).sum();
+        if bytes > COMMIT_BYTES_MAX {
+            return done(Err(Error::TooLarge { bytes, max: COMMIT_BYTES_MAX }));
+        }
+        self.open.queue.push(Request::Commit(Box::new(commit), Box::new(done)));
     }
 
     /// Opens an agent's session. As [`CommitLog::commit`].
-    pub fn open_session(&self, _open: OpenSession, done: impl FnOnce(Result<Session, Error>) + Send + 'static) {
-        done(Err(Error::Closed));
+    pub fn open_session(&self, open: OpenSession, done: impl FnOnce(Result<Session, Error>) + Send + 'static) {
+        self.open.queue.push(Request::Session(open, Box::new(done)));
     }
 
     /// Changes topics. As [`CommitLog::commit`].
-    pub fn alter_topic(&self, _change: TopicChange, done: impl FnOnce(Result<TopicAltered, Error>) + Send + 'static) {
-        done(Err(Error::Closed));
+    pub fn alter_topic(&self, change: TopicChange, done: impl FnOnce(Result<TopicAltered, Error>) + Send + 'static) {
+        self.open.queue.push(Request::Topic(change, Box::new(done)));
     }
 
     /// Lists an agent's sources in the order of their ids, those after `after` only, at most `limit`. As [`CommitLog::commit`].
     pub fn sources(
         &self,
-        _agent: AgentId,
-        _after: Option<SourceId>,
-        _limit: usize,
+        agent: AgentId,
+        after: Option<SourceId>,
+        limit: usize,
         done: impl FnOnce(Result<Vec<StoredSource>, Error>) + Send + 'static,
     ) {
-        done(Err(Error::Closed));
+        self.open.queue.push(Request::Sources { agent, after, limit, done: Box::new(done) });
     }
 
     /// Lists the agents in the order of their ids. As [`CommitLog::commit`].
     pub fn agents(&self, done: impl FnOnce(Result<Vec<AgentState>, Error>) + Send + 'static) {
-        done(Err(Error::Closed));
+        self.open.queue.push(Request::Agents(Box::new(done)));
     }
 
     /// Reads whole batches from the one that contains `at`, up to the high watermark: about `bytes_max` bytes, but at least one batch.
@@ -103,16 +136,16 @@ impl CommitLog {
     ///
     /// # Errors
     /// [`Error::UnknownPartition`], [`Error::OffsetOutOfRange`] (reject); [`Error::Io`], [`Error::Corrupt`] (halt).
-    pub fn fetch(&self, from: &TopicPartition, _at: Offset, _bytes_max: usize) -> Result<Fetched, Error> {
-        Err(Error::UnknownPartition(from.clone()))
+    pub fn fetch(&self, from: &TopicPartition, at: Offset, bytes_max: usize) -> Result<Fetched, Error> {
+        self.open.store.fetch(from, at, bytes_max)
     }
 
     /// Finds the first record whose timestamp is `timestamp_ms` or later; `None` if there is none yet. Reads files.
     ///
     /// # Errors
     /// As [`CommitLog::fetch`].
-    pub fn offset_at(&self, of: &TopicPartition, _timestamp_ms: i64) -> Result<Option<Offset>, Error> {
-        Err(Error::UnknownPartition(of.clone()))
+    pub fn offset_at(&self, of: &TopicPartition, timestamp_ms: i64) -> Result<Option<Offset>, Error> {
+        self.open.store.offset_at(of, timestamp_ms)
     }
 
     /// Gives a partition's extent.
@@ -120,17 +153,17 @@ impl CommitLog {
     /// # Errors
     /// [`Error::UnknownPartition`] (reject).
     pub fn offsets(&self, of: &TopicPartition) -> Result<LogOffsets, Error> {
-        Err(Error::UnknownPartition(of.clone()))
+        self.open.store.partition(of).map(|(_, offsets)| offsets)
     }
 
     /// Lists the topics in the order of their names.
     pub fn topics(&self) -> Vec<Topic> {
-        Vec::new()
+        self.open.store.topics()
     }
 
     /// Describes a topic; `None` if there is none of that name.
-    pub fn topic(&self, _name: &TopicName) -> Option<Topic> {
-        None
+    pub fn topic(&self, name: &TopicName) -> Option<Topic> {
+        self.open.store.topic(name)
     }
 
     /// Takes no more requests, finishes those it has, saves a checkpoint and ends the engine's threads.
@@ -138,6 +171,49 @@ impl CommitLog {
     /// # Errors
     /// What stopped the engine, if it had stopped (halt).
     pub fn close(self) -> Result<(), Error> {
-        Ok(())
+        self.open.end(End::Closing)
     }
+}
+
+impl OpenLog {
+    fn end(&self, end: End) -> Result<(), Error> {
+        self.queue.close(end);
+        let thread = self.sequencer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match thread {
+            // An answer's callback may hold the last handle: the sequencer cannot wait for itself.
+            Some(thread) if thread.thread().id() != std::thread::current().id() => thread
+                .join()
+                .unwrap_or_else(|_| Err(Error::Halted { reason: "the sequencer's thread panicked".to_owned() })),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Drop for OpenLog {
+    fn drop(&mut self) {
+        let is_open = self.sequencer.get_mut().unwrap_or_else(PoisonError::into_inner).is_some();
+        if is_open && let Err(error) = self.end(End::Abandoned) {
+            tracing::debug!(%error, "the log had stopped before it was dropped");
+        }
+    }
+}
+
+/// Answers those who wait if the sequencer panics, so that nobody waits for ever.
+struct RefuseOnPanic(Arc<Queue>);
+
+impl Drop for RefuseOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.refuse(&Error::Halted { reason: "the sequencer's thread panicked".to_owned() });
+        }
+    }
+}
+
+/// Makes the data folder and locks it.
+fn take_lock(config: &Config, disk: &dyn Disk) -> Result<Box<dyn Send + Sync>, Error> {
+    let dir = &config.data_dir;
+    disk.create_dir(dir).map_err(Error::io("create", dir))?;
+    let path = dir.join("lock");
+    let lock = disk.lock(&path).map_err(Error::io("lock", &path))?;
+    lock.ok_or_else(|| Error::InUse(dir.clone()))
 }

@@ -6,7 +6,9 @@
 pub mod disk;
 pub mod real;
 pub mod replace;
+pub mod faulty;
 
 pub use disk::{Disk, DiskFile, Entry, Open};
+pub use faulty::FaultyDisk;
 pub use real::RealDisk;
 pub use replace::{replace, replace_on};

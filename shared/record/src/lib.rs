@@ -6,6 +6,7 @@ pub mod error;
 pub mod limits;
 pub mod ids;
 pub mod source;
+pub mod murmur2;
 pub mod varint;
 pub mod compression;
 pub mod record;

@@ -1,0 +1,178 @@
+//! Saves the state at a place in the journal, so that a start replays only what follows, and removes what is then superfluous.
+//!
+//! The order is everything: (1) all segment bytes that the state knows are synced, and the folders that name them; (2) the checkpoint file
+//! is replaced; (3) older journal files go, and the files of deleted topics and dropped segments. The journal after the checkpoint is a
+//! new file, begun before (1). A crash anywhere leaves the old checkpoint with its journals, or the new one with its own.
+//!
+//! The file `checkpoint`, integers little-endian:
+//!
+//! ```text
+//!  at  width  field
+//!   0    8    magic "SKIDCKPT"
+//!   8    4    version = 1
+//!  12    4    CRC-32C of the snapshot
+//!  16    8    length of the snapshot
+//!  24         snapshot, postcard
+//! ```
+
+use std::collections::{BTreeSet, HashMap};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use skidway_disk::{Disk, Open, replace_on};
+
+use crate::effects::TopicId;
+use crate::error::Error;
+use crate::frame::serialize_into;
+use crate::journal;
+use crate::segment::{Extent, Segment};
+use crate::state::State;
+
+const NAME: &str = "checkpoint";
+const MAGIC: &[u8; 8] = b"SKIDCKPT";
+const VERSION: u32 = 1;
+const HEADER_BYTES: usize = 24;
+
+/// Describes the segments of partitions: topic, partition, segments in order.
+pub(crate) type Extents = Vec<(TopicId, u32, Vec<Extent>)>;
+
+/// Holds what a checkpoint saves. Encoded from a borrowed state, read back to an owned one.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Snapshot<S> {
+    /// The state.
+    pub(crate) state: S,
+    /// The journal file that begins after it.
+    pub(crate) journal: u64,
+    /// The segments of each partition that has any.
+    pub(crate) extents: Extents,
+}
+
+/// Collects what was written and not synced since the last checkpoint.
+#[derive(Debug, Default)]
+pub(crate) struct Dirty {
+    segments: HashMap<u64, Arc<Segment>>,
+    files: Vec<PathBuf>,
+    dirs: BTreeSet<PathBuf>,
+}
+
+/// Holds all that is left to do for a checkpoint once its moment is past. May run beside new commits.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    /// The data folder.
+    pub(crate) dir: PathBuf,
+    /// The encoded snapshot.
+    pub(crate) snapshot: Vec<u8>,
+    /// The journal file that begins after it; those of lower numbers go.
+    pub(crate) journal: u64,
+    /// What must be synced before.
+    pub(crate) dirty: Dirty,
+    /// What is removed after.
+    pub(crate) garbage: Vec<PathBuf>,
+}
+
+impl Plan {
+    /// Does it. Durable when it returns.
+    pub(crate) fn run(self, disk: &dyn Disk) -> Result<(), Error> {
+        self.dirty.sync(disk)?;
+        let path = self.dir.join(NAME);
+        replace_on(disk, &path, &self.snapshot).map_err(Error::io("replace", &path))?;
+        let older = journal::numbers(disk, &self.dir)?.into_iter().filter(|&number| number < self.journal);
+        for path in older.map(|number| journal::path_of(&self.dir, number)).chain(self.garbage) {
+            disk.remove(&path).map_err(Error::io("remove", &path))?;
+        }
+        Ok(())
+    }
+}
+
+impl Dirty {
+    /// Notes that a segment was written to.
+    pub(crate) fn add(&mut self, segment: &Arc<Segment>) {
+        self.segments.entry(segment.id()).or_insert_with(|| segment.clone());
+    }
+
+    /// Notes that another file was written.
+    pub(crate) fn add_file(&mut self, path: PathBuf) {
+        self.files.push(path);
+    }
+
+    /// Notes that names in a folder changed.
+    pub(crate) fn add_dir(&mut self, dir: &Path) {
+        if !self.dirs.contains(dir) {
+            self.dirs.insert(dir.to_owned());
+        }
+    }
+
+    /// Forgets what lies in a folder that is going away.
+    pub(crate) fn forget(&mut self, dir: &Path) {
+        self.segments.retain(|_, segment| !segment.path().starts_with(dir));
+        self.files.retain(|path| !path.starts_with(dir));
+        self.dirs.remove(dir);
+    }
+
+    /// Writes the index entries that wait in memory, so that the extents taken now describe files.
+    pub(crate) fn flush_indexes(&self, disk: &dyn Disk) -> Result<(), Error> {
+        self.segments.values().try_for_each(|segment| segment.flush_indexes(disk))
+    }
+
+    fn sync(&self, disk: &dyn Disk) -> Result<(), Error> {
+        let segments = self.segments.values().flat_map(|segment| segment.paths());
+        for path in segments.chain(self.files.iter().cloned()) {
+            let file = disk.open(&path, Open::Existing).map_err(Error::io("open", &path))?;
+            file.sync().map_err(Error::io("sync", &path))?;
+        }
+        // Deepest first: a folder's name counts only once what is in it does.
+        for dir in self.dirs.iter().rev() {
+            disk.sync_dir(dir).map_err(Error::io("sync", dir))?;
+        }
+        Ok(())
+    }
+}
+
+impl Snapshot<&State> {
+    /// Encodes it as the file is stored.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut out = vec![0; HEADER_BYTES];
+        serialize_into(&mut out, self);
+        let (header, snapshot) = out.split_at_mut(HEADER_BYTES);
+        header[0..8].copy_from_slice(MAGIC);
+        header[8..12].copy_from_slice(&VERSION.to_le_bytes());
+        header[12..16].copy_from_slice(&crc32c::crc32c(snapshot).to_le_bytes());
+        header[16..24].copy_from_slice(&(snapshot.len() as u64).to_le_bytes());
+        out
+    }
+}
+
+impl Snapshot<State> {
+    fn decode(raw: &[u8]) -> Result<Self, String> {
+        let (header, snapshot) = raw.split_at_checked(HEADER_BYTES).ok_or("its header is cut short")?;
+        if !header.starts_with(MAGIC) {
+            return Err("it does not begin as a checkpoint does".to_owned());
+        }
+        if header[8..12] != VERSION.to_le_bytes() {
+            return Err("it was written by another version".to_owned());
+        }
+        if header[16..24] != (snapshot.len() as u64).to_le_bytes() {
+            return Err("its length is not what it says".to_owned());
+        }
+        if header[12..16] != crc32c::crc32c(snapshot).to_le_bytes() {
+            return Err("its checksum does not match".to_owned());
+        }
+        let mut decoded: Self = postcard::from_bytes(snapshot).map_err(|error| error.to_string())?;
+        decoded.state.reindex();
+        Ok(decoded)
+    }
+}
+
+/// Reads the checkpoint in a data folder; `None` if there is none.
+pub(crate) fn load(disk: &dyn Disk, dir: &Path) -> Result<Option<Snapshot<State>>, Error> {
+    let path = dir.join(NAME);
+    let file = match disk.open(&path, Open::Existing) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        opened => opened.map_err(Error::io("open", &path))?,
+    };
+    let mut raw = vec![0; file.len().map_err(Error::io("measure", &path))? as usize];
+    let have = file.read_at(&mut raw, 0).map_err(Error::io("read", &path))?;
+    Snapshot::decode(&raw[..have]).map(Some).map_err(|reason| Error::corrupt(&path, 0, reason))
+}

@@ -1,0 +1,265 @@
+//! One ordered shard of a topic: its segments, in their folder. Grown by the sequencer, read by anyone.
+//!
+//! The folder is made with the first batch. It holds Kafka's `partition.metadata`, so that it is never taken for the folder of another
+//! topic of the same name:
+//!
+//! ```text
+//! version: 0
+//! topic_id: <16 bytes, base64url without padding>
+//! ```
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use skidway_disk::{Disk, Open};
+use skidway_record::{Batch, Offset, TopicPartition};
+
+use crate::checkpoint::Dirty;
+use crate::commit::LogOffsets;
+use crate::effects::TopicId;
+use crate::error::Error;
+use crate::files::Files;
+use crate::segment::{Extent, Segment, base_offset_of};
+
+const METADATA_NAME: &str = "partition.metadata";
+
+static NEXT_KEY: AtomicU64 = AtomicU64::new(0);
+
+/// Says when a segment is closed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SegmentLimits {
+    /// Bytes.
+    pub(crate) bytes: u64,
+    /// Time since its first append, in ms.
+    pub(crate) age_ms: u64,
+}
+
+/// Holds one partition.
+#[derive(Debug)]
+pub(crate) struct Partition {
+    /// Its number in this process.
+    key: u64,
+    topic: TopicId,
+    name: TopicPartition,
+    dir: PathBuf,
+    log_start: AtomicU64,
+    high_watermark: AtomicU64,
+    /// In the order of their base offsets; batches go to the last.
+    segments: RwLock<Vec<Arc<Segment>>>,
+    /// The folder is there, and says whose it is.
+    has_dir: AtomicBool,
+}
+
+impl Partition {
+    /// Makes a partition without segments; nothing is on disk yet.
+    pub(crate) fn new(topics_dir: &Path, topic: TopicId, name: TopicPartition) -> Self {
+        Self {
+            key: NEXT_KEY.fetch_add(1, Ordering::Relaxed),
+            topic,
+            dir: topics_dir.join(dir_name(&name)),
+            name,
+            log_start: AtomicU64::new(0),
+            high_watermark: AtomicU64::new(0),
+            segments: RwLock::default(),
+            has_dir: AtomicBool::new(false),
+        }
+    }
+
+    /// Gives its number in this process.
+    pub(crate) fn key(&self) -> u64 {
+        self.key
+    }
+
+    /// Gives its name.
+    pub(crate) fn name(&self) -> &TopicPartition {
+        &self.name
+    }
+
+    /// Gives its folder.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Gives its extent as readers see it.
+    pub(crate) fn offsets(&self) -> LogOffsets {
+        LogOffsets {
+            log_start: Offset(self.log_start.load(Ordering::Acquire)),
+            high_watermark: Offset(self.high_watermark.load(Ordering::Acquire)),
+            bytes: self
+                .segments
+                .read()
+                .unwrap_or_else(PoisonError::into_inner)
+                .iter()
+                .map(|segment| segment.bytes())
+                .sum(),
+        }
+    }
+
+    /// Gives the first offset kept and the first not readable.
+    pub(crate) fn shown(&self) -> (u64, u64) {
+        (self.log_start.load(Ordering::Acquire), self.high_watermark.load(Ordering::Acquire))
+    }
+
+    /// Makes what was appended readable.
+    pub(crate) fn publish(&self, log_start: u64, high_watermark: u64) {
+        self.log_start.store(log_start, Ordering::Release);
+        self.high_watermark.store(high_watermark, Ordering::Release);
+    }
+
+    /// Lists its segments in order.
+    pub(crate) fn segments(&self) -> Vec<Arc<Segment>> {
+        self.segments.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Gives the segment that holds `offset`, if any does.
+    pub(crate) fn segment_of(&self, offset: u64) -> Option<Arc<Segment>> {
+        let segments = self.segments.read().unwrap_or_else(PoisonError::into_inner);
+        let after = segments.partition_point(|segment| segment.base_offset() <= offset);
+        segments.get(after.checked_sub(1)?).cloned()
+    }
+
+    /// Gives the segment that begins after another.
+    pub(crate) fn segment_after(&self, segment: &Segment) -> Option<Arc<Segment>> {
+        let segments = self.segments.read().unwrap_or_else(PoisonError::into_inner);
+        let after = segments.partition_point(|other| other.base_offset() <= segment.base_offset());
+        segments.get(after).cloned()
+    }
+
+    /// Appends batches, stamped, to the last segment, closing it and beginning another where need be.
+    pub(crate) fn append(
+        &self,
+        files: &Files,
+        mut batches: &[Batch],
+        at_ms: i64,
+        limits: SegmentLimits,
+        dirty: &mut Dirty,
+    ) -> Result<(), Error> {
+        while let Some(first) = batches.first() {
+            let (segment, fitting) = match self.last_with_room(batches, at_ms, limits) {
+                Some(found) => found,
+                None => {
+                    let segment = self.begin_segment(files, first.base_offset().0, at_ms, dirty)?;
+                    let fitting = fitting(0, segment.base_offset(), batches, limits).max(1);
+                    (segment, fitting)
+                }
+            };
+            let (now, later) = batches.split_at(fitting);
+            segment.append(files, now, at_ms)?;
+            dirty.add(&segment);
+            batches = later;
+        }
+        Ok(())
+    }
+
+    /// Takes away the segments that lie wholly below `log_start`; their files stay until the next checkpoint has forgotten them.
+    pub(crate) fn drop_below(&self, log_start: u64, next_offset: u64) -> Vec<Arc<Segment>> {
+        let mut segments = self.segments.write().unwrap_or_else(PoisonError::into_inner);
+        let ends = segments.iter().skip(1).map(|segment| segment.base_offset()).chain([next_offset]);
+        let count = ends.take_while(|&end| end <= log_start).count();
+        segments.drain(..count).collect()
+    }
+
+    /// Describes its segments for a checkpoint.
+    pub(crate) fn extents(&self) -> Vec<Extent> {
+        self.segments().iter().map(|segment| segment.extent()).collect()
+    }
+
+    /// Brings the folder, which is there, to what a checkpoint says of it: later segments are removed, the others cut.
+    pub(crate) fn restore(&self, files: &Files, extents: Vec<Extent>, dirty: &mut Dirty) -> Result<(), Error> {
+        let known = |base_offset| extents.iter().any(|extent| extent.base_offset == base_offset);
+        for entry in files.disk().list(&self.dir).map_err(Error::io("list", &self.dir))? {
+            if base_offset_of(&entry.name).is_some_and(|base_offset| !known(base_offset)) {
+                let path = self.dir.join(&entry.name);
+                files.disk().remove(&path).map_err(Error::io("remove", &path))?;
+                dirty.add_dir(&self.dir);
+            }
+        }
+        let mut segments = self.segments.write().unwrap_or_else(PoisonError::into_inner);
+        for extent in extents {
+            let (segment, changed) = Segment::restore(files, &self.dir, extent)?;
+            let segment = Arc::new(segment);
+            if changed {
+                dirty.add(&segment);
+            }
+            segments.push(segment);
+        }
+        self.has_dir.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Gives the folder of a deleted topic another name, so that a new topic can have this one. `None` if there is no folder.
+    pub(crate) fn set_aside(&self, disk: &dyn Disk) -> Result<Option<PathBuf>, Error> {
+        if !self.has_dir.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        let aside = self.dir.with_file_name(deleted_dir_name(&self.name, &self.topic));
+        disk.rename(&self.dir, &aside).map_err(Error::io("rename", &self.dir))?;
+        Ok(Some(aside))
+    }
+
+    /// Gives the last segment if the first batches fit into it, and how many do.
+    fn last_with_room(&self, batches: &[Batch], at_ms: i64, limits: SegmentLimits) -> Option<(Arc<Segment>, usize)> {
+        let segments = self.segments.read().unwrap_or_else(PoisonError::into_inner);
+        let last = segments.last()?;
+        let age_ms = at_ms.saturating_sub(last.extent().first_append_ms);
+        let fitting = fitting(last.bytes(), last.base_offset(), batches, limits);
+        (fitting > 0 && age_ms < limits.age_ms as i64).then(|| (last.clone(), fitting))
+    }
+
+    fn begin_segment(&self, files: &Files, base: u64, at_ms: i64, dirty: &mut Dirty) -> Result<Arc<Segment>, Error> {
+        if !self.has_dir.load(Ordering::Relaxed) {
+            self.make_dir(files.disk().as_ref(), dirty)?;
+            self.has_dir.store(true, Ordering::Relaxed);
+        }
+        let segment = Arc::new(Segment::create(files, &self.dir, base, at_ms)?);
+        dirty.add_dir(&self.dir);
+        self.segments.write().unwrap_or_else(PoisonError::into_inner).push(segment.clone());
+        Ok(segment)
+    }
+
+    fn make_dir(&self, disk: &dyn Disk, dirty: &mut Dirty) -> Result<(), Error> {
+        disk.create_dir(&self.dir).map_err(Error::io("create", &self.dir))?;
+        let path = self.dir.join(METADATA_NAME);
+        let file = disk.open(&path, Open::Empty).map_err(Error::io("create", &path))?;
+        let text = format!("version: 0\ntopic_id: {}\n", URL_SAFE_NO_PAD.encode(self.topic));
+        file.write_at(text.as_bytes(), 0).map_err(Error::io("write", &path))?;
+        dirty.add_file(path);
+        dirty.add_dir(&self.dir);
+        if let Some(topics_dir) = self.dir.parent() {
+            dirty.add_dir(topics_dir);
+        }
+        Ok(())
+    }
+}
+
+/// Counts the batches that fit into a segment of `bytes`: its size and the width of its index entries bound it.
+fn fitting(mut bytes: u64, base_offset: u64, batches: &[Batch], limits: SegmentLimits) -> usize {
+    let fits = |batch: &&Batch| {
+        bytes += batch.bytes().len() as u64;
+        bytes <= limits.bytes && batch.next_offset().0 - base_offset <= u64::from(u32::MAX)
+    };
+    batches.iter().take_while(fits).count()
+}
+
+/// Names a partition's folder, as Kafka does.
+pub(crate) fn dir_name(name: &TopicPartition) -> String {
+    format!("{}-{}", name.topic, name.partition)
+}
+
+/// Names the folder of a deleted topic's partition until it is removed.
+fn deleted_dir_name(name: &TopicPartition, topic: &TopicId) -> String {
+    format!("{}.{}-delete", dir_name(name), URL_SAFE_NO_PAD.encode(topic))
+}
+
+/// Reads which topic a partition's folder belongs to; `None` if that is not to be told.
+pub(crate) fn topic_of_dir(disk: &dyn Disk, dir: &Path) -> Option<TopicId> {
+    let file = disk.open(&dir.join(METADATA_NAME), Open::Existing).ok()?;
+    let mut raw = [0; 128];
+    let have = file.read_at(&mut raw, 0).ok()?;
+    let text = std::str::from_utf8(&raw[..have]).ok()?;
+    let encoded = text.strip_prefix("version: 0\ntopic_id: ")?.trim_end();
+    URL_SAFE_NO_PAD.decode(encoded).ok()?.try_into().ok()
+}

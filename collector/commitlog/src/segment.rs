@@ -1,0 +1,353 @@
+//! One file of a partition: record batches one after the other, byte for byte as they came, with its two indexes.
+//!
+//! A valid Kafka `.log` file. Grown by the sequencer alone; readers see no further than `bytes`, which grows after the write. What is
+//! written here is durable only by the journal, until a checkpoint has synced it.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bytes::{Bytes, BytesMut};
+use serde::{Deserialize, Serialize};
+use skidway_disk::{Disk, Open};
+use skidway_record::{Batch, BatchError, Offset};
+
+use crate::error::Error;
+use crate::files::Files;
+use crate::index::{INDEX_INTERVAL_BYTES, Index, OffsetEntry, TimeEntry};
+
+/// Ends the names of segment files.
+pub(crate) const LOG_EXTENSION: &str = "log";
+
+const DIGITS: usize = 20;
+
+/// Numbers the segments of this process, for [`Files`].
+static NEXT_ID: AtomicU64 = AtomicU64::new(0);
+
+/// Holds one segment.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    id: u64,
+    base_offset: u64,
+    path: PathBuf,
+    bytes: AtomicU64,
+    growth: Mutex<Growth>,
+}
+
+/// Describes a segment as a checkpoint saves it; what the file holds beyond `bytes` does not count.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Extent {
+    /// Offset of its first record.
+    pub(crate) base_offset: u64,
+    /// Bytes of the log file.
+    pub(crate) bytes: u64,
+    /// Entries of the offset index.
+    pub(crate) offset_entries: u64,
+    /// Entries of the time index.
+    pub(crate) time_entries: u64,
+    /// When its first batch was appended, in ms since 1970.
+    pub(crate) first_append_ms: i64,
+    /// When its last batch was appended.
+    pub(crate) last_append_ms: i64,
+    /// The newest timestamp of its records.
+    pub(crate) max_timestamp_ms: i64,
+    /// Last offset of the batch that has it.
+    pub(crate) max_timestamp_offset: u64,
+}
+
+#[derive(Debug)]
+struct Growth {
+    extent: Extent,
+    offsets: Index<OffsetEntry>,
+    times: Index<TimeEntry>,
+    bytes_since_entry: u64,
+    last_time_entry: i64,
+}
+
+impl Segment {
+    /// Creates an empty segment with its three files. Their names are durable once the folder is synced.
+    pub(crate) fn create(files: &Files, dir: &Path, base_offset: u64, now_ms: i64) -> Result<Self, Error> {
+        let extent = Extent {
+            base_offset,
+            bytes: 0,
+            offset_entries: 0,
+            time_entries: 0,
+            first_append_ms: now_ms,
+            last_append_ms: now_ms,
+            max_timestamp_ms: i64::MIN,
+            max_timestamp_offset: base_offset,
+        };
+        let segment = Self::new(dir, extent);
+        let file = files.disk().open(&segment.path, Open::Empty).map_err(Error::io("create", &segment.path))?;
+        files.keep(segment.id, file);
+        for path in segment.paths() {
+            files.disk().open(&path, Open::Empty).map_err(Error::io("create", &path))?;
+        }
+        Ok(segment)
+    }
+
+    /// Opens a segment as a checkpoint describes it: what was written after it is cut off. Tells whether anything was changed.
+    pub(crate) fn restore(files: &Files, dir: &Path, extent: Extent) -> Result<(Self, bool), Error> {
+        let bytes = extent.bytes;
+        let segment = Self::new(dir, extent);
+        let path = &segment.path;
+        let file = files.disk().open(path, Open::Existing).map_err(Error::io("open", path))?;
+        let len = file.len().map_err(Error::io("measure", path))?;
+        if len < bytes {
+            return Err(Error::corrupt(path, len, format!("the checkpoint knows {bytes} bytes of it")));
+        }
+        if len > bytes {
+            file.set_len(bytes).map_err(Error::io("cut", path))?;
+        }
+        let rebuilt = segment.restore_indexes(files)?;
+        Ok((segment, len > bytes || rebuilt))
+    }
+
+    fn new(dir: &Path, extent: Extent) -> Self {
+        let path = dir.join(log_name(extent.base_offset));
+        let growth = Growth {
+            offsets: Index::new(&path, extent.offset_entries),
+            times: Index::new(&path, extent.time_entries),
+            bytes_since_entry: 0,
+            last_time_entry: if extent.time_entries == 0 { i64::MIN } else { extent.max_timestamp_ms },
+            extent,
+        };
+        let (base_offset, bytes) = (growth.extent.base_offset, AtomicU64::new(growth.extent.bytes));
+        Self { id: NEXT_ID.fetch_add(1, Ordering::Relaxed), base_offset, path, bytes, growth: Mutex::new(growth) }
+    }
+
+    /// Gives its number in this process.
+    pub(crate) fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Gives the offset of its first record.
+    pub(crate) fn base_offset(&self) -> u64 {
+        self.base_offset
+    }
+
+    /// Gives the log file's path.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Gives the bytes that readers may read.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Acquire)
+    }
+
+    /// Describes it as it is now.
+    pub(crate) fn extent(&self) -> Extent {
+        self.growth().extent()
+    }
+
+    /// Gives the newest timestamp of its records, in ms since 1970.
+    pub(crate) fn max_timestamp_ms(&self) -> i64 {
+        self.growth().extent.max_timestamp_ms
+    }
+
+    /// Lists its three files.
+    pub(crate) fn paths(&self) -> [PathBuf; 3] {
+        let growth = self.growth();
+        [self.path.clone(), growth.offsets.path().to_owned(), growth.times.path().to_owned()]
+    }
+
+    /// Appends batches with one write. The caller sees to it that they fit.
+    pub(crate) fn append(&self, files: &Files, batches: &[Batch], at_ms: i64) -> Result<(), Error> {
+        let file = files.get(self.id, &self.path)?;
+        let position = self.bytes();
+        let written = match batches {
+            [batch] => file.write_at(batch.bytes(), position),
+            several => file.write_at(&joined(several), position),
+        };
+        written.map_err(Error::io("write", &self.path))?;
+        let mut growth = self.growth();
+        for batch in batches {
+            growth.add(batch);
+        }
+        growth.extent.last_append_ms = at_ms;
+        self.bytes.store(growth.extent.bytes, Ordering::Release);
+        if growth.offsets.is_due() {
+            growth.flush(files.disk().as_ref())?;
+        }
+        Ok(())
+    }
+
+    /// Writes the index entries that wait in memory to their files.
+    pub(crate) fn flush_indexes(&self, disk: &dyn Disk) -> Result<(), Error> {
+        self.growth().flush(disk)
+    }
+
+    /// Finds a place from which to look for `offset`: a batch begins there, and `offset` is not before it.
+    pub(crate) fn place_of(&self, files: &Files, offset: Offset) -> Result<u64, Error> {
+        let relative = u32::try_from(offset.0.saturating_sub(self.base_offset)).unwrap_or(u32::MAX);
+        let holds = |entry: &OffsetEntry| entry.offset <= relative;
+        let search = self.growth().offsets.search(holds);
+        let found =
+            search.finish(files.disk().as_ref(), holds).map_err(Error::io("search the index of", &self.path))?;
+        let Some(entry) = found else { return Ok(0) };
+        // The index is a hint: a batch that ends elsewhere than the entry says shows it wrong, and the segment is read from its start.
+        let mut scan = Scan::new(files, self, u64::from(entry.position), INDEX_INTERVAL_BYTES as usize);
+        let expected = self.base_offset + u64::from(entry.offset) + 1;
+        match scan.next_batch() {
+            Ok(Some(batch)) if batch.next_offset().0 == expected => Ok(u64::from(entry.position)),
+            _ => {
+                tracing::warn!(segment = %self.path.display(), offset = offset.0, "the offset index is wrong; reading without it");
+                Ok(0)
+            }
+        }
+    }
+
+    /// Finds an offset up to which, itself included, no record is as new as `timestamp_ms`; `None` if none is known.
+    pub(crate) fn older_than(&self, files: &Files, timestamp_ms: i64) -> Result<Option<Offset>, Error> {
+        let holds = |entry: &TimeEntry| entry.timestamp_ms < timestamp_ms;
+        let search = self.growth().times.search(holds);
+        let found =
+            search.finish(files.disk().as_ref(), holds).map_err(Error::io("search the index of", &self.path))?;
+        Ok(found.map(|entry| Offset(self.base_offset + u64::from(entry.offset))))
+    }
+
+    /// Checks the index files against the checkpoint, and rebuilds both from the log if one is short. Tells whether it did.
+    fn restore_indexes(&self, files: &Files) -> Result<bool, Error> {
+        let disk = files.disk().as_ref();
+        let restored = {
+            let growth = self.growth();
+            growth.offsets.restore(disk).and_then(|offsets| Ok(offsets & growth.times.restore(disk)?))
+        };
+        if restored.map_err(Error::io("restore the indexes of", &self.path))? {
+            return Ok(false);
+        }
+        tracing::warn!(segment = %self.path.display(), "an index is short; rebuilding it");
+        let mut scan = Scan::new(files, self, 0, 1 << 20);
+        let mut growth = self.growth();
+        growth.reset();
+        while let Some(batch) = scan.next_batch()? {
+            growth.add(&batch);
+        }
+        growth.flush(disk)?;
+        Ok(true)
+    }
+
+    fn growth(&self) -> MutexGuard<'_, Growth> {
+        self.growth.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Growth {
+    /// Notes a batch that was written at the end, with index entries as Kafka makes them.
+    fn add(&mut self, batch: &Batch) {
+        let (position, last_offset) = (self.extent.bytes, batch.next_offset().0 - 1);
+        let timestamp_ms = batch.header().max_timestamp_ms;
+        if timestamp_ms > self.extent.max_timestamp_ms {
+            self.extent.max_timestamp_ms = timestamp_ms;
+            self.extent.max_timestamp_offset = last_offset;
+        }
+        if self.bytes_since_entry > INDEX_INTERVAL_BYTES {
+            self.push_entries(position, last_offset);
+            self.bytes_since_entry = 0;
+        }
+        let bytes = batch.bytes().len() as u64;
+        self.bytes_since_entry += bytes;
+        self.extent.bytes += bytes;
+    }
+
+    fn push_entries(&mut self, position: u64, last_offset: u64) {
+        let base_offset = self.extent.base_offset;
+        let relative = |offset: u64| (offset - base_offset) as u32;
+        self.offsets.push(OffsetEntry { offset: relative(last_offset), position: position as u32 });
+        if self.extent.max_timestamp_ms > self.last_time_entry {
+            self.last_time_entry = self.extent.max_timestamp_ms;
+            let offset = relative(self.extent.max_timestamp_offset);
+            self.times.push(TimeEntry { timestamp_ms: self.last_time_entry, offset });
+        }
+    }
+
+    fn extent(&self) -> Extent {
+        Extent { offset_entries: self.offsets.len(), time_entries: self.times.len(), ..self.extent.clone() }
+    }
+
+    fn flush(&mut self, disk: &dyn Disk) -> Result<(), Error> {
+        self.offsets.flush(disk).map_err(Error::io("write", self.offsets.path()))?;
+        self.times.flush(disk).map_err(Error::io("write", self.times.path()))
+    }
+
+    /// Forgets the indexes and what was learnt of the batches, to learn it again.
+    fn reset(&mut self) {
+        let log = self.offsets.path().with_extension(LOG_EXTENSION);
+        (self.offsets, self.times) = (Index::new(&log, 0), Index::new(&log, 0));
+        (self.bytes_since_entry, self.last_time_entry) = (0, i64::MIN);
+        (self.extent.bytes, self.extent.max_timestamp_ms) = (0, i64::MIN);
+    }
+}
+
+/// Reads a segment's batches one after the other, in chunks.
+pub(crate) struct Scan<'a> {
+    files: &'a Files,
+    segment: &'a Segment,
+    /// Where the next batch begins.
+    position: u64,
+    /// Where reading ends: what is written later is not seen.
+    end: u64,
+    chunk_bytes: usize,
+    buffer: Bytes,
+}
+
+impl<'a> Scan<'a> {
+    /// Begins at `position`, where a batch begins.
+    pub(crate) fn new(files: &'a Files, segment: &'a Segment, position: u64, chunk_bytes: usize) -> Self {
+        Self { files, segment, position, end: segment.bytes(), chunk_bytes, buffer: Bytes::new() }
+    }
+
+    /// Gives the next batch; `None` at the end.
+    pub(crate) fn next_batch(&mut self) -> Result<Option<Batch>, Error> {
+        let mut need = self.chunk_bytes;
+        while self.position < self.end {
+            match Batch::take(&mut self.buffer) {
+                Ok(batch) => {
+                    self.position += batch.bytes().len() as u64;
+                    return Ok(Some(batch));
+                }
+                Err(BatchError::CutShort { need: more, .. })
+                    if (self.buffer.len() as u64) < self.end - self.position =>
+                {
+                    self.fill(need.max(more))?;
+                    need = more;
+                }
+                Err(error) => return Err(Error::corrupt(&self.segment.path, self.position, error.to_string())),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Reads `need` bytes from the next batch's place on, or what there is.
+    fn fill(&mut self, need: usize) -> Result<(), Error> {
+        let path = &self.segment.path;
+        let want = (need as u64).min(self.end - self.position) as usize;
+        let mut bytes = BytesMut::zeroed(want);
+        let file = self.files.get(self.segment.id, path)?;
+        let have = file.read_at(&mut bytes, self.position).map_err(Error::io("read", path))?;
+        if have < want {
+            return Err(Error::corrupt(path, self.position + have as u64, "the file is shorter than what was written"));
+        }
+        self.buffer = bytes.freeze();
+        Ok(())
+    }
+}
+
+/// Names the log file of a base offset; [`base_offset_of`] reads the name back.
+pub(crate) fn log_name(base_offset: u64) -> String {
+    format!("{base_offset:0DIGITS$}.{LOG_EXTENSION}")
+}
+
+/// Reads the base offset from the name of a segment's log or index file; `None` if it is neither.
+pub(crate) fn base_offset_of(name: &str) -> Option<u64> {
+    let (digits, extension) = name.split_once('.')?;
+    let ours = [LOG_EXTENSION, "index", "timeindex"].contains(&extension);
+    (ours && digits.len() == DIGITS).then(|| digits.parse().ok()).flatten()
+}
+
+fn joined(batches: &[Batch]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(batches.iter().map(|batch| batch.bytes().len()).sum());
+    batches.iter().for_each(|batch| bytes.extend_from_slice(batch.bytes()));
+    bytes
+}

@@ -1,0 +1,369 @@
+//! The one thread that decides: it drains the queue, checks against staged state, makes the group durable, shows it, answers all.
+//!
+//! Rejections are answered with the group too, so that no answer tells of anything a power cut could take. Any failed write or sync ends
+//! the thread: what is true then, the next start decides. A full disk is found before anything is staged, and merely refuses.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use skidway_disk::Disk;
+use skidway_record::{Batch, Offset};
+
+use crate::checkpoint::{Plan, Snapshot};
+use crate::commit::{Commit, Committed, Target, TopicChange};
+use crate::config::{Config, Durability};
+use crate::decide::{Circumstances, decide_commit, decide_session, decide_topic};
+use crate::effects::{Change, Effects};
+use crate::error::Error;
+use crate::frame;
+use crate::journal::Journal;
+use crate::log::{Observer, TopicAltered};
+use crate::queue::{End, Queue};
+use crate::recovery::Recovered;
+use crate::request::{Answer, Request};
+use crate::retention;
+use crate::state::State;
+use crate::writer::Writer;
+
+/// Batch bytes that share one sync; what comes later waits for the next.
+const GROUP_BYTES_MAX: usize = 8 << 20;
+
+/// Idempotent producers are forgotten so long after their last request.
+const PRODUCER_KEPT_MS: i64 = 7 * 24 * 60 * 60 * 1000;
+
+/// Sources are forgotten so long after they were gone.
+const SOURCE_KEPT_MS: i64 = 30 * 24 * 60 * 60 * 1000;
+
+/// Bounds what one log-start move adds to a frame.
+const LOG_START_BYTES: u64 = 64;
+
+/// Owns the state, the journal and the segments' ends.
+pub(crate) struct Sequencer {
+    config: Config,
+    disk: Arc<dyn Disk>,
+    observer: Arc<dyn Observer>,
+    queue: Arc<Queue>,
+    state: State,
+    writer: Writer,
+    journal: Journal,
+    /// The last commit known durable.
+    durable_lsn: u64,
+    checkpoint: Option<JoinHandle<()>>,
+    next_upkeep: Instant,
+    requests: Vec<Request>,
+    /// Frames of this group.
+    group: Vec<u8>,
+    staged: Vec<Staged>,
+    answers: Vec<Answer>,
+}
+
+/// Holds a commit whose frame is in the group; its batches begin at a place of it.
+struct Staged {
+    effects: Effects,
+    batches_start: usize,
+    batches_end: usize,
+}
+
+/// Says what the disk still takes.
+enum Room {
+    /// Everything.
+    Enough,
+    /// What adds nothing: there is room in the reserve only.
+    Reserve(Error),
+    /// Nothing.
+    Nothing(Error),
+}
+
+impl Sequencer {
+    /// Takes over a recovered log.
+    pub(crate) fn new(
+        config: Config,
+        disk: Arc<dyn Disk>,
+        observer: Arc<dyn Observer>,
+        queue: Arc<Queue>,
+        recovered: Recovered,
+    ) -> Self {
+        let Recovered { state, writer, journal, .. } = recovered;
+        Self {
+            durable_lsn: state.lsn,
+            next_upkeep: Instant::now() + config.retention_interval,
+            config,
+            disk,
+            observer,
+            queue,
+            state,
+            writer,
+            journal,
+            checkpoint: None,
+            requests: Vec::new(),
+            group: Vec::new(),
+            staged: Vec::new(),
+            answers: Vec::new(),
+        }
+    }
+
+    /// Works until the log is closed.
+    ///
+    /// # Errors
+    /// What made it stop before; every request was answered then, and later ones are.
+    pub(crate) fn run(mut self) -> Result<(), Error> {
+        let ended = self.serve();
+        if let Err(error) = &ended {
+            tracing::error!(%error, "the log stops");
+            let halted = error.halted();
+            self.queue.refuse(&halted);
+            self.answers.drain(..).for_each(|answer| answer.fail(&halted));
+            self.requests.drain(..).for_each(|request| request.fail(&halted));
+            self.observer.halted(error);
+        }
+        ended
+    }
+
+    fn serve(&mut self) -> Result<(), Error> {
+        loop {
+            let timeout = self.next_upkeep.saturating_duration_since(Instant::now());
+            let end = self.queue.take(&mut self.requests, GROUP_BYTES_MAX, timeout)?;
+            if end == End::Abandoned {
+                self.queue.refuse(&Error::Closed);
+                self.requests.drain(..).for_each(|request| request.fail(&Error::Closed));
+                return self.wait_for_checkpoint();
+            }
+            self.stage_requests()?;
+            self.stage_upkeep_if_due()?;
+            self.finish_group()?;
+            if end == End::Closing {
+                return self.save_at_the_end();
+            }
+            self.checkpoint_if_due()?;
+        }
+    }
+
+    fn stage_requests(&mut self) -> Result<(), Error> {
+        if self.requests.is_empty() {
+            return Ok(());
+        }
+        let room = self.room()?;
+        let mut requests = std::mem::take(&mut self.requests);
+        for request in requests.drain(..) {
+            let answer = match &room {
+                Room::Reserve(full) if request.grows() => {
+                    request.fail(full);
+                    continue;
+                }
+                Room::Nothing(full) if request.bytes() > 0 => {
+                    request.fail(full);
+                    continue;
+                }
+                _ => self.stage(request),
+            };
+            self.answers.push(answer);
+        }
+        self.requests = requests;
+        Ok(())
+    }
+
+    /// Sees to it that the group finds room in the journal and, as far as can be told, in the segments.
+    fn room(&mut self) -> Result<Room, Error> {
+        let dir = &self.config.data_dir;
+        let bytes: usize = self.requests.iter().map(Request::bytes).sum();
+        let growing: usize = self.requests.iter().filter(|request| request.grows()).map(Request::bytes).sum();
+        let need = self.config.reserve_bytes + 2 * growing as u64;
+        let free = self.disk.free_bytes(dir).map_err(Error::io("measure the room of", dir))?;
+        let full = Error::NoSpace { path: dir.clone(), free, need };
+        if growing > 0 && free < need {
+            let exempt = bytes - growing;
+            return Ok(if self.journal.reserve(exempt as u64)? { Room::Reserve(full) } else { Room::Nothing(full) });
+        }
+        Ok(if self.journal.reserve(bytes as u64)? { Room::Enough } else { Room::Nothing(full) })
+    }
+
+    fn stage(&mut self, request: Request) -> Answer {
+        match request {
+            Request::Commit(commit, done) => Answer::Commit(self.stage_commit(&commit), done),
+            Request::Session(open, done) => {
+                let (changes, session) = decide_session(&self.state, &open);
+                self.stage_changes(changes, &[]);
+                Answer::Session(Ok(session), done)
+            }
+            Request::Topic(change, done) => Answer::Topic(self.stage_topic(&change), done),
+            Request::Sources { agent, after, limit, done } => {
+                Answer::Sources(self.state.sources_of(&agent, after, limit), done)
+            }
+            Request::Agents(done) => Answer::Agents(self.state.agents().cloned().collect(), done),
+        }
+    }
+
+    fn stage_commit(&mut self, commit: &Commit) -> Result<Committed, Error> {
+        let mut mint = rand::random;
+        let mut circumstances = Circumstances { topics: &self.config.topics, now_ms: now_ms(), mint: &mut mint };
+        let (changes, committed) = decide_commit(&self.state, commit, &mut circumstances)?;
+        self.stage_changes(changes, &commit.batches);
+        Ok(committed)
+    }
+
+    fn stage_topic(&mut self, change: &TopicChange) -> Result<TopicAltered, Error> {
+        let mut mint = rand::random;
+        let mut circumstances = Circumstances { topics: &self.config.topics, now_ms: now_ms(), mint: &mut mint };
+        let (changes, altered) = decide_topic(&self.state, change, &mut circumstances)?;
+        self.stage_changes(changes, &[]);
+        Ok(altered)
+    }
+
+    /// Puts a decided commit's frame into the group, and its effects into the staged state.
+    fn stage_changes(&mut self, changes: Vec<Change>, batches: &[(Target, Batch)]) {
+        if changes.is_empty() {
+            return;
+        }
+        let effects = Effects { at_ms: now_ms(), changes };
+        let place = (self.state.lsn + 1, self.durable_lsn, self.journal.file_id());
+        let batches_start = frame::write(&mut self.group, place, &effects, |out| {
+            for (append, (_, batch)) in effects.appends().zip(batches) {
+                batch.append_to(Offset(append.base_offset), out);
+            }
+        });
+        self.state.apply(&effects);
+        self.staged.push(Staged { effects, batches_start, batches_end: self.group.len() });
+    }
+
+    /// Makes the group durable, shows it, and answers.
+    fn finish_group(&mut self) -> Result<(), Error> {
+        if !self.staged.is_empty() {
+            self.make_durable()?;
+            self.carry_out()?;
+        }
+        self.answers.drain(..).for_each(Answer::give);
+        Ok(())
+    }
+
+    fn make_durable(&mut self) -> Result<(), Error> {
+        let started = Instant::now();
+        self.journal.append(&self.group)?;
+        if self.config.durability == Durability::Fsync {
+            self.journal.sync()?;
+            self.durable_lsn = self.state.lsn;
+        }
+        self.observer.synced(started.elapsed(), self.staged.len());
+        Ok(())
+    }
+
+    fn carry_out(&mut self) -> Result<(), Error> {
+        let staged = std::mem::take(&mut self.staged);
+        let group = Bytes::from(std::mem::take(&mut self.group));
+        for Staged { effects, batches_start, batches_end } in &staged {
+            if effects.changes.iter().any(|change| matches!(change, Change::TopicDeleted(_))) {
+                // A running checkpoint syncs files by their names, which are about to change.
+                self.wait_for_checkpoint()?;
+            }
+            self.writer.apply(effects, group.slice(*batches_start..*batches_end))?;
+        }
+        self.writer.flush()?;
+        let published = self.writer.publish();
+        if let Some(topics) = &published.topics {
+            self.observer.topics_changed(topics);
+        }
+        if !published.advanced.is_empty() {
+            self.observer.published(&published.advanced);
+        }
+        Ok(())
+    }
+
+    /// Moves log starts by retention and forgets what has not been heard of, now and then.
+    fn stage_upkeep_if_due(&mut self) -> Result<(), Error> {
+        if Instant::now() < self.next_upkeep {
+            return Ok(());
+        }
+        self.next_upkeep = Instant::now() + self.config.retention_interval;
+        let mut changes = self.log_start_moves();
+        let (producers_before_ms, sources_before_ms) = (now_ms() - PRODUCER_KEPT_MS, now_ms() - SOURCE_KEPT_MS);
+        if self.state.would_forget(producers_before_ms, sources_before_ms) {
+            changes.push(Change::Forgotten { producers_before_ms, sources_before_ms });
+        }
+        let bytes = frame::FRAME_HEADER_BYTES as u64 + LOG_START_BYTES * (1 + changes.len() as u64);
+        let staged_bytes = self.group.len() as u64;
+        if self.journal.reserve(staged_bytes + bytes)? {
+            self.stage_changes(changes, &[]);
+        }
+        Ok(())
+    }
+
+    fn log_start_moves(&self) -> Vec<Change> {
+        let now_ms = now_ms();
+        let mut moves = Vec::new();
+        for live in self.writer.topics() {
+            let (topic, config) = (live.topic.id, &live.topic.config);
+            // A topic deleted in this very group is no longer in the state.
+            let Some(held) = self.state.topic_by_id(&topic) else { continue };
+            for (partition, offsets) in live.partitions.iter().zip(&held.partitions) {
+                // What this group appends is not in the segments yet; next time.
+                if partition.shown().1 != offsets.next_offset {
+                    continue;
+                }
+                let extents = partition.extents();
+                if let Some(log_start) = retention::new_log_start(&extents, offsets.next_offset, config, now_ms) {
+                    let partition = partition.name().partition.0;
+                    moves.push(Change::LogStartMoved { topic, partition, log_start });
+                }
+            }
+        }
+        moves
+    }
+
+    fn checkpoint_if_due(&mut self) -> Result<(), Error> {
+        let bytes = self.journal.bytes();
+        let is_due = bytes >= self.config.checkpoint_bytes || !self.writer.garbage.is_empty();
+        let is_overdue = bytes >= 2 * self.config.checkpoint_bytes;
+        let is_running = self.checkpoint.as_ref().is_some_and(|running| !running.is_finished());
+        if !is_due || (is_running && !is_overdue) {
+            return Ok(());
+        }
+        self.wait_for_checkpoint()?;
+        let plan = self.begin_checkpoint()?;
+        let (disk, queue) = (self.disk.clone(), self.queue.clone());
+        let work = move || {
+            if let Err(error) = plan.run(disk.as_ref()) {
+                queue.fail(error);
+            }
+        };
+        let thread = std::thread::Builder::new().name("skidway-checkpoint".to_owned()).spawn(work);
+        self.checkpoint = Some(thread.map_err(Error::io("start the checkpoint of", &self.config.data_dir))?);
+        Ok(())
+    }
+
+    /// Begins the next journal file and takes the state as it is before its first frame.
+    fn begin_checkpoint(&mut self) -> Result<Plan, Error> {
+        let dir = &self.config.data_dir;
+        // No frame of the new file may follow one that is not durable.
+        self.journal.sync()?;
+        self.durable_lsn = self.state.lsn;
+        let number = self.journal.number() + 1;
+        let step = self.config.journal_step_bytes;
+        self.journal = Journal::create(self.disk.as_ref(), dir, number, rand::random(), step)?;
+        let extents = self.writer.extents()?;
+        Ok(Plan {
+            dir: dir.clone(),
+            snapshot: Snapshot { state: &self.state, journal: number, extents }.encode(),
+            journal: number,
+            dirty: std::mem::take(&mut self.writer.dirty),
+            garbage: std::mem::take(&mut self.writer.garbage),
+        })
+    }
+
+    fn wait_for_checkpoint(&mut self) -> Result<(), Error> {
+        if let Some(running) = self.checkpoint.take() {
+            running.join().map_err(|_| Error::Halted { reason: "the checkpoint's thread panicked".to_owned() })?;
+        }
+        self.queue.check()
+    }
+
+    fn save_at_the_end(&mut self) -> Result<(), Error> {
+        self.wait_for_checkpoint()?;
+        self.begin_checkpoint()?.run(self.disk.as_ref())
+    }
+}
+
+fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
