@@ -1,1 +1,11 @@
-//! Placeholder.
+//! The collector: takes records in, keeps them in the log, hands them out. Rooms in the order data flows.
+
+pub mod config;
+pub mod server;
+pub mod listen;
+pub mod ingest;
+pub mod log;
+pub mod read;
+pub mod blocking;
+pub mod error;
+pub mod metrics;

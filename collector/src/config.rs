@@ -1,0 +1,335 @@
+//! What an operator may choose. configs/collector.toml shows every key; a test keeps the two the same.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use skidway_commitlog::{Durability, TopicDefaults, TopicRule};
+use skidway_daemon::config::{Bounded, ByteSize, Document, Mistakes, Section, Setting, Written, parse_duration};
+use skidway_daemon::telemetry::Logging;
+use skidway_record::limits::PARTITIONS_MAX;
+
+use crate::ingest::Validation;
+use crate::log::{TopicConfig, TopicSettings};
+
+/// Begins the environment variables that lie over the file: `SKIDWAY_COLLECTOR__HTTP__LISTEN`.
+pub const ENV_PREFIX: &str = "SKIDWAY_COLLECTOR";
+
+/// Configures a collector.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Folder of everything the collector keeps.
+    pub data_dir: PathBuf,
+    /// How long an orderly stop may take; 20 s.
+    pub shutdown_timeout: Duration,
+    /// What it says of itself.
+    pub logging: Logging,
+    /// The HTTP door.
+    pub http: HttpConfig,
+    /// The embedded engine.
+    pub engine: EngineConfig,
+    /// What is checked on the way in.
+    pub validation: Validation,
+    /// Bytes of decoded records shared by all readers; 64 MiB.
+    pub read_cache_bytes: u64,
+    /// What new topics get.
+    pub topics: TopicDefaults,
+}
+
+/// Configures the HTTP door.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpConfig {
+    /// Where to listen; 127.0.0.1:7070.
+    pub listen: SocketAddr,
+    /// Connections open at once; 10,000. More get 503.
+    pub connections_max: u32,
+    /// Bytes of one request's body; 64 MiB. More get 413.
+    pub body_bytes_max: u64,
+    /// Bytes of all bodies in flight; 256 MiB, at least `body_bytes_max`. More wait, then get 503.
+    pub memory_bytes_max: u64,
+    /// Time a client has for the head of a request; 10 s. Idle connections close after it as well.
+    pub header_timeout: Duration,
+    /// Time a body may stand still; 30 s.
+    pub body_idle_timeout: Duration,
+    /// Time between two heartbeats of a stream; 15 s.
+    pub heartbeat_interval: Duration,
+}
+
+/// Configures the embedded engine; what is not here has the engine's own default.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EngineConfig {
+    /// What an acknowledgement waits for; fsync.
+    pub durability: Durability,
+    /// Size at which a segment is closed; 256 MiB.
+    pub segment_bytes: u64,
+    /// Age at which a segment is closed; 24 h.
+    pub segment_age: Duration,
+    /// Journal bytes between checkpoints; 256 MiB.
+    pub checkpoint_bytes: u64,
+    /// Free bytes kept for deletions and checkpoints; 64 MiB.
+    pub reserve_bytes: u64,
+    /// Segment files kept open; 512.
+    pub open_files_max: u32,
+    /// Recently appended bytes kept in memory; 64 MiB.
+    pub recent_bytes_max: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data_dir: "/var/lib/skidway-collector".into(),
+            shutdown_timeout: Duration::from_secs(20),
+            logging: Logging::default(),
+            http: HttpConfig::default(),
+            engine: EngineConfig::default(),
+            validation: Validation::Full,
+            read_cache_bytes: 64 << 20,
+            topics: TopicDefaults::default(),
+        }
+    }
+}
+
+impl Default for HttpConfig {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 7070)),
+            connections_max: 10_000,
+            body_bytes_max: 64 << 20,
+            memory_bytes_max: 256 << 20,
+            header_timeout: Duration::from_secs(10),
+            body_idle_timeout: Duration::from_secs(30),
+            heartbeat_interval: Duration::from_secs(15),
+        }
+    }
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        let engine = skidway_commitlog::Config::new("");
+        Self {
+            durability: engine.durability,
+            segment_bytes: engine.segment_bytes,
+            segment_age: Duration::from_millis(engine.segment_age_ms),
+            checkpoint_bytes: engine.checkpoint_bytes,
+            reserve_bytes: engine.reserve_bytes,
+            open_files_max: engine.open_files_max as u32,
+            recent_bytes_max: engine.recent_bytes_max as u64,
+        }
+    }
+}
+
+impl Config {
+    /// Reads a whole document.
+    ///
+    /// # Errors
+    /// Every mistake in it, unknown keys included.
+    pub fn read(document: Document) -> Result<Self, Mistakes> {
+        let config = Self::from_section(&document.section());
+        document.finish()?;
+        Ok(config)
+    }
+
+    /// Reads the collector's tables; mistakes are remembered by the document.
+    pub fn from_section(root: &Section<'_>) -> Self {
+        let default = Self::default();
+        let collector = root.section("collector");
+        let seconds = Duration::from_secs;
+        Self {
+            data_dir: collector.get("data_dir", default.data_dir),
+            shutdown_timeout: collector.within("shutdown_timeout", default.shutdown_timeout, seconds(1)..=seconds(600)),
+            logging: Logging::read(&root.section("log")),
+            http: HttpConfig::from_section(&root.section("http")),
+            engine: EngineConfig::from_section(&root.section("engine")),
+            validation: {
+                let words = [("full", Validation::Full), ("header", Validation::Header)];
+                root.section("ingest").choice("validate", default.validation, &words)
+            },
+            read_cache_bytes: {
+                let range = ByteSize::mib(1)..=ByteSize::gib(64);
+                root.section("read").within("cache_bytes", ByteSize(default.read_cache_bytes), range).0
+            },
+            topics: topics(&root.section("topics")),
+        }
+    }
+
+    /// Gives the engine's own configuration.
+    pub fn engine(&self) -> skidway_commitlog::Config {
+        let engine = &self.engine;
+        let default = skidway_commitlog::Config::new(&self.data_dir);
+        skidway_commitlog::Config {
+            durability: engine.durability,
+            segment_bytes: engine.segment_bytes,
+            segment_age_ms: engine.segment_age.as_millis() as u64,
+            checkpoint_bytes: engine.checkpoint_bytes,
+            reserve_bytes: engine.reserve_bytes,
+            open_files_max: engine.open_files_max as usize,
+            recent_bytes_max: engine.recent_bytes_max as usize,
+            // Bodies in flight are bounded already, so the queue never has to block who holds one.
+            queue_requests_max: crate::log::embedded::QUEUED_MAX + 1,
+            queue_bytes_max: default.queue_bytes_max.max(2 * self.http.memory_bytes_max as usize),
+            topics: self.topics.clone(),
+            ..default
+        }
+    }
+}
+
+impl HttpConfig {
+    fn from_section(http: &Section<'_>) -> Self {
+        let default = Self::default();
+        let millis = Duration::from_millis;
+        let day = Duration::from_secs(86_400);
+        let body = http.within("body_bytes_max", ByteSize(default.body_bytes_max), ByteSize::kib(4)..=ByteSize::gib(1));
+        let memory = ByteSize(default.memory_bytes_max);
+        let memory = http.within("memory_bytes_max", memory, ByteSize::mib(1)..=ByteSize::gib(1024));
+        if memory < body {
+            http.mistake("memory_bytes_max", format!("is less than body_bytes_max, which is {}", body.show()));
+        }
+        Self {
+            listen: http.get("listen", default.listen),
+            connections_max: http.within("connections_max", default.connections_max, 1..=1_000_000),
+            body_bytes_max: body.0,
+            memory_bytes_max: memory.0,
+            header_timeout: http.within("header_timeout", default.header_timeout, millis(100)..=day),
+            body_idle_timeout: http.within("body_idle_timeout", default.body_idle_timeout, millis(100)..=day),
+            heartbeat_interval: http.within("heartbeat_interval", default.heartbeat_interval, millis(100)..=day),
+        }
+    }
+}
+
+impl EngineConfig {
+    fn from_section(engine: &Section<'_>) -> Self {
+        let default = Self::default();
+        if engine.choice("kind", "embedded", &[("embedded", "embedded"), ("kafka", "kafka")]) == "kafka" {
+            engine
+                .mistake("kind", "this build has only the embedded engine; a log in Kafka comes with a later release");
+        }
+        let bytes = |key, default, min, max| engine.within(key, ByteSize(default), min..=max).0;
+        let (hour, year) = (Duration::from_secs(3600), Duration::from_secs(365 * 86_400));
+        let durabilities = [("fsync", Durability::Fsync), ("os", Durability::Os)];
+        Self {
+            durability: engine.choice("durability", default.durability, &durabilities),
+            segment_bytes: bytes("segment_bytes", default.segment_bytes, ByteSize::mib(1), ByteSize::gib(1)),
+            segment_age: engine.within("segment_age", default.segment_age, hour..=year),
+            checkpoint_bytes: bytes("checkpoint_bytes", default.checkpoint_bytes, ByteSize::mib(1), ByteSize::gib(16)),
+            reserve_bytes: bytes("reserve_bytes", default.reserve_bytes, ByteSize::mib(1), ByteSize::gib(64)),
+            open_files_max: engine.within("open_files_max", default.open_files_max, 4..=1_000_000),
+            recent_bytes_max: bytes("recent_bytes", default.recent_bytes_max, ByteSize(0), ByteSize::gib(64)),
+        }
+    }
+}
+
+fn topics(topics: &Section<'_>) -> TopicDefaults {
+    let default = TopicDefaults::default();
+    let settings = settings(topics);
+    TopicDefaults {
+        auto_create: topics.get("auto_create", default.auto_create),
+        default: TopicConfig {
+            partitions: settings.partitions.unwrap_or(default.default.partitions),
+            retention_age_ms: settings.retention_age_ms.unwrap_or(default.default.retention_age_ms),
+            retention_bytes: settings.retention_bytes.unwrap_or(default.default.retention_bytes),
+        },
+        rules: topics.sections("rules").iter().filter_map(rule).collect(),
+    }
+}
+
+fn rule(rule: &Section<'_>) -> Option<TopicRule> {
+    let settings = settings(rule);
+    Some(TopicRule { pattern: rule.required("match")?, settings })
+}
+
+/// Reads the settings that `[topics]` and its rules share.
+fn settings(section: &Section<'_>) -> TopicSettings {
+    let retention = section.section("retention");
+    let partitions = section.optional::<u32>("partitions");
+    if partitions.is_some_and(|partitions| !(1..=PARTITIONS_MAX).contains(&partitions)) {
+        section.mistake("partitions", format!("a topic has 1 to {PARTITIONS_MAX} partitions"));
+    }
+    TopicSettings {
+        partitions,
+        retention_age_ms: retention.optional::<Bound<Duration>>("age").map(|it| it.0.map(|age| age.as_millis() as u64)),
+        retention_bytes: retention.optional::<Bound<ByteSize>>("bytes").map(|it| it.0.map(|bytes| bytes.0)),
+    }
+}
+
+/// Is a bound that can be lifted by the word `unlimited`.
+struct Bound<T>(Option<T>);
+
+impl Setting for Bound<Duration> {
+    fn expected() -> String {
+        "a duration such as \"7d\", or \"unlimited\"".to_owned()
+    }
+
+    fn read(written: Written<'_>) -> Option<Self> {
+        match written.text()? {
+            "unlimited" => Some(Self(None)),
+            text => parse_duration(text).filter(|age| !age.is_zero()).map(|age| Self(Some(age))),
+        }
+    }
+}
+
+impl Setting for Bound<ByteSize> {
+    fn expected() -> String {
+        "a size such as \"10GiB\", or \"unlimited\"".to_owned()
+    }
+
+    fn read(written: Written<'_>) -> Option<Self> {
+        match written.text() {
+            Some("unlimited") => Some(Self(None)),
+            _ => ByteSize::read(written).map(|bytes| Self(Some(bytes))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REFERENCE: &str = include_str!("../../configs/collector.toml");
+
+    fn read(text: &str) -> Result<Config, String> {
+        Config::read(Document::parse("collector.toml", text).map_err(|it| it.to_string())?).map_err(|it| it.to_string())
+    }
+
+    /// Takes the `#` off every commented key and table.
+    fn uncommented() -> String {
+        let line = |line: &str| {
+            let key =
+                line.strip_prefix('#').filter(|rest| rest.starts_with(|c: char| c.is_ascii_lowercase() || c == '['));
+            key.unwrap_or(line).to_owned() + "\n"
+        };
+        REFERENCE.lines().map(line).collect()
+    }
+
+    #[test]
+    fn the_reference_shows_every_key_with_its_default() {
+        assert_eq!(read(REFERENCE), Ok(Config::default()));
+        let mut all = read(&uncommented()).unwrap();
+        let rules = std::mem::take(&mut all.topics.rules);
+        assert_eq!(all, Config::default());
+        let audit = TopicSettings {
+            partitions: Some(1),
+            retention_age_ms: Some(Some(365 * 86_400_000)),
+            retention_bytes: Some(None),
+        };
+        assert_eq!(rules, [TopicRule { pattern: "audit-*".into(), settings: audit }]);
+    }
+
+    #[test]
+    fn every_mistake_is_told_at_once() {
+        let mistakes = read(
+            "[http]\nlissten = '127.0.0.1:1'\nmemory_bytes_max = '32MiB'\n[engine]\nkind = 'kafka'\n\
+             [topics]\npartitions = 0\n[[topics.rules]]\nretention = { age = 7 }\n",
+        )
+        .unwrap_err();
+        for words in [
+            "collector.toml:2: http.lissten: unknown key; did you mean \"listen\"?",
+            "collector.toml:3: http.memory_bytes_max: is less than body_bytes_max",
+            "collector.toml:5: engine.kind: this build has only the embedded engine",
+            "collector.toml:7: topics.partitions: a topic has 1 to 1000 partitions",
+            "topics.rules.0.match: is missing",
+            "topics.rules.0.retention.age: expected a duration such as \"7d\", or \"unlimited\"",
+        ] {
+            assert!(mistakes.contains(words), "{words} in {mistakes}");
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! Why the collector does not start, or stopped.
+
+use std::io;
+use std::net::SocketAddr;
+
+/// Tells why the collector did not start. The process ends with 1.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// `http.listen`.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The log cannot be opened.
+    #[error("cannot open the log in {data_dir}: {source}")]
+    Log {
+        /// `collector.data_dir`.
+        data_dir: String,
+        /// What the engine said.
+        source: Box<skidway_commitlog::Error>,
+    },
+}
+
+/// Tells why a running collector stopped. The process ends with 1, and recovery decides what is true.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The log lost trust in its disk or itself.
+    #[error("the log halted: {0}")]
+    Halted(String),
+    /// The log could not be closed in order.
+    #[error("the log could not be closed: {0}")]
+    Close(Box<skidway_commitlog::Error>),
+}

@@ -1,0 +1,102 @@
+//! Agents over HTTP: sessions, their sources, and the list of the fleet.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, Uri};
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use bytes::Bytes;
+use skidway_record::SourceId;
+use skidway_wire::http::{AgentList, AgentSummary};
+use skidway_wire::{SessionOpened, SourcePage, commit};
+
+use crate::listen::http::answers::Failure;
+use crate::listen::http::body::{self, Body, media_type};
+use crate::listen::http::door::{Door, Peer};
+use crate::listen::http::now_ms;
+use crate::listen::http::path::AgentPath;
+use crate::listen::http::query::Query;
+use crate::log::{AgentState, OpenSession};
+use crate::read::json::rfc3339;
+
+/// Default and greatest number of sources of a page: each may carry 64 KiB.
+const SOURCES: (u64, u64) = (200, 1000);
+
+/// `POST /v1/agents/{id}/session`
+pub(super) async fn open_session(
+    State(door): State<Arc<Door>>,
+    AgentPath(agent): AgentPath,
+    Extension(Peer(peer)): Extension<Peer>,
+    headers: HeaderMap,
+    body: axum::body::Body,
+) -> Result<Response, Failure> {
+    let body = read_frame(&door, &headers, body).await?;
+    let asked = skidway_wire::OpenSession::decode(body.bytes)?;
+    let (address, machine_id) = (peer.to_string(), asked.machine_id.clone());
+    door.fleet.may_open(&agent, &machine_id, &address, Instant::now())?;
+    let open =
+        OpenSession { agent: agent.clone(), machine_id: asked.machine_id, host: asked.host, version: asked.version };
+    let session = door.ingest.open_session(open).await?;
+    door.fleet.opened(&agent, &machine_id, &address, Instant::now(), now_ms());
+    tracing::info!(%agent, epoch = session.epoch, address, "session opened");
+    let log = door.log.identity();
+    let opened = SessionOpened {
+        epoch: session.epoch,
+        log_id: log.id,
+        log_epoch: log.epoch,
+        opened_inputs: session.opened_inputs,
+    };
+    Ok(frame(opened.encode()))
+}
+
+/// `GET /v1/agents/{id}/sources`
+pub(super) async fn sources(
+    State(door): State<Arc<Door>>,
+    AgentPath(agent): AgentPath,
+    uri: Uri,
+) -> Result<Response, Failure> {
+    let mut query = Query::of(&uri)?;
+    let after = query.parsed::<SourceId>("after")?;
+    let limit = query.within("limit", 1..=SOURCES.1)?.unwrap_or(SOURCES.0) as usize;
+    query.finish()?;
+    let sources = door.log.sources(agent, after, limit).await?;
+    let next = sources.last().filter(|_| sources.len() == limit).map(|stored| stored.source.id);
+    Ok(frame(SourcePage { sources, next }.encode()))
+}
+
+/// `GET /v1/agents`
+pub(super) async fn list(State(door): State<Arc<Door>>, uri: Uri) -> Result<Json<AgentList>, Failure> {
+    Query::of(&uri)?.finish()?;
+    let agents = door.log.agents().await?;
+    Ok(Json(AgentList { agents: agents.into_iter().map(|state| summary(&door, state)).collect() }))
+}
+
+/// Reads a frame of the agents' protocol.
+pub(super) async fn read_frame(door: &Door, headers: &HeaderMap, body: axum::body::Body) -> Result<Body, Failure> {
+    let body = body::read(door, headers, body).await?;
+    match media_type(headers).as_str() {
+        commit::MEDIA_TYPE | "" => Ok(body),
+        other => Err(Failure::media_type(format!("frames come as {}, not as {other:?}", commit::MEDIA_TYPE))),
+    }
+}
+
+/// Answers with a frame.
+pub(super) fn frame(frame: Bytes) -> Response {
+    ([(CONTENT_TYPE, commit::MEDIA_TYPE)], frame).into_response()
+}
+
+fn summary(door: &Door, state: AgentState) -> AgentSummary {
+    let report = door.fleet.report(&state.session.agent);
+    AgentSummary {
+        id: state.session.agent.to_string(),
+        host: state.session.host,
+        version: state.session.version,
+        session_epoch: state.epoch,
+        last_seen: report.map(|report| rfc3339(report.at_ms)),
+        bytes_behind: report.and_then(|report| report.bytes_behind),
+        oldest_unacknowledged_ms: report.and_then(|report| report.oldest_unacknowledged_ms),
+    }
+}

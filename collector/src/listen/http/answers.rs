@@ -1,0 +1,178 @@
+//! How errors look from outside: one place that maps each to a status, a stable kind and what to do (RFC 9457).
+
+use std::time::Duration;
+
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, UPGRADE};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde_json::Value;
+use skidway_wire::{Problem, WireError, problem};
+
+use crate::ingest::IngestError;
+use crate::log::{LogError, Refusal};
+use crate::read::ReadError;
+
+/// Is a refusal on its way out.
+#[derive(Debug, Clone)]
+pub struct Failure {
+    problem: Box<Problem>,
+    header: Option<(HeaderName, HeaderValue)>,
+}
+
+impl Failure {
+    /// Makes a failure of a stable kind.
+    pub(super) fn new(status: u16, kind: &str, detail: impl Into<String>) -> Self {
+        Self { problem: Box::new(Problem::new(status, kind, detail)), header: None }
+    }
+
+    /// Says that a query parameter is wrong.
+    pub(super) fn parameter(name: &str, reason: impl std::fmt::Display) -> Self {
+        Self::new(400, "invalid-parameter", format!("{name}: {reason}")).with("parameter", name)
+    }
+
+    /// Says that a request header is wrong.
+    pub(super) fn header(name: &str, reason: impl std::fmt::Display) -> Self {
+        Self::new(400, "invalid-header", format!("{name}: {reason}")).with("header", name)
+    }
+
+    /// Says that the body is of the wrong type.
+    pub(super) fn media_type(detail: impl Into<String>) -> Self {
+        Self::new(415, "unsupported-media-type", detail)
+    }
+
+    /// Adds a member to the problem.
+    pub(super) fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        *self.problem = self.problem.with(name, value);
+        self
+    }
+
+    /// Says when to try again.
+    pub(super) fn retry_after(mut self, delay: Duration) -> Self {
+        self.header = Some((RETRY_AFTER, HeaderValue::from(delay.as_secs().max(1))));
+        self
+    }
+
+    /// Gives the problem document.
+    pub(super) fn problem(&self) -> &Problem {
+        &self.problem
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        if status.is_server_error() {
+            tracing::warn!(kind = self.problem.kind, status = status.as_u16(), "refused: {}", self.problem.detail);
+        }
+        let body = serde_json::to_vec(&self.problem).expect("a problem is plain JSON");
+        let mut response = (status, [(CONTENT_TYPE, problem::MEDIA_TYPE)], body).into_response();
+        if let Some((name, value)) = self.header {
+            response.headers_mut().insert(name, value);
+        }
+        response
+    }
+}
+
+/// Refuses a connection past `http.connections_max`.
+pub fn too_many_connections() -> Failure {
+    Failure::new(503, "too-many-connections", "the collector has as many connections as http.connections_max allows")
+        .retry_after(Duration::from_secs(1))
+}
+
+impl From<LogError> for Failure {
+    fn from(error: LogError) -> Self {
+        let detail = error.to_string();
+        match error {
+            LogError::Refused(refusal) => refusal.into(),
+            LogError::OutOfRange { .. } => Self::new(410, "offset-gone", detail),
+            LogError::NotFound(_) => Self::new(404, "partition-not-found", detail),
+            LogError::TooLarge { .. } => Self::new(413, "too-large", detail),
+            LogError::NoSpace(_) => Self::new(507, "no-space", detail).retry_after(Duration::from_secs(5)),
+            LogError::Closing => Self::new(503, "closing", detail).retry_after(Duration::from_secs(1)),
+            LogError::Failed(_) => Self::new(500, "log-failed", detail),
+        }
+    }
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        let detail = refusal.to_string();
+        match refusal {
+            Refusal::UnknownTopic(_) => Self::new(404, "topic-not-found", detail),
+            Refusal::UnknownPartition { .. } => Self::new(400, "partition-not-found", detail),
+            Refusal::FewerPartitions { have, .. } => {
+                Self::new(409, "fewer-partitions", detail).with("partitions", have)
+            }
+            Refusal::PartitionCount(_) => Self::new(400, "partition-count", detail),
+            Refusal::SequenceMismatch { expected } => {
+                Self::new(409, "sequence-mismatch", detail).with("expected_seq", expected)
+            }
+            Refusal::ProducerFenced { current, .. } => {
+                Self::new(403, "producer-fenced", detail).with("current_epoch", current)
+            }
+            Refusal::OffsetMismatch { current } => {
+                Self::new(412, "offset-mismatch", detail).with("current_offset", current.0)
+            }
+            Refusal::Fenced { .. } => Self::new(409, "fenced", detail),
+            Refusal::PositionMismatch { .. } | Refusal::UnknownSource | Refusal::SourceExists { .. } => {
+                Self::new(409, "source-conflict", detail)
+            }
+        }
+    }
+}
+
+impl From<IngestError> for Failure {
+    fn from(error: IngestError) -> Self {
+        let detail = error.to_string();
+        match error {
+            IngestError::Log(error) => error.into(),
+            IngestError::UnknownTopic(_) => Self::new(404, "topic-not-found", detail),
+            IngestError::InternalTopic(_) => Self::new(403, "internal-topic", detail),
+            IngestError::RecordTooLarge { index, .. } => {
+                Self::new(413, "record-too-large", detail).with("record", index)
+            }
+            IngestError::UnknownPartition { index, .. } | IngestError::OtherPartition { index, .. } => {
+                Self::new(400, "invalid-record", detail).with("record", index)
+            }
+            IngestError::Empty => Self::new(400, "empty-request", detail),
+            IngestError::Fenced { current, .. } => Self::new(409, "fenced", detail).with("current_epoch", current),
+            IngestError::AgentIdInUse { holder, asker, retry_after, .. } => Self::new(409, "agent-id-in-use", detail)
+                .with("holder", holder)
+                .with("asker", asker)
+                .retry_after(retry_after),
+        }
+    }
+}
+
+impl From<ReadError> for Failure {
+    fn from(error: ReadError) -> Self {
+        let detail = error.to_string();
+        match error {
+            ReadError::UnknownTopic(_) => Self::new(404, "topic-not-found", detail),
+            ReadError::UnknownPartition { .. } => {
+                Self::new(404, "partition-not-found", detail).with("parameter", "partition")
+            }
+            ReadError::BadToken(_) => Self::parameter("from", detail),
+            ReadError::Gone { earliest, .. } => Self::new(410, "offset-gone", detail).with("earliest", earliest),
+            ReadError::PastEnd { high_watermark, .. } => {
+                Self::parameter("offset", detail).with("high_watermark", high_watermark.0)
+            }
+            ReadError::Damaged { .. } => Self::new(500, "damaged", detail),
+            ReadError::Log(error) => error.into(),
+        }
+    }
+}
+
+impl From<WireError> for Failure {
+    fn from(error: WireError) -> Self {
+        let detail = error.to_string();
+        match error {
+            WireError::Version { supported, .. } => {
+                let mut failure = Self::new(426, "unsupported-version", detail).with("supported", supported);
+                failure.header = Some((UPGRADE, HeaderValue::from_static("skidway/1")));
+                failure
+            }
+            _ => Self::new(400, "malformed-frame", detail),
+        }
+    }
+}

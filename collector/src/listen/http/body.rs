@@ -1,0 +1,126 @@
+//! A request's body, whole, within bounds: its own size, and the memory of all bodies together.
+//!
+//! Room is taken before the bytes are, and given back when the request is answered.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::HttpBody;
+use axum::http::HeaderMap;
+use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+
+use crate::listen::http::answers::Failure;
+use crate::listen::http::door::Door;
+
+/// Waits this long for other bodies to be dealt with before a request is turned away.
+const MEMORY_WAIT: Duration = Duration::from_secs(5);
+
+/// Bounds the memory of bodies in flight, in KiB.
+pub(super) struct Memory(Arc<Semaphore>);
+
+impl Memory {
+    /// Allows so many bytes.
+    pub(super) fn new(bytes: u64) -> Self {
+        Self(Arc::new(Semaphore::new(kib(bytes) as usize)))
+    }
+
+    /// Takes room for a body whose length is known.
+    async fn take(&self, bytes: u64) -> Result<OwnedSemaphorePermit, Failure> {
+        match timeout(MEMORY_WAIT, self.0.clone().acquire_many_owned(kib(bytes))).await {
+            Ok(Ok(room)) => Ok(room),
+            _ => Err(busy()),
+        }
+    }
+
+    /// Takes more room for a body that grows. Never waits: two that wait for each other would wait for ever.
+    fn take_more(&self, room: &mut OwnedSemaphorePermit, bytes: u64) -> Result<(), Failure> {
+        let wanted = kib(bytes).saturating_sub(room.num_permits() as u32);
+        if wanted > 0 {
+            // Taken ahead in steps, so that a body of many small chunks does not ask for each.
+            let more = self.0.clone().try_acquire_many_owned(wanted.max(64)).map_err(|_| busy())?;
+            room.merge(more);
+        }
+        Ok(())
+    }
+}
+
+/// Holds a body and its room.
+pub(super) struct Body {
+    /// All of it.
+    pub(super) bytes: Bytes,
+    _room: OwnedSemaphorePermit,
+}
+
+/// Reads a request's body.
+///
+/// # Errors
+/// 413 past `http.body_bytes_max`, 415 if it is encoded, 408 if it stalls, 400 if it is cut off, 503 without room for it.
+pub(super) async fn read(door: &Door, headers: &HeaderMap, mut body: axum::body::Body) -> Result<Body, Failure> {
+    if let Some(encoding) = headers.get(CONTENT_ENCODING).filter(|encoding| *encoding != "identity") {
+        return Err(Failure::media_type(format!(
+            "Content-Encoding {encoding:?} is not supported; send the body as it is"
+        )));
+    }
+    let max = door.config.body_bytes_max;
+    let length = body.size_hint().exact();
+    if length.is_some_and(|length| length > max) {
+        discard(body, max).await;
+        return Err(too_large(max));
+    }
+    let mut room = door.memory.take(length.unwrap_or(0)).await?;
+    let mut bytes = BytesMut::with_capacity(length.unwrap_or(0) as usize);
+    loop {
+        let frame = match timeout(door.config.body_idle_timeout, body.frame()).await {
+            Err(_) => return Err(Failure::new(408, "body-timeout", "the request's body did not come on")),
+            Ok(None) => break,
+            Ok(Some(frame)) => frame.map_err(|error| Failure::new(400, "body-cut-off", error.to_string()))?,
+        };
+        let Ok(data) = frame.into_data() else { continue };
+        let size = (bytes.len() + data.len()) as u64;
+        if size > max {
+            discard(body, max).await;
+            return Err(too_large(max));
+        }
+        door.memory.take_more(&mut room, size)?;
+        bytes.extend_from_slice(&data);
+    }
+    Ok(Body { bytes: bytes.freeze(), _room: room })
+}
+
+/// Gives the media type of the body in lower case, without parameters; empty if there is none.
+pub(super) fn media_type(headers: &HeaderMap) -> String {
+    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+/// Reads on for a moment without keeping anything: a sender that is cut off in mid-body would not see the answer.
+async fn discard(mut body: axum::body::Body, max: u64) {
+    let mut left = max;
+    let _gave_up = timeout(MEMORY_WAIT, async {
+        while let Some(Ok(frame)) = body.frame().await {
+            left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len) as u64);
+            if left == 0 {
+                break;
+            }
+        }
+    })
+    .await;
+}
+
+fn kib(bytes: u64) -> u32 {
+    u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX >> 1)
+}
+
+fn busy() -> Failure {
+    Failure::new(503, "busy", "requests in flight take all the memory that http.memory_bytes_max allows")
+        .retry_after(Duration::from_secs(1))
+}
+
+fn too_large(max: u64) -> Failure {
+    Failure::new(413, "too-large", format!("a request's body may have at most {max} bytes (http.body_bytes_max)"))
+        .with("max_bytes", max)
+}

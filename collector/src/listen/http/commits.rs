@@ -1,0 +1,87 @@
+//! `POST /v1/commits`: the agents' frames, translated into items for `ingest` and back.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::Response;
+use skidway_record::SourceId;
+use skidway_wire::{CommitAnswer, CommitRequest, Item, ItemResult, SpanKind};
+
+use crate::ingest::agent::{AgentItem, Outcome};
+use crate::ingest::fleet::Report;
+use crate::listen::http::agents::{frame, read_frame};
+use crate::listen::http::answers::Failure;
+use crate::listen::http::door::Door;
+use crate::listen::http::now_ms;
+use crate::log::{Advance, Refusal, SessionRef, SourceChange};
+
+/// Commits the items of a request; each has its own result.
+pub(super) async fn commit(
+    State(door): State<Arc<Door>>,
+    headers: HeaderMap,
+    body: axum::body::Body,
+) -> Result<Response, Failure> {
+    let body = read_frame(&door, &headers, body).await?;
+    let request = CommitRequest::decode(body.bytes.clone())?;
+    check_log(&door, &request)?;
+    let now_ms = now_ms();
+    let session = SessionRef { agent: request.agent.clone(), epoch: request.epoch };
+    let items = request.items.into_iter().map(|item| translate(item, now_ms)).collect::<Result<_, _>>()?;
+    let outcomes = door.ingest.commit(session, items, now_ms).await?;
+    let report = Report {
+        at_ms: now_ms,
+        bytes_behind: Some(request.bytes_behind),
+        oldest_unacknowledged_ms: Some(request.oldest_unacknowledged_ms),
+    };
+    door.fleet.reported(&request.agent, report, Instant::now());
+    Ok(frame(CommitAnswer { results: outcomes.into_iter().map(result).collect() }.encode()))
+}
+
+/// Makes sure that the agent means this log, and not one it was before a restore.
+fn check_log(door: &Door, request: &CommitRequest) -> Result<(), Failure> {
+    let log = door.log.identity();
+    if (request.log_id, request.log_epoch) == (log.id, log.epoch) {
+        return Ok(());
+    }
+    let (meant, epoch) = (request.log_id, request.log_epoch);
+    let detail =
+        format!("this is log {} of epoch {}, the commit is for log {meant} of epoch {epoch}", log.id, log.epoch);
+    Err(Failure::new(409, "log-changed", detail).with("log_id", log.id.to_string()).with("log_epoch", log.epoch))
+}
+
+fn translate(item: Item, now_ms: i64) -> Result<AgentItem, Failure> {
+    Ok(match item {
+        Item::Create(source) => AgentItem::Change(SourceChange::Create(source)),
+        Item::Rebind { source, physical, path } => AgentItem::Change(SourceChange::Rebind { source, physical, path }),
+        Item::Gone { source } => AgentItem::Change(SourceChange::Gone { source, at_ms: now_ms }),
+        Item::Opened { input } => AgentItem::Opened(input),
+        Item::Span { source, span, kind, carry, head, anchor, path, batches, dead } => {
+            let advance = Advance { source, span, carry, head, anchor, path };
+            match kind {
+                SpanKind::Read => AgentItem::Span { advance, batches, dead },
+                _ if !batches.is_empty() || !dead.is_empty() => return Err(unread_with_batches(source)),
+                SpanKind::Skipped => AgentItem::Span { advance, batches, dead },
+                SpanKind::Lost { reason, exact } => AgentItem::Lost { advance, reason, exact },
+            }
+        }
+    })
+}
+
+fn unread_with_batches(source: SourceId) -> Failure {
+    Failure::new(400, "malformed-frame", format!("a skipped or lost span of source {source} has batches"))
+}
+
+fn result(outcome: Outcome) -> ItemResult {
+    match outcome {
+        Outcome::Stored => ItemResult::Accepted,
+        Outcome::Refused(Refusal::PositionMismatch { position, carry }) => ItemResult::Conflict { position, carry },
+        Outcome::Refused(Refusal::UnknownSource) => ItemResult::UnknownSource,
+        Outcome::Refused(Refusal::SourceExists { source_id }) => ItemResult::Exists { source: source_id },
+        Outcome::Refused(other) => ItemResult::Rejected { batch: None, status: 400, reason: other.to_string() },
+        Outcome::Rejected { batch, too_large, reason } => {
+            ItemResult::Rejected { batch, status: if too_large { 413 } else { 400 }, reason }
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! A stream of lines: records, and control lines `{"heartbeat":…,"next":…}` and `{"error":…}`.
+
+use bytes::BytesMut;
+use skidway_record::{Offset, PartitionId, Record, TopicName};
+use skidway_wire::Problem;
+
+use crate::listen::http::query::ReadQuery;
+use crate::listen::http::stream::Framing;
+use crate::read::Token;
+use crate::read::json::RecordWriter;
+
+/// Writes NDJSON.
+pub(super) struct Ndjson {
+    writer: RecordWriter,
+    tokens: bool,
+}
+
+impl Ndjson {
+    /// Writes records of this topic as the query wants them.
+    pub(super) fn new(topic: &TopicName, query: &ReadQuery) -> Self {
+        Self { writer: RecordWriter::new(topic, query.inline_json), tokens: query.tokens }
+    }
+}
+
+impl Framing for Ndjson {
+    const KIND: &'static str = "ndjson";
+    const MEDIA_TYPE: &'static str = "application/x-ndjson";
+
+    fn open(&mut self, _out: &mut BytesMut, _place: &Token) {}
+
+    fn record(
+        &mut self,
+        out: &mut BytesMut,
+        (partition, offset): (PartitionId, Offset),
+        record: &Record<'_>,
+        place: &Token,
+    ) {
+        let next = self.tokens.then(|| place.encode());
+        self.writer.write(out, partition, offset, record, next.as_deref());
+        out.extend_from_slice(b"\n");
+    }
+
+    fn heartbeat(&mut self, out: &mut BytesMut, high_watermarks: &str, place: &Token) {
+        let next = place.encode();
+        let line = format!("{{\"heartbeat\":{{\"high_watermarks\":{high_watermarks}}},\"next\":\"{next}\"}}\n");
+        out.extend_from_slice(line.as_bytes());
+    }
+
+    fn error(&mut self, out: &mut BytesMut, problem: &Problem) {
+        let line = serde_json::json!({ "error": problem }).to_string();
+        out.extend_from_slice(line.as_bytes());
+        out.extend_from_slice(b"\n");
+    }
+}

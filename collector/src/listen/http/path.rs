@@ -1,0 +1,38 @@
+//! Names in URLs, checked.
+
+use axum::extract::{FromRequestParts, Path};
+use axum::http::request::Parts;
+use skidway_record::{AgentId, TopicName};
+
+use crate::listen::http::answers::Failure;
+
+/// Is the topic in a URL.
+pub(super) struct TopicPath(pub(super) TopicName);
+
+/// Is the agent in a URL.
+pub(super) struct AgentPath(pub(super) AgentId);
+
+impl<S: Send + Sync> FromRequestParts<S> for TopicPath {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        let name = segment(parts, state).await?;
+        TopicName::new(&name).map(Self).map_err(|error| Failure::new(400, "invalid-topic", error.to_string()))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for AgentPath {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        let id = segment(parts, state).await?;
+        AgentId::new(&id).map(Self).map_err(|error| Failure::new(400, "invalid-agent", error.to_string()))
+    }
+}
+
+async fn segment<S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<String, Failure> {
+    match Path::<String>::from_request_parts(parts, state).await {
+        Ok(Path(segment)) => Ok(segment),
+        Err(error) => Err(Failure::new(400, "invalid-url", error.to_string())),
+    }
+}

@@ -1,0 +1,118 @@
+//! `POST /v1/topics/{t}/records`: a request's records become one commit.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, Uri};
+use bytes::Bytes;
+use skidway_record::{Batch, Offset};
+use skidway_wire::http::{Produced, ProducedOffsets};
+
+use crate::blocking::blocking;
+use crate::ingest::encoder::Encoder;
+use crate::ingest::produce::{Conditions, Producer};
+use crate::listen::http::answers::Failure;
+use crate::listen::http::body::{self, media_type};
+use crate::listen::http::door::Door;
+use crate::listen::http::now_ms;
+use crate::listen::http::path::TopicPath;
+use crate::listen::http::produce_body::Format;
+use crate::listen::http::query::Query;
+
+/// Encodes up to this many bytes of body without leaving the runtime: well under a millisecond of work.
+const INLINE_BYTES: usize = 32 << 10;
+
+/// Bounds `Producer-Id`, in bytes.
+const PRODUCER_ID_BYTES_MAX: usize = 128;
+
+/// Stores the request's records, whole or not at all.
+pub(super) async fn produce(
+    State(door): State<Arc<Door>>,
+    TopicPath(name): TopicPath,
+    uri: Uri,
+    headers: HeaderMap,
+    body: axum::body::Body,
+) -> Result<Json<Produced>, Failure> {
+    let body = body::read(&door, &headers, body).await?;
+    let mut query = Query::of(&uri)?;
+    let partition = query.parsed::<u32>("partition")?;
+    query.finish()?;
+    let format = Format::of(&media_type(&headers))?;
+    let conditions = conditions(&headers, partition)?;
+    let now_ms = now_ms();
+    let topic = match door.ingest.topic(&name)? {
+        Some(topic) => topic,
+        None => {
+            check(format, &body.bytes).await?;
+            door.ingest.create(&name).await?
+        }
+    };
+    let encoder = door.ingest.encoder(&topic, partition, now_ms);
+    let encoded = encode(format, &body.bytes, encoder).await?;
+    let runs = door.ingest.store(&name, encoded, conditions, now_ms).await?;
+    let shown = |run: &crate::ingest::produce::Run| ProducedOffsets {
+        partition: run.partition.0,
+        base_offset: run.base_offset.0,
+        count: run.count,
+    };
+    Ok(Json(Produced { offsets: runs.iter().map(shown).collect() }))
+}
+
+/// Makes sure that a malformed request does not create its topic.
+async fn check(format: Format, body: &Bytes) -> Result<(), Failure> {
+    let body = body.clone();
+    let check = move || {
+        let mut records = 0_u64;
+        format.read(&body, &mut |_| {
+            records += 1;
+            Ok(())
+        })?;
+        if records == 0 { Err(crate::ingest::IngestError::Empty.into()) } else { Ok(()) }
+    };
+    blocking(check).await
+}
+
+async fn encode(format: Format, body: &Bytes, mut encoder: Encoder) -> Result<(Vec<(u32, Batch)>, u64), Failure> {
+    let body = body.clone();
+    let small = body.len() <= INLINE_BYTES;
+    let encode = move || {
+        format.read(&body, &mut |record| Ok(encoder.push(&record)?))?;
+        Ok(encoder.finish()?)
+    };
+    if small { encode() } else { blocking(encode).await }
+}
+
+fn conditions(headers: &HeaderMap, partition: Option<u32>) -> Result<Conditions, Failure> {
+    let expected: Option<u64> = number(headers, "Expected-Offset")?;
+    let expected_offset = match (expected, partition) {
+        (None, _) => None,
+        (Some(offset), Some(partition)) => Some((partition, Offset(offset))),
+        (Some(_), None) => return Err(Failure::header("Expected-Offset", "only together with ?partition=")),
+    };
+    Ok(Conditions { producer: producer(headers)?, expected_offset })
+}
+
+fn producer(headers: &HeaderMap) -> Result<Option<Producer>, Failure> {
+    let epoch = number(headers, "Producer-Epoch")?;
+    let first = number(headers, "Producer-Seq")?;
+    let id = text(headers, "Producer-Id")?;
+    match (id, epoch, first) {
+        (None, None, None) => Ok(None),
+        (Some(id), _, _) if id.is_empty() || id.len() > PRODUCER_ID_BYTES_MAX => {
+            Err(Failure::header("Producer-Id", "1 to 128 bytes"))
+        }
+        (Some(id), Some(epoch), Some(first)) => Ok(Some(Producer { id: id.to_owned(), epoch, first })),
+        _ => Err(Failure::header("Producer-Id", "Producer-Id, Producer-Epoch and Producer-Seq come together")),
+    }
+}
+
+fn number(headers: &HeaderMap, name: &str) -> Result<Option<u64>, Failure> {
+    let Some(text) = text(headers, name)? else { return Ok(None) };
+    text.parse().map(Some).map_err(|error| Failure::header(name, format_args!("{text:?}: {error}")))
+}
+
+fn text<'h>(headers: &'h HeaderMap, name: &str) -> Result<Option<&'h str>, Failure> {
+    let Some(value) = headers.get(name) else { return Ok(None) };
+    std::str::from_utf8(value.as_bytes()).map(Some).map_err(|_| Failure::header(name, "not UTF-8"))
+}

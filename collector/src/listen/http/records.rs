@@ -1,0 +1,157 @@
+//! `GET /v1/topics/{t}/records`: one URL, answered as page or stream by what the client accepts.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::header::ACCEPT;
+use axum::http::{HeaderMap, Uri};
+use axum::response::Response;
+use skidway_record::TopicName;
+
+use crate::listen::http::answers::Failure;
+use crate::listen::http::door::Door;
+use crate::listen::http::ndjson::Ndjson;
+use crate::listen::http::page;
+use crate::listen::http::path::TopicPath;
+use crate::listen::http::query::ReadQuery;
+use crate::listen::http::sse::Sse;
+use crate::listen::http::stream;
+use crate::read::{StartAt, Subscription};
+
+/// What records can be answered as, in the order of preference among equals.
+const KINDS: [(Kind, &str, &str); 3] = [
+    (Kind::Page, "application", "json"),
+    (Kind::Ndjson, "application", "x-ndjson"),
+    (Kind::Sse, "text", "event-stream"),
+];
+
+/// Says how records are answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Page,
+    Ndjson,
+    Sse,
+}
+
+/// `GET /v1/topics/{t}/records`
+pub(super) async fn read(
+    State(door): State<Arc<Door>>,
+    TopicPath(name): TopicPath,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Failure> {
+    let accept: Vec<&str> = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
+    let Some(kind) = negotiate(&accept.join(",")) else {
+        let offered = "records are answered as application/json, application/x-ndjson or text/event-stream";
+        return Err(Failure::new(406, "not-acceptable", offered));
+    };
+    answer(&door, &name, kind, &uri, &headers).await
+}
+
+/// `GET /v1/topics/{t}/stream`: SSE, whatever is accepted.
+pub(super) async fn stream(
+    State(door): State<Arc<Door>>,
+    TopicPath(name): TopicPath,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Failure> {
+    answer(&door, &name, Kind::Sse, &uri, &headers).await
+}
+
+async fn answer(
+    door: &Arc<Door>,
+    name: &TopicName,
+    kind: Kind,
+    uri: &Uri,
+    headers: &HeaderMap,
+) -> Result<Response, Failure> {
+    let query = ReadQuery::of(uri)?;
+    let subscription = subscribe(door, name, kind, &query, headers).await?;
+    Ok(match kind {
+        Kind::Page => page::answer(door, name, &query, subscription).await?,
+        Kind::Ndjson => stream::answer(door, &query, subscription, Ndjson::new(name, &query)),
+        Kind::Sse => stream::answer(door, &query, subscription, Sse::new(name, &query)),
+    })
+}
+
+/// Starts where it was said; else a stream that follows starts at its end, everything else at the beginning.
+async fn subscribe(
+    door: &Door,
+    name: &TopicName,
+    kind: Kind,
+    query: &ReadQuery,
+    headers: &HeaderMap,
+) -> Result<Subscription, Failure> {
+    let last_event_id = headers.get("last-event-id").and_then(|id| id.to_str().ok()).filter(|id| !id.is_empty());
+    let start = match (last_event_id, &query.start) {
+        (Some(id), _) => StartAt::Token(id.to_owned()),
+        (None, Some(start)) => start.clone(),
+        (None, None) if kind != Kind::Page && query.follow => StartAt::Latest,
+        (None, None) => StartAt::Earliest,
+    };
+    Ok(door.reader.subscribe(name, query.scope, &start).await?)
+}
+
+/// Picks by quality, then by how exactly the client named it, then in our own order (RFC 9110 §12.5.1).
+fn negotiate(accept: &str) -> Option<Kind> {
+    if accept.trim().is_empty() {
+        return Some(Kind::Page);
+    }
+    let mut best: Option<((u32, u8), Kind)> = None;
+    for (kind, main, sub) in KINDS {
+        let Some((exactness, quality)) = quality(accept, main, sub).filter(|(_, quality)| *quality > 0) else {
+            continue;
+        };
+        if best.is_none_or(|(rank, _)| (quality, exactness) > rank) {
+            best = Some(((quality, exactness), kind));
+        }
+    }
+    best.map(|(_, kind)| kind)
+}
+
+/// Finds what the most exact range that matches says: its exactness (2 exact, 1 `type/*`, 0 `*/*`) and quality in thousandths.
+fn quality(accept: &str, main: &str, sub: &str) -> Option<(u8, u32)> {
+    let ranges = accept.split(',').filter_map(|range| {
+        let mut parts = range.split(';').map(str::trim);
+        let (range_main, range_sub) = parts.next()?.split_once('/')?;
+        let exactness = match (range_main, range_sub) {
+            ("*", "*") => 0,
+            (range_main, "*") if range_main.eq_ignore_ascii_case(main) => 1,
+            (range_main, range_sub) if range_main.eq_ignore_ascii_case(main) && range_sub.eq_ignore_ascii_case(sub) => {
+                2
+            }
+            _ => return None,
+        };
+        let quality = parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
+        let quality: f32 = quality.map_or(Some(1.0), |quality| quality.parse().ok())?;
+        Some((exactness, (quality.clamp(0.0, 1.0) * 1000.0) as u32))
+    });
+    ranges.max_by_key(|(exactness, _)| *exactness)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_client_chooses_the_kind_of_answer() {
+        for (accept, expected) in [
+            ("", Some(Kind::Page)),
+            ("*/*", Some(Kind::Page)),
+            ("application/*", Some(Kind::Page)),
+            ("text/*", Some(Kind::Sse)),
+            ("application/json", Some(Kind::Page)),
+            ("application/x-ndjson", Some(Kind::Ndjson)),
+            ("Application/X-NDJSON; q=0.5", Some(Kind::Ndjson)),
+            ("text/event-stream", Some(Kind::Sse)),
+            ("text/event-stream, */*", Some(Kind::Sse)),
+            ("text/html, application/xhtml+xml, */*;q=0.8", Some(Kind::Page)),
+            ("application/json;q=0.5, application/x-ndjson;q=0.9", Some(Kind::Ndjson)),
+            ("application/json;q=0, */*;q=0.1", Some(Kind::Ndjson)),
+            ("text/html", None),
+            ("application/json;q=0", None),
+        ] {
+            assert_eq!(negotiate(accept), expected, "{accept}");
+        }
+    }
+}

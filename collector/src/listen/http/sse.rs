@@ -1,0 +1,75 @@
+//! A stream of server-sent events (HTML Living Standard §9.2): a record is a plain message, its token the event's id.
+
+use bytes::BytesMut;
+use skidway_record::{Offset, PartitionId, Record, TopicName};
+use skidway_wire::Problem;
+
+use crate::listen::http::query::ReadQuery;
+use crate::listen::http::stream::Framing;
+use crate::read::Token;
+use crate::read::json::RecordWriter;
+
+/// Every record has an id while there are at most this many partitions: the token grows with them.
+const ID_ALWAYS_PARTITIONS: usize = 32;
+
+/// Past that, every so many records have one.
+const ID_EVERY_RECORDS: u64 = 100;
+
+/// Writes events.
+pub(super) struct Sse {
+    writer: RecordWriter,
+    records: u64,
+}
+
+impl Sse {
+    /// Writes records of this topic as the query wants them.
+    pub(super) fn new(topic: &TopicName, query: &ReadQuery) -> Self {
+        Self { writer: RecordWriter::new(topic, query.inline_json), records: 0 }
+    }
+}
+
+impl Framing for Sse {
+    const KIND: &'static str = "sse";
+    const MEDIA_TYPE: &'static str = "text/event-stream";
+
+    /// Tells where the stream starts: an event without data is not dispatched, but its id is remembered.
+    fn open(&mut self, out: &mut BytesMut, place: &Token) {
+        write_id(out, place);
+        out.extend_from_slice(b"\n");
+    }
+
+    fn record(
+        &mut self,
+        out: &mut BytesMut,
+        (partition, offset): (PartitionId, Offset),
+        record: &Record<'_>,
+        place: &Token,
+    ) {
+        self.records += 1;
+        if place.positions.len() <= ID_ALWAYS_PARTITIONS || self.records.is_multiple_of(ID_EVERY_RECORDS) {
+            write_id(out, place);
+        }
+        out.extend_from_slice(b"data: ");
+        self.writer.write(out, partition, offset, record, None);
+        out.extend_from_slice(b"\n\n");
+    }
+
+    fn heartbeat(&mut self, out: &mut BytesMut, high_watermarks: &str, place: &Token) {
+        let next = place.encode();
+        let event = format!(
+            "event: heartbeat\nid: {next}\ndata: {{\"high_watermarks\":{high_watermarks},\"next\":\"{next}\"}}\n\n"
+        );
+        out.extend_from_slice(event.as_bytes());
+    }
+
+    fn error(&mut self, out: &mut BytesMut, problem: &Problem) {
+        let problem = serde_json::to_string(problem).expect("a problem is plain JSON");
+        out.extend_from_slice(format!("event: error\ndata: {problem}\n\n").as_bytes());
+    }
+}
+
+fn write_id(out: &mut BytesMut, place: &Token) {
+    out.extend_from_slice(b"id: ");
+    out.extend_from_slice(place.encode().as_bytes());
+    out.extend_from_slice(b"\n");
+}

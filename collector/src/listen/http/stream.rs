@@ -1,0 +1,202 @@
+//! Records as a stream that follows the topic: pulled by the connection, so a slow subscriber waits for nobody but itself.
+//!
+//! The connection asks for a chunk; what is there is written and goes out at once. At the head the stream sleeps until
+//! there is more, a heartbeat is due, or the collector stops. What NDJSON and SSE look like is their own business.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::response::{IntoResponse, Response};
+use bytes::{Bytes, BytesMut};
+use futures::FutureExt;
+use skidway_record::{Offset, PartitionId, Record};
+use skidway_wire::Problem;
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
+use tokio_util::sync::CancellationToken;
+
+use crate::listen::http::answers::Failure;
+use crate::listen::http::door::Door;
+use crate::listen::http::query::ReadQuery;
+use crate::metrics;
+use crate::read::{ReadError, Subscription, Token, Turn};
+
+/// Sends a chunk once it has this many bytes, or sooner if there is no more to read.
+const CHUNK_BYTES: usize = 256 << 10;
+
+/// Writes a kind of stream.
+pub(super) trait Framing: Send + 'static {
+    /// Names the kind in metrics.
+    const KIND: &'static str;
+    /// Names it in `Content-Type`.
+    const MEDIA_TYPE: &'static str;
+
+    /// Opens the stream at a place.
+    fn open(&mut self, out: &mut BytesMut, place: &Token);
+
+    /// Writes a record; `place` is the one after it.
+    fn record(&mut self, out: &mut BytesMut, at: (PartitionId, Offset), record: &Record<'_>, place: &Token);
+
+    /// Writes a heartbeat; `high_watermarks` is a JSON object.
+    fn heartbeat(&mut self, out: &mut BytesMut, high_watermarks: &str, place: &Token);
+
+    /// Writes the error that ends the stream.
+    fn error(&mut self, out: &mut BytesMut, problem: &Problem);
+}
+
+/// Starts a stream.
+pub(super) fn answer<F: Framing>(
+    door: &Arc<Door>,
+    query: &ReadQuery,
+    subscription: Subscription,
+    framing: F,
+) -> Response {
+    let stream = Stream::new(door, query, subscription, framing);
+    let chunks = futures::stream::unfold(stream, |mut stream| async move {
+        let chunk = stream.chunk().await?;
+        Some((Ok::<_, Infallible>(chunk), stream))
+    });
+    let headers = [(CONTENT_TYPE, F::MEDIA_TYPE), (CACHE_CONTROL, "no-cache")];
+    // Proxies such as nginx would otherwise hold back a chunk until they have enough.
+    (headers, [("x-accel-buffering", "no")], Body::from_stream(chunks)).into_response()
+}
+
+struct Stream<F> {
+    subscription: Subscription,
+    framing: F,
+    heartbeat: Interval,
+    draining: CancellationToken,
+    follow: bool,
+    records_left: u64,
+    bytes_left: u64,
+    out: BytesMut,
+    ended: bool,
+    _open: metrics::Open,
+}
+
+/// Says why a stream at its head wakes up.
+enum Wake {
+    Stop,
+    Heartbeat,
+    News(Result<(), ReadError>),
+}
+
+impl<F: Framing> Stream<F> {
+    fn new(door: &Door, query: &ReadQuery, subscription: Subscription, mut framing: F) -> Self {
+        let period = door.config.heartbeat_interval;
+        let mut heartbeat = interval_at(Instant::now() + period, period);
+        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut out = BytesMut::new();
+        framing.open(&mut out, subscription.place());
+        Self {
+            subscription,
+            framing,
+            heartbeat,
+            draining: door.draining.clone(),
+            follow: query.follow,
+            records_left: query.max_records.unwrap_or(u64::MAX),
+            bytes_left: query.max_bytes.unwrap_or(u64::MAX),
+            out,
+            ended: false,
+            _open: metrics::subscriber(F::KIND),
+        }
+    }
+
+    /// Gives the next bytes to send; `None` when the stream has ended.
+    async fn chunk(&mut self) -> Option<Bytes> {
+        loop {
+            if !self.ended {
+                self.fill().await;
+            }
+            if !self.out.is_empty() {
+                metrics::sent(F::KIND, self.out.len());
+                return Some(self.out.split().freeze());
+            }
+            if self.ended {
+                return None;
+            }
+            self.sleep().await;
+        }
+    }
+
+    /// Writes what there is to read now, up to a chunk.
+    async fn fill(&mut self) {
+        if self.heartbeat.tick().now_or_never().is_some() {
+            self.write_heartbeat();
+        }
+        while self.out.len() < CHUNK_BYTES && !self.ended {
+            if self.draining.is_cancelled() {
+                return self.stop();
+            }
+            let taken = match self.subscription.next().await {
+                Ok(Some(turn)) => self.take(&turn),
+                Ok(None) => {
+                    self.ended = !self.follow;
+                    return;
+                }
+                Err(error) => Err(error),
+            };
+            if let Err(error) = taken {
+                self.fail(error);
+            }
+        }
+    }
+
+    /// Writes the records of one turn until the chunk is full or the stream has sent all it was asked for.
+    fn take(&mut self, turn: &Turn) -> Result<(), ReadError> {
+        let partition = turn.of.partition;
+        for record in turn.records() {
+            let (offset, record) = record?;
+            let before = self.out.len();
+            self.subscription.advance(partition, Offset(offset.0 + 1));
+            self.framing.record(&mut self.out, (partition, offset), &record, self.subscription.place());
+            self.records_left -= 1;
+            self.bytes_left = self.bytes_left.saturating_sub((self.out.len() - before) as u64);
+            if self.records_left == 0 || self.bytes_left == 0 {
+                self.ended = true;
+                return Ok(());
+            }
+            if self.out.len() >= CHUNK_BYTES {
+                return Ok(());
+            }
+        }
+        self.subscription.advance(partition, turn.end());
+        Ok(())
+    }
+
+    async fn sleep(&mut self) {
+        let wake = tokio::select! {
+            biased; // Stopping beats all; a heartbeat is never put off by records that keep coming.
+            () = self.draining.cancelled() => Wake::Stop,
+            _ = self.heartbeat.tick() => Wake::Heartbeat,
+            changed = self.subscription.changed() => Wake::News(changed),
+        };
+        match wake {
+            Wake::Stop => self.stop(),
+            Wake::Heartbeat => self.write_heartbeat(),
+            Wake::News(Ok(())) => {}
+            Wake::News(Err(error)) => self.fail(error),
+        }
+    }
+
+    /// Ends in order: the last thing a subscriber hears is where to go on.
+    fn stop(&mut self) {
+        self.write_heartbeat();
+        self.ended = true;
+    }
+
+    fn fail(&mut self, error: ReadError) {
+        tracing::warn!(%error, kind = F::KIND, "a stream ends");
+        self.framing.error(&mut self.out, Failure::from(error).problem());
+        self.ended = true;
+    }
+
+    fn write_heartbeat(&mut self) {
+        let members = self.subscription.high_watermarks();
+        let members: Vec<String> =
+            members.iter().map(|(partition, offset)| format!("\"{partition}\":{offset}")).collect();
+        let high_watermarks = format!("{{{}}}", members.join(","));
+        self.framing.heartbeat(&mut self.out, &high_watermarks, self.subscription.place());
+    }
+}

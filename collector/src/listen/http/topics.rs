@@ -1,0 +1,204 @@
+//! Topics over HTTP: list, describe, create or change, delete.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, Uri};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use skidway_daemon::config::{Bounded, ByteSize, parse_duration};
+use skidway_record::{TopicName, TopicPartition};
+use skidway_wire::http::{PartitionDescription, TopicDescription, TopicList, TopicSummary};
+
+use crate::listen::http::answers::Failure;
+use crate::listen::http::body::{self, media_type};
+use crate::listen::http::door::Door;
+use crate::listen::http::object::Object;
+use crate::listen::http::path::TopicPath;
+use crate::listen::http::query::Query;
+use crate::log::{Topic, TopicChange, TopicConfig, TopicSettings};
+
+/// `GET /v1/topics`
+pub(super) async fn list(State(door): State<Arc<Door>>, uri: Uri) -> Result<Json<TopicList>, Failure> {
+    Query::of(&uri)?.finish()?;
+    let summary = |topic: Topic| TopicSummary { name: topic.name.to_string(), partitions: topic.config.partitions };
+    Ok(Json(TopicList { topics: door.log.topics().into_iter().map(summary).collect() }))
+}
+
+/// `GET /v1/topics/{t}`
+pub(super) async fn describe(
+    State(door): State<Arc<Door>>,
+    TopicPath(name): TopicPath,
+    uri: Uri,
+) -> Result<Json<TopicDescription>, Failure> {
+    Query::of(&uri)?.finish()?;
+    let topic = door.log.topic(&name).ok_or_else(|| unknown(&name))?;
+    Ok(Json(description(&door, &topic)?))
+}
+
+/// `PUT /v1/topics/{t}`: 201 if it was created, 200 if it was there.
+pub(super) async fn put(
+    State(door): State<Arc<Door>>,
+    TopicPath(name): TopicPath,
+    uri: Uri,
+    headers: HeaderMap,
+    body: axum::body::Body,
+) -> Result<(StatusCode, Json<TopicDescription>), Failure> {
+    let body = body::read(&door, &headers, body).await?;
+    Query::of(&uri)?.finish()?;
+    refuse_internal(&name)?;
+    if !matches!(media_type(&headers).as_str(), "" | "application/json") {
+        return Err(Failure::media_type("a topic is described as application/json"));
+    }
+    let settings = settings(&body.bytes)?;
+    let altered = door.log.alter_topic(TopicChange::Put(name.clone(), settings)).await?;
+    let topic = altered.topic.ok_or_else(|| unknown(&name))?;
+    let status = if altered.created { StatusCode::CREATED } else { StatusCode::OK };
+    Ok((status, Json(description(&door, &topic)?)))
+}
+
+/// `DELETE /v1/topics/{t}`
+pub(super) async fn delete(
+    State(door): State<Arc<Door>>,
+    TopicPath(name): TopicPath,
+    uri: Uri,
+) -> Result<StatusCode, Failure> {
+    Query::of(&uri)?.finish()?;
+    refuse_internal(&name)?;
+    let altered = door.log.alter_topic(TopicChange::Delete(name.clone())).await?;
+    if altered.changed { Ok(StatusCode::NO_CONTENT) } else { Err(unknown(&name)) }
+}
+
+/// Says that there is no such topic.
+pub(super) fn unknown(name: &TopicName) -> Failure {
+    Failure::new(404, "topic-not-found", format!("topic {name} does not exist"))
+}
+
+fn refuse_internal(name: &TopicName) -> Result<(), Failure> {
+    match name.is_internal() {
+        true => Err(Failure::new(403, "internal-topic", format!("topic {name} is Skidway's own"))),
+        false => Ok(()),
+    }
+}
+
+fn description(door: &Door, topic: &Topic) -> Result<TopicDescription, Failure> {
+    let mut partitions = Vec::with_capacity(topic.config.partitions as usize);
+    for partition in 0..topic.config.partitions {
+        let offsets = door.log.offsets(&TopicPartition::new(topic.name.clone(), partition))?;
+        partitions.push(PartitionDescription {
+            partition,
+            log_start_offset: offsets.log_start.0,
+            high_watermark: offsets.high_watermark.0,
+            bytes: offsets.bytes,
+        });
+    }
+    Ok(TopicDescription { name: topic.name.to_string(), config: shown_config(&topic.config), partitions })
+}
+
+/// Shows settings as `PUT` takes them.
+fn shown_config(config: &TopicConfig) -> Map<String, Value> {
+    let age = config.retention_age_ms.map(|ms| Duration::from_millis(ms).show());
+    let bytes = config.retention_bytes.map(|bytes| ByteSize(bytes).to_string());
+    let shown = json!({
+        "partitions": config.partitions,
+        "retention": {"age": age, "bytes": bytes},
+        "cleanup": "delete",
+    });
+    shown.as_object().cloned().unwrap_or_default()
+}
+
+/// Is the body of `PUT`: what is absent stays as it is, null lifts a bound.
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct TopicBody {
+    partitions: Option<u32>,
+    retention: Option<RetentionBody>,
+    cleanup: Option<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct RetentionBody {
+    #[serde(default, deserialize_with = "present")]
+    age: Option<Option<String>>,
+    #[serde(default, deserialize_with = "present")]
+    bytes: Option<Option<Size>>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Size {
+    Number(u64),
+    Text(String),
+}
+
+/// Tells a member that is null from one that is not there.
+fn present<'de, T: Deserialize<'de>, D: serde::Deserializer<'de>>(member: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(member).map(Some)
+}
+
+fn settings(body: &[u8]) -> Result<TopicSettings, Failure> {
+    let invalid = |reason: String| Failure::new(400, "invalid-topic-settings", reason);
+    let body = match body {
+        b"" => TopicBody::default(),
+        body => serde_json::from_slice::<Object<TopicBody>>(body).map_err(|error| invalid(error.to_string()))?.0,
+    };
+    if let Some(other) = body.cleanup.filter(|cleanup| cleanup != "delete") {
+        return Err(invalid(format!("cleanup: {other:?} is not supported, only \"delete\"")));
+    }
+    let RetentionBody { age, bytes } = body.retention.unwrap_or_default();
+    Ok(TopicSettings {
+        partitions: body.partitions,
+        retention_age_ms: age.map(|age| age.map(age_ms).transpose()).transpose().map_err(invalid)?,
+        retention_bytes: bytes.map(|bytes| bytes.map(size).transpose()).transpose().map_err(invalid)?,
+    })
+}
+
+fn age_ms(text: String) -> Result<u64, String> {
+    let age = parse_duration(&text).filter(|age| !age.is_zero());
+    age.map(|age| age.as_millis() as u64)
+        .ok_or_else(|| format!("retention.age: {text:?} is not a duration such as \"7d\""))
+}
+
+fn size(size: Size) -> Result<u64, String> {
+    match size {
+        Size::Number(bytes) => Ok(bytes),
+        Size::Text(text) => ByteSize::parse(&text)
+            .map(|ByteSize(bytes)| bytes)
+            .ok_or_else(|| format!("retention.bytes: {text:?} is not a size such as \"10GiB\"")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_tell_absent_from_unbounded() {
+        let read = |body: &str| settings(body.as_bytes()).map_err(|failure| failure.problem().detail.clone());
+        assert_eq!(read(""), Ok(TopicSettings::default()));
+        assert_eq!(read("{}"), Ok(TopicSettings::default()));
+        let all = r#"{"partitions":4,"retention":{"age":"7d","bytes":"10GiB"},"cleanup":"delete"}"#;
+        let expected = TopicSettings {
+            partitions: Some(4),
+            retention_age_ms: Some(Some(604_800_000)),
+            retention_bytes: Some(Some(10 << 30)),
+        };
+        assert_eq!(read(all), Ok(expected));
+        let lifted = TopicSettings { retention_age_ms: Some(None), ..TopicSettings::default() };
+        assert_eq!(read(r#"{"retention":{"age":null}}"#), Ok(lifted));
+        for bad in [
+            r#"{"partition":4}"#,
+            r#"{"retention":{"aged":"7d"}}"#,
+            r#"{"retention":{"age":"7"}}"#,
+            r#"{"retention":{"age":"0s"}}"#,
+            r#"{"cleanup":"compact"}"#,
+            "[4]",
+            "{",
+        ] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
+    }
+}

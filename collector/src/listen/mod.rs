@@ -1,0 +1,3 @@
+//! The collector's doors. One so far: HTTP.
+
+pub mod http;

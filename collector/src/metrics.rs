@@ -1,0 +1,90 @@
+//! Every metric of the collector: named here, described here, listed in docs/collector.md.
+
+use std::time::Duration;
+
+use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+
+/// Describes the metrics to whoever scrapes them. Called once the recorder stands.
+pub fn describe() {
+    describe_counter!("skidway_collector_records_total", "Records stored; `from` is agent or produce");
+    describe_counter!("skidway_collector_stored_bytes_total", Unit::Bytes, "Bytes of batches stored, compressed");
+    describe_counter!("skidway_collector_lost_bytes_total", Unit::Bytes, "Bytes that agents reported lost");
+    describe_counter!("skidway_collector_commits_total", "Commits made durable");
+    describe_histogram!("skidway_collector_sync_seconds", Unit::Seconds, "One group commit's write and sync");
+    describe_counter!("skidway_collector_http_requests_total", "Requests answered, by `route`, `method` and `status`");
+    describe_histogram!("skidway_collector_http_seconds", Unit::Seconds, "Until a request's answer starts, by `route`");
+    describe_gauge!("skidway_collector_connections", "Open HTTP connections");
+    describe_counter!("skidway_collector_connections_refused_total", "Connections refused past http.connections_max");
+    describe_gauge!("skidway_collector_subscribers", "Open streams; `kind` is ndjson or sse");
+    describe_counter!("skidway_collector_sent_bytes_total", Unit::Bytes, "Bytes of records sent, by `kind`");
+    describe_counter!("skidway_collector_fetches_total", "Reads of the log that the shared memory could not answer");
+}
+
+/// Counts what one commit stored.
+pub fn stored(from: &'static str, records: u64, bytes: usize) {
+    counter!("skidway_collector_records_total", "from" => from).increment(records);
+    counter!("skidway_collector_stored_bytes_total", "from" => from).increment(bytes as u64);
+}
+
+/// Counts a loss.
+pub fn lost(bytes: u64) {
+    counter!("skidway_collector_lost_bytes_total").increment(bytes);
+}
+
+/// Counts one group commit.
+pub fn synced(took: Duration, commits: usize) {
+    counter!("skidway_collector_commits_total").increment(commits as u64);
+    histogram!("skidway_collector_sync_seconds").record(took);
+}
+
+/// Counts one answer.
+pub fn answered(route: String, method: &'static str, status: u16, took: Duration) {
+    histogram!("skidway_collector_http_seconds", "route" => route.clone()).record(took);
+    let labels = [("route", route), ("method", method.to_owned()), ("status", status.to_string())];
+    counter!("skidway_collector_http_requests_total", &labels).increment(1);
+}
+
+/// Counts a connection that was refused.
+pub fn connection_refused() {
+    counter!("skidway_collector_connections_refused_total").increment(1);
+}
+
+/// Counts one read of the log by readers.
+pub fn fetched() {
+    counter!("skidway_collector_fetches_total").increment(1);
+}
+
+/// Counts bytes of records sent.
+pub fn sent(kind: &'static str, bytes: usize) {
+    counter!("skidway_collector_sent_bytes_total", "kind" => kind).increment(bytes as u64);
+}
+
+/// Counts an open connection until it is dropped.
+pub fn connection() -> Open {
+    Open::new("skidway_collector_connections", "http")
+}
+
+/// Counts an open stream until it is dropped.
+pub fn subscriber(kind: &'static str) -> Open {
+    Open::new("skidway_collector_subscribers", kind)
+}
+
+/// Is one open thing of a gauge.
+#[derive(Debug)]
+pub struct Open {
+    name: &'static str,
+    kind: &'static str,
+}
+
+impl Open {
+    fn new(name: &'static str, kind: &'static str) -> Self {
+        gauge!(name, "kind" => kind).increment(1.0);
+        Self { name, kind }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        gauge!(self.name, "kind" => self.kind).decrement(1.0);
+    }
+}

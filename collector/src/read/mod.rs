@@ -1,0 +1,15 @@
+//! From the log to whoever reads: where to start, whose turn it is, what a record looks like as JSON.
+//!
+//! Knows no connection and no content type; it pulls, so a slow reader only reads later. Offsets in, records out.
+
+pub mod error;
+pub mod token;
+pub mod fetch;
+pub mod reader;
+pub mod subscription;
+pub mod json;
+
+pub use error::ReadError;
+pub use reader::{Reader, StartAt};
+pub use subscription::{Subscription, Turn};
+pub use token::{Scope, Token};

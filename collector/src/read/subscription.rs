@@ -1,0 +1,166 @@
+//! One reader's way through a topic: whose turn it is, and where it stands.
+//!
+//! Pulls one batch at a time, partition after partition in fair turns, and sleeps on the topic's watch channel at the
+//! head. Holds no records, so a slow reader costs nothing but its place.
+
+use std::sync::Arc;
+
+use skidway_record::{Decoded, Offset, PartitionId, Record, TopicPartition};
+use tokio::sync::watch;
+
+use crate::log::{LogError, LogReader, Progress};
+use crate::read::fetch::{Batches, next_offset};
+use crate::read::reader::{earliest, overtaken};
+use crate::read::{ReadError, Scope, Token};
+
+/// Walks a topic from a place on.
+pub struct Subscription {
+    log: Arc<dyn LogReader>,
+    batches: Arc<Batches>,
+    progress: watch::Receiver<Progress>,
+    place: Token,
+}
+
+/// Gives one partition its turn: the records of `batch` from `from` on.
+#[derive(Debug, Clone)]
+pub struct Turn {
+    /// Whose turn.
+    pub of: TopicPartition,
+    /// Its next batch, all of it below the high watermark.
+    pub batch: Arc<Decoded>,
+    /// First offset that was not read before; may lie inside the batch.
+    pub from: Offset,
+}
+
+impl Turn {
+    /// Gives the records that were not read before.
+    pub fn records(&self) -> impl Iterator<Item = Result<(Offset, Record<'_>), ReadError>> {
+        let placed = self.batch.records().map(|record| match record {
+            Ok(record) => Ok((self.batch.offset_of(&record), record)),
+            Err(reason) => Err(ReadError::Damaged { partition: self.of.clone(), at: self.from, reason }),
+        });
+        placed.skip_while(|record| record.as_ref().is_ok_and(|(offset, _)| *offset < self.from))
+    }
+
+    /// Gives the offset after the batch.
+    pub fn end(&self) -> Offset {
+        next_offset(&self.batch)
+    }
+}
+
+impl Subscription {
+    pub(super) fn new(
+        log: Arc<dyn LogReader>,
+        batches: Arc<Batches>,
+        progress: watch::Receiver<Progress>,
+        place: Token,
+    ) -> Self {
+        Self { log, batches, progress, place }
+    }
+
+    /// Tells where the reader stands.
+    pub fn place(&self) -> &Token {
+        &self.place
+    }
+
+    /// Tells how many partitions are read.
+    pub fn partitions(&self) -> usize {
+        self.place.positions.len()
+    }
+
+    /// Gives the high watermark of each partition read.
+    pub fn high_watermarks(&self) -> Vec<(PartitionId, Offset)> {
+        let progress = self.progress.borrow();
+        let of = |index| self.place.partition(index);
+        let known = |partition: PartitionId| progress.high_watermarks.get(partition.0 as usize).copied();
+        (0..self.partitions()).filter_map(|index| Some((of(index), known(of(index))?))).collect()
+    }
+
+    /// Gives the next partition its turn; `None` at the head. The place stays until [`Subscription::advance`] moves it.
+    ///
+    /// # Errors
+    /// [`ReadError::Gone`] if retention overtook the reader or the topic was deleted, and whatever reading may meet.
+    pub async fn next(&mut self) -> Result<Option<Turn>, ReadError> {
+        if self.progress.has_changed().is_err() {
+            return Err(self.deleted());
+        }
+        let (topic, index) = {
+            let progress = self.progress.borrow_and_update();
+            if self.place.scope == Scope::All {
+                let partitions = progress.high_watermarks.len().max(self.place.positions.len());
+                self.place.positions.resize(partitions, Offset(0));
+            }
+            let Some(index) = first_behind(&self.place, &progress.high_watermarks) else { return Ok(None) };
+            (progress.topic.clone(), index)
+        };
+        let (partition, from) = (self.place.partition(index), self.place.positions[index]);
+        let found = self.batches.at(&topic, partition, from).await;
+        let Some(batch) = found.map_err(|error| self.explain(error, partition))? else { return Ok(None) };
+        self.place.turn = ((index + 1) % self.place.positions.len()) as u32;
+        Ok(Some(Turn { of: TopicPartition { topic: topic.name, partition }, batch, from }))
+    }
+
+    /// Moves the place past what was handed on.
+    pub fn advance(&mut self, partition: PartitionId, to: Offset) {
+        let index = self.place.index(partition).expect("only partitions that were read are advanced");
+        self.place.positions[index] = to;
+    }
+
+    /// Waits until there may be more to read.
+    ///
+    /// # Errors
+    /// [`ReadError::Gone`] if the topic was deleted.
+    pub async fn changed(&mut self) -> Result<(), ReadError> {
+        self.progress.changed().await.map_err(|_| self.deleted())
+    }
+
+    fn deleted(&self) -> ReadError {
+        let name = self.progress.borrow().topic.name.clone();
+        ReadError::Gone {
+            reason: format!("topic {name} was deleted"),
+            earliest: earliest(&*self.log, &name, self.place.scope),
+        }
+    }
+
+    /// Says what an offset out of range means to someone who was reading there.
+    fn explain(&self, error: ReadError, partition: PartitionId) -> ReadError {
+        let name = self.progress.borrow().topic.name.clone();
+        match error {
+            ReadError::UnknownTopic(_) | ReadError::Log(LogError::NotFound(_)) => self.deleted(),
+            ReadError::Log(LogError::OutOfRange { .. }) => {
+                overtaken(&*self.log, &TopicPartition { topic: name, partition }, &self.place)
+            }
+            other => other,
+        }
+    }
+}
+
+/// Finds the next partition in turn that has something to read.
+fn first_behind(place: &Token, high_watermarks: &[Offset]) -> Option<usize> {
+    let behind = |index: usize| {
+        let high_watermark = high_watermarks.get(place.partition(index).0 as usize);
+        high_watermark.is_some_and(|end| place.positions[index] < *end)
+    };
+    let count = place.positions.len();
+    (0..count).map(|step| (place.turn as usize + step) % count).find(|&index| behind(index))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn turns_go_round_and_skip_partitions_at_their_head() {
+        let offsets = |all: &[u64]| all.iter().copied().map(Offset).collect::<Vec<_>>();
+        let mut place =
+            Token { topic: [0; 16], log_epoch: 1, scope: Scope::All, turn: 1, positions: offsets(&[0, 5, 0]) };
+        assert_eq!(first_behind(&place, &offsets(&[1, 5, 1])), Some(2));
+        place.turn = 0;
+        assert_eq!(first_behind(&place, &offsets(&[1, 5, 1])), Some(0));
+        assert_eq!(first_behind(&place, &offsets(&[0, 5, 0])), None);
+        place.scope = Scope::One(PartitionId(2));
+        place.positions = offsets(&[4]);
+        assert_eq!(first_behind(&place, &offsets(&[9, 9, 4])), None);
+        assert_eq!(first_behind(&place, &offsets(&[9, 9, 5])), Some(0));
+    }
+}

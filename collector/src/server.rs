@@ -1,0 +1,231 @@
+//! The collector, put together: the only place that names every room, opens what they need, and starts tasks.
+//!
+//! Stopping is a sentence: accept no more, end streams with a place to go on from, answer what was asked, close the log.
+
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::response::IntoResponse;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use skidway_disk::RealDisk;
+use skidway_wire::http::About;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::blocking::blocking;
+use crate::config::Config;
+use crate::error::{ServeError, StartError};
+use crate::ingest::Ingest;
+use crate::ingest::fleet::Fleet;
+use crate::listen::http::{Door, Peer, router, too_many_connections};
+use crate::log::embedded::EmbeddedLog;
+use crate::log::{Log, LogReader, LogWriter};
+use crate::metrics;
+use crate::read::Reader;
+
+/// Bounds the connections that are being told that there are too many.
+const REFUSALS_MAX: usize = 64;
+
+/// Waits this long after the system refused to accept, for example for want of descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Keeps this much of the shutdown time-out for closing the log.
+const CLOSE_SHARE: u32 = 4;
+
+/// Holds a collector that is open and listens, but does not accept yet.
+pub struct Server {
+    config: Config,
+    listener: TcpListener,
+    address: SocketAddr,
+    log: EmbeddedLog,
+    router: Router,
+    tasks: Tasks,
+}
+
+/// Holds what every connection's task shares.
+#[derive(Clone)]
+struct Tasks {
+    tracker: TaskTracker,
+    /// Cancelled first: streams end, connections take no further request.
+    draining: CancellationToken,
+    /// Cancelled when the time is over: connections are dropped.
+    cut_off: CancellationToken,
+    room: Arc<Semaphore>,
+    refusals: Arc<Semaphore>,
+}
+
+impl Server {
+    /// Opens the log, recovery included, and the port.
+    ///
+    /// # Errors
+    /// [`StartError`]: the port is in use, the data folder cannot be used.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        metrics::describe();
+        let address = config.http.listen;
+        let listen_error = |source| StartError::Listen { address, source };
+        let listener = TcpListener::bind(address).await.map_err(listen_error)?;
+        let address = listener.local_addr().map_err(listen_error)?;
+        let log = open_log(&config).await?;
+        let tasks = Tasks {
+            tracker: TaskTracker::new(),
+            draining: CancellationToken::new(),
+            cut_off: CancellationToken::new(),
+            room: Arc::new(Semaphore::new(config.http.connections_max as usize)),
+            refusals: Arc::new(Semaphore::new(REFUSALS_MAX)),
+        };
+        let router = router(Arc::new(open_door(&config, &log, tasks.draining.clone()).await));
+        Ok(Self { config, listener, address, log, router, tasks })
+    }
+
+    /// Tells where it listens; the port that was chosen if the configured one is 0.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until `shutdown` is cancelled, then stops in order within the configured time.
+    ///
+    /// # Errors
+    /// [`ServeError::Halted`] at once if the log halts; [`ServeError::Close`].
+    pub async fn run(self, shutdown: CancellationToken) -> Result<(), ServeError> {
+        let Self { config, listener, address, log, router, tasks } = self;
+        tracing::info!(%address, data_dir = %config.data_dir.display(), "the collector takes requests");
+        tokio::select! {
+            biased; // A halted log beats everything: nothing more may be promised.
+            reason = log.halted() => return Err(ServeError::Halted(reason)),
+            () = shutdown.cancelled() => {}
+            () = accept(&listener, &router, &config, &tasks) => {}
+        }
+        drop(listener);
+        tokio::select! {
+            biased;
+            reason = log.halted() => return Err(ServeError::Halted(reason)),
+            () = drain(&tasks, config.shutdown_timeout) => {}
+        }
+        blocking(move || log.close()).await.map_err(|error| ServeError::Close(Box::new(error)))?;
+        tracing::info!("the collector has stopped");
+        Ok(())
+    }
+}
+
+async fn open_log(config: &Config) -> Result<EmbeddedLog, StartError> {
+    let started = Instant::now();
+    let data_dir = config.data_dir.display().to_string();
+    let engine = config.engine();
+    let log = blocking(move || EmbeddedLog::open(engine, Arc::new(RealDisk))).await;
+    let log = log.map_err(|error| StartError::Log { data_dir: data_dir.clone(), source: Box::new(error) })?;
+    let identity = log.identity();
+    tracing::info!(data_dir, log_id = %identity.id, epoch = identity.epoch, took = ?started.elapsed(), "the log is open");
+    Ok(log)
+}
+
+async fn open_door(config: &Config, log: &EmbeddedLog, draining: CancellationToken) -> Door {
+    let identity = log.identity();
+    let about = About {
+        log_id: identity.id.to_string(),
+        log_epoch: identity.epoch,
+        engine: "embedded".to_owned(),
+        version: skidway_daemon::VERSION.to_owned(),
+    };
+    // A log that cannot list its agents has halted, which `run` will tell.
+    let known = log.agents().await.unwrap_or_default();
+    let log: Arc<dyn Log> = Arc::new(log.clone());
+    let reader = Reader::new(log.clone(), config.read_cache_bytes as usize);
+    let ingest = Ingest::new(log.clone(), config.validation, config.topics.auto_create);
+    let fleet = Fleet::new(known, Instant::now());
+    Door::new(log, (reader, ingest, fleet), config.http.clone(), draining, about)
+}
+
+/// Accepts for ever, one task a connection.
+async fn accept(listener: &TcpListener, router: &Router, config: &Config, tasks: &Tasks) {
+    loop {
+        let (stream, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "a connection cannot be accepted");
+                sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        // Small answers and single events must not wait for an acknowledgement of the bytes before.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "TCP_NODELAY is not set");
+        }
+        match tasks.room.clone().try_acquire_owned() {
+            Ok(room) => {
+                let serve = serve(stream, peer, router.clone(), config.http.header_timeout, tasks.clone(), room);
+                tasks.tracker.spawn(serve);
+            }
+            Err(_) => refuse(stream, config.http.header_timeout, tasks),
+        }
+    }
+}
+
+/// Serves one connection until it closes or the collector stops.
+async fn serve(
+    stream: TcpStream,
+    peer: SocketAddr,
+    router: Router,
+    header_timeout: Duration,
+    tasks: Tasks,
+    _room: OwnedSemaphorePermit,
+) {
+    let _open = metrics::connection();
+    let router = router.layer(axum::Extension(Peer(peer)));
+    let service = TowerToHyperService::new(router);
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(header_timeout)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = pin!(connection);
+    let served = tokio::select! {
+        served = connection.as_mut() => served,
+        () = tasks.draining.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            tokio::select! {
+                served = connection => served,
+                () = tasks.cut_off.cancelled() => return,
+            }
+        }
+    };
+    if let Err(error) = served {
+        tracing::debug!(%peer, %error, "a connection ended early");
+    }
+}
+
+/// Tells a client, if there is time for it, that there are too many connections.
+fn refuse(stream: TcpStream, limit: Duration, tasks: &Tasks) {
+    metrics::connection_refused();
+    let Ok(room) = tasks.refusals.clone().try_acquire_owned() else { return };
+    tasks.tracker.spawn(async move {
+        let _room = room;
+        let answer = service_fn(|_: hyper::Request<Incoming>| async {
+            Ok::<_, std::convert::Infallible>(too_many_connections().into_response())
+        });
+        let connection = http1::Builder::new().keep_alive(false).serve_connection(TokioIo::new(stream), answer);
+        let _whatever_came_of_it = timeout(limit, connection).await;
+    });
+}
+
+/// Ends streams and waits for requests; what takes too long is cut off, so that the log can still be closed in time.
+async fn drain(tasks: &Tasks, shutdown_timeout: Duration) {
+    tasks.draining.cancel();
+    tasks.tracker.close();
+    let time = shutdown_timeout - shutdown_timeout / CLOSE_SHARE;
+    if timeout(time, tasks.tracker.wait()).await.is_ok() {
+        tracing::info!("all requests are answered, all streams ended");
+        return;
+    }
+    tracing::warn!(connections = tasks.tracker.len(), "connections did not end in time and are cut off");
+    tasks.cut_off.cancel();
+    tasks.tracker.wait().await;
+}
