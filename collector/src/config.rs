@@ -47,7 +47,7 @@ pub struct HttpConfig {
     pub body_bytes_max: u64,
     /// Bytes of all bodies in flight; 256 MiB, at least `body_bytes_max`. More wait, then get 503.
     pub memory_bytes_max: u64,
-    /// Time a client has for the head of a request; 10 s. Idle connections close after it as well.
+    /// Time a client has for the head of a request; 60 s. Idle connections close after it as well.
     pub header_timeout: Duration,
     /// Time a body may stand still; 30 s.
     pub body_idle_timeout: Duration,
@@ -96,7 +96,7 @@ impl Default for HttpConfig {
             connections_max: 10_000,
             body_bytes_max: 64 << 20,
             memory_bytes_max: 256 << 20,
-            header_timeout: Duration::from_secs(10),
+            header_timeout: Duration::from_secs(60),
             body_idle_timeout: Duration::from_secs(30),
             heartbeat_interval: Duration::from_secs(15),
         }

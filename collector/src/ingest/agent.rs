@@ -125,7 +125,7 @@ impl Ingest {
                 };
                 let (agent, reason) = (&session.agent, reason.as_str());
                 let loss = Loss { agent, path: &path, advance: &advance, reason, exact, at_ms: now_ms };
-                tracing::warn!(?loss, "bytes are lost");
+                loss.log();
                 metrics::lost(advance.span.end - advance.span.start);
                 commit.batches = vec![(Target::Partition(events()), loss.batch(&self.compressors))];
                 commit.source = Some(SourceChange::Advance(advance));

@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use skidway_record::limits::{BATCH_BYTES_MAX, DECOMPRESSED_BYTES_MAX};
+use skidway_record::murmur2::partition_of;
 use skidway_record::{Batch, BatchBuilder, Compressor, EncodedHeaders};
 
 use crate::ingest::IngestError;
-use crate::ingest::partitioner::partition_of_key;
 
 /// Closes a batch at this many bytes of records, uncompressed.
 const BODY_BYTES: usize = 1 << 20;
@@ -124,7 +124,7 @@ impl Encoder {
                 Err(IngestError::UnknownPartition { index, partition, partitions })
             }
             (Some(partition), _) => Ok(partition),
-            (None, Some(key)) => Ok(partition_of_key(key, partitions)),
+            (None, Some(key)) => Ok(partition_of(key, partitions)),
             (None, None) => Ok(keyless),
         }
     }
@@ -203,7 +203,7 @@ mod tests {
 
     #[test]
     fn records_find_their_partitions() {
-        let keyed = partition_of_key(b"k", 4);
+        let keyed = partition_of(b"k", 4);
         let records = [record(None, "a", None), record(Some("k"), "b", None), record(Some("k"), "c", Some(1))];
         let mut expected = vec![(3, 1), (keyed, 1), (1, 1)];
         expected.sort_unstable();

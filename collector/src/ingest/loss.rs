@@ -29,6 +29,12 @@ pub struct Loss<'a> {
 }
 
 impl Loss<'_> {
+    /// Tells the operator.
+    pub fn log(&self) {
+        let (agent, path) = (self.agent, String::from_utf8_lossy(self.path));
+        tracing::warn!(%agent, %path, span = ?self.advance.span, exact = self.exact, "bytes are lost: {}", self.reason);
+    }
+
     /// Encodes the event as a batch of one record.
     pub fn batch(&self, compressors: &Compressors) -> Batch {
         let span = &self.advance.span;
