@@ -33,7 +33,7 @@ pub struct Config {
     pub open_files_max: usize,
     /// Recently appended bytes kept in memory for readers at the head; 64 MiB by default, 0 to read everything from files.
     pub recent_bytes_max: usize,
-    /// How often retention is looked at; 30 seconds by default, at least 10 ms.
+    /// How often retention is looked at; 30 seconds by default, at least 1 ms.
     pub retention_interval: Duration,
     /// What new topics get.
     pub topics: TopicDefaults,
@@ -97,7 +97,7 @@ impl Config {
         self.queue_requests_max = self.queue_requests_max.max(1);
         self.queue_bytes_max = self.queue_bytes_max.max(BATCH_BYTES_MAX);
         self.open_files_max = self.open_files_max.max(4);
-        self.retention_interval = self.retention_interval.max(Duration::from_millis(10));
+        self.retention_interval = self.retention_interval.max(Duration::from_millis(1));
         self
     }
 }

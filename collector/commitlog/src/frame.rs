@@ -143,3 +143,6 @@ pub(crate) fn serialize_into(out: &mut Vec<u8>, value: &impl Serialize) {
 fn field<const N: usize>(raw: &[u8; FRAME_HEADER_BYTES], at: usize) -> [u8; N] {
     *raw[at..].first_chunk::<N>().expect("every field lies within the header")
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,13 +7,13 @@ use skidway_record::{Batch, Offset, TopicPartition};
 
 use crate::commit::LogOffsets;
 use crate::error::Error;
-use crate::index::INDEX_INTERVAL_BYTES;
 use crate::log::Fetched;
 use crate::partition::Partition;
-use crate::segment::{Scan, Segment};
+use crate::segment::Segment;
 use crate::store::Store;
 
-/// Bytes read from a file at once.
+/// Bytes read from a file at once, unless a batch is larger.
+const CHUNK_BYTES_MIN: usize = 64 << 10;
 const CHUNK_BYTES_MAX: usize = 4 << 20;
 
 impl Store {
@@ -75,14 +75,10 @@ impl Store {
         high_watermark: Offset,
         bytes_max: usize,
     ) -> Result<Vec<Batch>, Error> {
-        let place = segment.place_of(&self.files, at)?;
-        let chunk_bytes = bytes_max.saturating_add(2 * INDEX_INTERVAL_BYTES as usize).min(CHUNK_BYTES_MAX);
-        let mut scan = Scan::new(&self.files, segment, place, chunk_bytes);
+        let chunk_bytes = bytes_max.clamp(CHUNK_BYTES_MIN, CHUNK_BYTES_MAX);
+        let mut scan = segment.scan_from(&self.files, at, chunk_bytes)?;
         let (mut batches, mut bytes) = (Vec::new(), 0);
         while let Some(batch) = scan.next_batch()? {
-            if batch.next_offset() <= at {
-                continue;
-            }
             bytes += batch.bytes().len();
             if batch.next_offset() > high_watermark || (bytes > bytes_max && !batches.is_empty()) {
                 break;
@@ -101,11 +97,8 @@ impl Store {
         offsets: LogOffsets,
         timestamp_ms: i64,
     ) -> Result<Option<Offset>, Error> {
-        let place = match segment.older_than(&self.files, timestamp_ms)? {
-            Some(older) => segment.place_of(&self.files, older)?,
-            None => 0,
-        };
-        let mut scan = Scan::new(&self.files, segment, place, 16 * INDEX_INTERVAL_BYTES as usize);
+        let older = segment.older_than(&self.files, timestamp_ms)?.unwrap_or_default();
+        let mut scan = segment.scan_from(&self.files, older, CHUNK_BYTES_MIN)?;
         while let Some(batch) = scan.next_batch()? {
             if batch.next_offset() > offsets.high_watermark {
                 break;

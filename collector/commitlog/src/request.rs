@@ -1,6 +1,6 @@
 //! What waits in the queue, and what it is answered with.
 
-use skidway_record::source::StoredSource;
+use skidway_record::source::{NewSource, Partitioning, StoredSource};
 use skidway_record::{AgentId, SourceId};
 
 use crate::commit::{AgentState, Commit, Committed, OpenSession, Session, SourceChange, TopicChange};
@@ -12,6 +12,9 @@ const COMMIT_OVERHEAD_BYTES: usize = 2048;
 
 /// What a batch costs beside its bytes.
 const BATCH_OVERHEAD_BYTES: usize = 384;
+
+/// What a commit usually costs beside its batches.
+const USUAL_OVERHEAD_BYTES: usize = 256;
 
 /// Is called with the answer, once.
 pub(crate) type Done<T> = Box<dyn FnOnce(Result<T, Error>) + Send>;
@@ -41,6 +44,14 @@ impl Request {
             Self::Commit(commit, _) => commit_bytes(commit),
             Self::Session(..) | Self::Topic(..) => COMMIT_OVERHEAD_BYTES,
             Self::Sources { .. } | Self::Agents(_) => 0,
+        }
+    }
+
+    /// Tells how many bytes its frame is likely to take: the buffer of a group stays in memory while any of its batches does.
+    pub(crate) fn usual_bytes(&self) -> usize {
+        match self {
+            Self::Commit(commit, _) => USUAL_OVERHEAD_BYTES + batch_bytes(commit),
+            _ => 0,
         }
     }
 
@@ -93,7 +104,7 @@ impl Answer {
 
 /// Bounds the bytes of a commit's frame.
 fn commit_bytes(commit: &Commit) -> usize {
-    let batches = commit.batches.iter().map(|(_, batch)| batch.bytes().len() + BATCH_OVERHEAD_BYTES);
+    let batches = batch_bytes(commit) + commit.batches.len() * BATCH_OVERHEAD_BYTES;
     let source = match &commit.source {
         Some(SourceChange::Advance(advance)) => {
             advance.carry.len() + advance.path.as_ref().map_or(0, |path| path.len())
@@ -103,12 +114,16 @@ fn commit_bytes(commit: &Commit) -> usize {
         Some(SourceChange::Gone { .. }) | None => 0,
     };
     let input = commit.opened_input.as_ref().map_or(0, String::len);
-    COMMIT_OVERHEAD_BYTES + batches.sum::<usize>() + source + input
+    COMMIT_OVERHEAD_BYTES + batches + source + input
 }
 
-fn partitioning_bytes(source: &skidway_record::source::NewSource) -> usize {
+fn batch_bytes(commit: &Commit) -> usize {
+    commit.batches.iter().map(|(_, batch)| batch.bytes().len()).sum()
+}
+
+fn partitioning_bytes(source: &NewSource) -> usize {
     match &source.partitioning {
-        skidway_record::source::Partitioning::Key(key) => key.len(),
+        Partitioning::Key(key) => key.len(),
         _ => 0,
     }
 }

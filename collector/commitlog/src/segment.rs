@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 use skidway_disk::{Disk, Open};
-use skidway_record::{Batch, BatchError, Offset};
+use skidway_record::header::HEADER_BYTES;
+use skidway_record::{Batch, BatchError, BatchHeader, Offset};
 
 use crate::error::Error;
 use crate::files::Files;
@@ -178,24 +179,34 @@ impl Segment {
         self.growth().flush(disk)
     }
 
-    /// Finds a place from which to look for `offset`: a batch begins there, and `offset` is not before it.
-    pub(crate) fn place_of(&self, files: &Files, offset: Offset) -> Result<u64, Error> {
+    /// Begins to read at the batch that contains `offset`, or the first after it.
+    pub(crate) fn scan_from<'a>(
+        &'a self,
+        files: &'a Files,
+        offset: Offset,
+        chunk_bytes: usize,
+    ) -> Result<Scan<'a>, Error> {
+        let mut scan = self.hinted_scan(files, offset, chunk_bytes)?;
+        scan.seek(offset)?;
+        Ok(scan)
+    }
+
+    /// Begins where the index says, which is at or before `offset`.
+    fn hinted_scan<'a>(&'a self, files: &'a Files, offset: Offset, chunk_bytes: usize) -> Result<Scan<'a>, Error> {
         let relative = u32::try_from(offset.0.saturating_sub(self.base_offset)).unwrap_or(u32::MAX);
         let holds = |entry: &OffsetEntry| entry.offset <= relative;
         let search = self.growth().offsets.search(holds);
         let found =
             search.finish(files.disk().as_ref(), holds).map_err(Error::io("search the index of", &self.path))?;
-        let Some(entry) = found else { return Ok(0) };
+        let Some(entry) = found else { return Ok(Scan::new(files, self, 0, chunk_bytes)) };
         // The index is a hint: a batch that ends elsewhere than the entry says shows it wrong, and the segment is read from its start.
-        let mut scan = Scan::new(files, self, u64::from(entry.position), INDEX_INTERVAL_BYTES as usize);
-        let expected = self.base_offset + u64::from(entry.offset) + 1;
-        match scan.next_batch() {
-            Ok(Some(batch)) if batch.next_offset().0 == expected => Ok(u64::from(entry.position)),
-            _ => {
-                tracing::warn!(segment = %self.path.display(), offset = offset.0, "the offset index is wrong; reading without it");
-                Ok(0)
-            }
+        let mut scan = Scan::new(files, self, u64::from(entry.position), chunk_bytes);
+        let next_offset = self.base_offset + u64::from(entry.offset) + 1;
+        if matches!(scan.header(), Ok(Some(header)) if header.next_offset() as u64 == next_offset) {
+            return Ok(scan);
         }
+        tracing::warn!(segment = %self.path.display(), %offset, "the offset index is wrong; reading without it");
+        Ok(Scan::new(files, self, 0, chunk_bytes))
     }
 
     /// Finds an offset up to which, itself included, no record is as new as `timestamp_ms`; `None` if none is known.
@@ -317,6 +328,30 @@ impl<'a> Scan<'a> {
             }
         }
         Ok(None)
+    }
+
+    /// Steps over the batches that end at or before `offset`; their records are not read.
+    fn seek(&mut self, offset: Offset) -> Result<(), Error> {
+        while let Some(header) = self.header()? {
+            if header.next_offset() as u64 > offset.0 {
+                break;
+            }
+            self.position += header.total_bytes as u64;
+            self.buffer.advance(header.total_bytes.min(self.buffer.len()));
+        }
+        Ok(())
+    }
+
+    /// Gives the next batch's header; `None` at the end.
+    fn header(&mut self) -> Result<Option<BatchHeader>, Error> {
+        if self.position >= self.end {
+            return Ok(None);
+        }
+        if self.buffer.len() < HEADER_BYTES {
+            self.fill(INDEX_INTERVAL_BYTES as usize)?;
+        }
+        let damaged = |error: BatchError| Error::corrupt(&self.segment.path, self.position, error.to_string());
+        BatchHeader::parse(&self.buffer).map(Some).map_err(damaged)
     }
 
     /// Reads `need` bytes from the next batch's place on, or what there is.

@@ -112,11 +112,11 @@ impl Sequencer {
         let ended = self.serve();
         if let Err(error) = &ended {
             tracing::error!(%error, "the log stops");
+            self.observer.halted(error);
             let halted = error.halted();
             self.queue.refuse(&halted);
             self.answers.drain(..).for_each(|answer| answer.fail(&halted));
             self.requests.drain(..).for_each(|request| request.fail(&halted));
-            self.observer.halted(error);
         }
         ended
     }
@@ -146,6 +146,7 @@ impl Sequencer {
         }
         let room = self.room()?;
         let mut requests = std::mem::take(&mut self.requests);
+        self.group.reserve(requests.iter().map(Request::usual_bytes).sum());
         for request in requests.drain(..) {
             let answer = match &room {
                 Room::Reserve(full) if request.grows() => {
@@ -360,6 +361,17 @@ impl Sequencer {
     fn save_at_the_end(&mut self) -> Result<(), Error> {
         self.wait_for_checkpoint()?;
         self.begin_checkpoint()?.run(self.disk.as_ref())
+    }
+}
+
+impl Drop for Sequencer {
+    /// However the sequencer ends, nothing writes to the data folder once its lock is free.
+    fn drop(&mut self) {
+        if let Some(running) = self.checkpoint.take()
+            && running.join().is_err()
+        {
+            tracing::error!("the checkpoint's thread panicked");
+        }
     }
 }
 

@@ -68,3 +68,6 @@ fn check_session(state: &State, session: &SessionRef) -> Result<(), Refusal> {
     let current = state.agent(&session.agent).map(|agent| agent.epoch);
     if current == Some(session.epoch) { Ok(()) } else { Err(Refusal::Fenced { epoch: session.epoch, current }) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -187,15 +187,3 @@ fn the_real_disk_keeps_a_log_and_locks_it() {
     let opened = Opened { log: again().unwrap(), heard: Arc::default() };
     assert_eq!(opened.lines(&a), lines);
 }
-
-/// Text that does not compress well.
-fn noise(seed: u64, len: usize) -> String {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut letter = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        char::from(b'!' + (state % 90) as u8)
-    };
-    (0..len).map(|_| letter()).collect()
-}

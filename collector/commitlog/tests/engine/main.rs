@@ -3,7 +3,12 @@
 //! `basics`: what is committed can be read, and how. `protocol`: sources, sessions, producers across restarts. `crash`: a power cut at
 //! every operation. `faults`: a full disk, a failing one, damaged files. A new test goes where its first failing sentence would be said.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its set-up as well")]
+
 mod basics;
+mod crash;
+mod faults;
+mod protocol;
 
 use std::path::Path;
 use std::sync::mpsc::sync_channel;
@@ -17,7 +22,9 @@ use skidway_commitlog::commit::{
 use skidway_commitlog::{CommitLog, Config, Error, Observer, TopicAltered};
 use skidway_disk::{Disk, FaultyDisk};
 use skidway_record::source::{Fingerprint, NewSource, Partitioning, PhysicalId, StoredSource};
-use skidway_record::{AgentId, Batch, BatchBuilder, Compressor, EncodedHeaders, Offset, SourceId, TopicName, TopicPartition};
+use skidway_record::{
+    AgentId, Batch, BatchBuilder, Compressor, EncodedHeaders, Offset, SourceId, TopicName, TopicPartition,
+};
 
 /// Notes what the engine tells.
 #[derive(Default)]
@@ -192,4 +199,16 @@ fn span(agent: &str, epoch: u64, n: u8, range: std::ops::Range<u64>, lines: &[&s
 
 fn data(name: &str) -> std::path::PathBuf {
     Path::new("/data").join(name)
+}
+
+/// Text that does not compress well.
+fn noise(seed: u64, len: usize) -> String {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut letter = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        char::from(b'!' + (state % 90) as u8)
+    };
+    (0..len).map(|_| letter()).collect()
 }

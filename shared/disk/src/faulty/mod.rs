@@ -2,19 +2,20 @@
 //!
 //! [`FaultyDisk::crash`] throws away what was not synced: of each file's unsynced writes some are kept, some lost, some torn at sector
 //! bounds, whatever their order; of each folder's unsynced names likewise. [`FaultyDisk::cut_power_at`] lets every operation from the
-//! n-th on fail, so that a test can crash at each; [`FaultyDisk::fail_at`] lets one fail, and a failed sync forgets what it should
-//! have kept, as Linux does. Deterministic: one seed, one outcome.
+//! n-th on fail, so that a test can crash at each; [`FaultyDisk::fail_at`] lets one fail, and a failed sync of a file forgets what it
+//! should have kept, as Linux does. Deterministic: one seed, one outcome.
 
-use std::collections::BTreeMap;
+mod chance;
+mod node;
+
 use std::io::{self, ErrorKind};
 use std::path::{Component, Path};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::disk::{Disk, DiskFile, Entry, Open};
-
-/// Bytes that a torn write keeps or loses together.
-const SECTOR_BYTES: usize = 512;
+use chance::Chance;
+use node::{Names, Naming, Node, Write};
 
 /// Stands for one machine's disk. Clones are the same disk.
 #[derive(Debug, Clone, Default)]
@@ -31,28 +32,6 @@ struct State {
     cut_power_at: Option<u64>,
     fail_at: Option<u64>,
     capacity_bytes: u64,
-}
-
-/// A file or folder. What is durable is what a power cut cannot take.
-#[derive(Debug)]
-enum Node {
-    File { content: Vec<u8>, durable: Vec<u8>, unsynced: Vec<Write> },
-    Dir { names: Names, durable: Names, unsynced: Vec<Naming>, lock: Arc<AtomicBool> },
-}
-
-type Names = BTreeMap<String, usize>;
-
-#[derive(Debug, Clone)]
-enum Write {
-    Bytes(u64, Vec<u8>),
-    Len(u64),
-}
-
-#[derive(Debug, Clone)]
-enum Naming {
-    Add(String, usize),
-    Remove(String),
-    Rename(String, String, usize),
 }
 
 const ROOT: usize = 0;
@@ -80,7 +59,8 @@ impl FaultyDisk {
         self.lock().cut_power_at = Some(operation);
     }
 
-    /// Lets this one operation fail. If it is a sync, what it should have made durable never will be, though it can be read.
+    /// Lets this one operation fail. If it is a sync of a file, what it should have made durable never will
+    /// be, though it can be read.
     pub fn fail_at(&self, operation: u64) {
         self.lock().fail_at = Some(operation);
     }
@@ -337,167 +317,6 @@ impl State {
         }
         used
     }
-}
-
-impl Node {
-    fn file() -> Self {
-        Self::File { content: Vec::new(), durable: Vec::new(), unsynced: Vec::new() }
-    }
-
-    fn dir() -> Self {
-        Self::Dir { names: Names::new(), durable: Names::new(), unsynced: Vec::new(), lock: Arc::default() }
-    }
-
-    fn is_dir(&self) -> bool {
-        matches!(self, Self::Dir { .. })
-    }
-
-    fn len(&self) -> u64 {
-        match self {
-            Self::File { content, .. } => content.len() as u64,
-            Self::Dir { .. } => 0,
-        }
-    }
-
-    fn write(&mut self, write: Write) -> io::Result<()> {
-        let Self::File { content, unsynced, .. } = self else { return Err(ErrorKind::IsADirectory.into()) };
-        write.apply(content);
-        unsynced.push(write);
-        Ok(())
-    }
-
-    fn name(&mut self, naming: Naming) {
-        if let Self::Dir { names, unsynced, .. } = self {
-            naming.apply(names);
-            unsynced.push(naming);
-        }
-    }
-
-    fn sync(&mut self) {
-        match self {
-            Self::File { durable, unsynced, .. } => unsynced.drain(..).for_each(|write| write.apply(durable)),
-            Self::Dir { durable, unsynced, .. } => unsynced.drain(..).for_each(|naming| naming.apply(durable)),
-        }
-    }
-
-    fn forget_unsynced(&mut self) {
-        match self {
-            Self::File { unsynced, .. } => unsynced.clear(),
-            Self::Dir { unsynced, .. } => unsynced.clear(),
-        }
-    }
-
-    fn crash(&mut self, chance: &mut Chance) {
-        match self {
-            Self::File { content, durable, unsynced } => {
-                for write in unsynced.drain(..) {
-                    write.apply_torn(durable, chance);
-                }
-                content.clone_from(durable);
-            }
-            Self::Dir { names, durable, unsynced, lock } => {
-                for naming in unsynced.drain(..) {
-                    if chance.of(2) {
-                        naming.apply(durable);
-                    }
-                }
-                names.clone_from(durable);
-                *lock = Arc::default();
-            }
-        }
-    }
-}
-
-impl Write {
-    fn end(&self) -> u64 {
-        match self {
-            Self::Bytes(position, bytes) => position + bytes.len() as u64,
-            Self::Len(len) => *len,
-        }
-    }
-
-    fn apply(&self, content: &mut Vec<u8>) {
-        match self {
-            Self::Bytes(position, bytes) => {
-                let start = *position as usize;
-                content.resize(content.len().max(start + bytes.len()), 0);
-                content[start..start + bytes.len()].copy_from_slice(bytes);
-            }
-            Self::Len(len) => content.resize(*len as usize, 0),
-        }
-    }
-
-    /// Applies all, nothing, a beginning, or any sectors of it.
-    fn apply_torn(&self, content: &mut Vec<u8>, chance: &mut Chance) {
-        let Self::Bytes(position, bytes) = self else {
-            return if chance.of(2) {
-                self.apply(content)
-            };
-        };
-        match chance.below(4) {
-            0 => self.apply(content),
-            1 => {}
-            2 => {
-                let kept = chance.below(bytes.len() as u64 + 1) as usize;
-                Self::Bytes(*position, bytes[..kept].to_vec()).apply(content);
-            }
-            _ => {
-                let mut at = *position;
-                for sector in sectors(*position, bytes) {
-                    if chance.of(2) {
-                        Self::Bytes(at, sector.to_vec()).apply(content);
-                    }
-                    at += sector.len() as u64;
-                }
-            }
-        }
-    }
-}
-
-impl Naming {
-    fn apply(&self, names: &mut Names) {
-        match self {
-            Self::Add(name, node) => {
-                names.insert(name.clone(), *node);
-            }
-            Self::Remove(name) => {
-                names.remove(name);
-            }
-            Self::Rename(from, to, node) => {
-                names.remove(from);
-                names.insert(to.clone(), *node);
-            }
-        }
-    }
-}
-
-/// Draws chances from a seed (SplitMix64, Steele and others 2014).
-struct Chance(u64);
-
-impl Chance {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
-
-    /// Gives true once in `bound` times.
-    fn of(&mut self, bound: u64) -> bool {
-        self.below(bound) == 0
-    }
-}
-
-/// Cuts a write where the device's sectors end.
-fn sectors(position: u64, bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let first = (SECTOR_BYTES - position as usize % SECTOR_BYTES).min(bytes.len());
-    let (head, rest) = bytes.split_at(first);
-    std::iter::once(head).chain(rest.chunks(SECTOR_BYTES))
 }
 
 fn components(path: &Path) -> impl Iterator<Item = String> {
