@@ -1,0 +1,224 @@
+//! The command line: what may be typed, and its help. Nothing is done here.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use skidway_daemon::config::{ByteSize, parse_duration};
+use skidway_record::TopicName;
+use skidway_record::limits::PARTITIONS_MAX;
+
+/// Follows log files, and works with a Skidway collector
+#[derive(Debug, Parser)]
+#[command(name = "skidway", version = skidway_daemon::VERSION, max_term_width = 100)]
+pub struct Cli {
+    /// What every command shares.
+    #[command(flatten)]
+    pub door: Door,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Says which collector to talk to, and how to answer.
+#[derive(Debug, Clone, Args)]
+pub struct Door {
+    /// The collector's address
+    #[arg(long, global = true, env = "SKIDWAY_URL", value_name = "URL", default_value = "http://127.0.0.1:7070")]
+    pub url: String,
+    /// Print JSON instead of tables and text
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+/// Names one command with its own arguments.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Follow log files and serve them: an agent and a collector in one process, no configuration needed
+    Up(Up),
+    /// Print the records of a topic
+    Tail(Tail),
+    /// Send lines to a topic, one record a line
+    Produce(Produce),
+    /// List, show, create, change and delete topics
+    Topics(Topics),
+    /// List the agents that ship to the collector
+    Agents,
+}
+
+/// Holds the arguments of `skidway up`.
+#[derive(Debug, Args)]
+pub struct Up {
+    /// Files to follow, such as '/var/log/nginx/*.log' (** crosses folders) [default: text logs under /var/log; with --demo
+    /// nothing else]
+    #[arg(value_name = "GLOB")]
+    pub globs: Vec<String>,
+    /// Also write a growing access log, and follow it
+    #[arg(long)]
+    pub demo: bool,
+    /// Where the log is kept
+    #[arg(long, value_name = "FOLDER", default_value = "skidway-data")]
+    pub data_dir: PathBuf,
+    /// Where to listen
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7070")]
+    pub listen: SocketAddr,
+}
+
+/// Holds the arguments of `skidway tail`.
+#[derive(Debug, Args)]
+pub struct Tail {
+    /// The topic to read
+    pub topic: TopicName,
+    /// Where to start: earliest, latest, a token, a time (RFC 3339) or -N, which is N records back in each partition
+    #[arg(long, value_name = "WHERE", allow_hyphen_values = true, conflicts_with = "last")]
+    pub from: Option<String>,
+    /// Start N records back in each partition [default: 10]
+    #[arg(short = 'n', long, value_name = "N")]
+    pub last: Option<u32>,
+    /// Wait for new records, over restarts of the collector as well
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Read this partition only
+    #[arg(long, value_name = "N")]
+    pub partition: Option<u32>,
+}
+
+/// Holds the arguments of `skidway produce`.
+#[derive(Debug, Args)]
+pub struct Produce {
+    /// The topic to write to
+    pub topic: TopicName,
+    /// File to read, or - for the standard input
+    #[arg(default_value = "-")]
+    pub file: PathBuf,
+    /// Key of every record; equal keys go to one partition
+    #[arg(long)]
+    pub key: Option<String>,
+}
+
+/// Holds the arguments of `skidway topics`.
+#[derive(Debug, Args)]
+pub struct Topics {
+    /// What to do with topics; listing them if nothing is said.
+    #[command(subcommand)]
+    pub action: Option<TopicAction>,
+}
+
+/// Names what can be done with topics.
+#[derive(Debug, Subcommand)]
+pub enum TopicAction {
+    /// List all topics
+    List,
+    /// Show one topic's settings and partitions
+    Show {
+        /// The topic.
+        topic: TopicName,
+    },
+    /// Create a topic
+    Create {
+        /// The topic.
+        topic: TopicName,
+        /// Its settings; what is not said is the collector's default.
+        #[command(flatten)]
+        settings: TopicSettings,
+    },
+    /// Change a topic's settings; partitions can only be added
+    Alter {
+        /// The topic.
+        topic: TopicName,
+        /// What to change.
+        #[command(flatten)]
+        settings: TopicSettings,
+    },
+    /// Delete a topic and every record in it
+    Delete {
+        /// The topic.
+        topic: TopicName,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+/// Holds the settings of a topic that can be given.
+#[derive(Debug, Clone, Default, Args)]
+pub struct TopicSettings {
+    /// Number of partitions, 1 to 1000
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(PARTITIONS_MAX)))]
+    pub partitions: Option<u32>,
+    /// Keep records this long, such as 7d
+    #[arg(long, value_name = "AGE", value_parser = retention_age)]
+    pub retention_age: Option<String>,
+    /// Keep at most this much in each partition, such as 10GiB
+    #[arg(long, value_name = "SIZE", value_parser = retention_bytes)]
+    pub retention_bytes: Option<String>,
+}
+
+/// Checks a duration here, where the message can name the argument, and passes it on as it was written.
+fn retention_age(text: &str) -> Result<String, String> {
+    let valid = parse_duration(text).is_some_and(|age| age > Duration::ZERO);
+    valid.then(|| text.to_owned()).ok_or_else(|| "expected a duration such as 7d, 12h or 30m".to_owned())
+}
+
+fn retention_bytes(text: &str) -> Result<String, String> {
+    let valid = ByteSize::parse(text).is_some_and(|size| size.0 > 0);
+    valid.then(|| text.to_owned()).ok_or_else(|| "expected a size such as 10GiB or 512MiB".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_contradicts_itself_nowhere() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn what_people_type_is_understood() {
+        let cases = [
+            "up",
+            "up --demo",
+            "up a.log /var/log/*.log --data-dir d --listen 127.0.0.1:0",
+            "tail t",
+            "tail t -f -n 5",
+            "tail t --from -5 --follow --partition 3 --json",
+            "tail t --from 2026-01-01T00:00:00Z --url http://h:1",
+            "--json --url http://h:1 tail t",
+            "produce t",
+            "produce t --key k -",
+            "topics",
+            "topics list",
+            "topics show t",
+            "topics create t --partitions 8 --retention-age 7d --retention-bytes 10GiB",
+            "topics alter t --partitions 9",
+            "topics delete t --yes",
+            "agents --json",
+        ];
+        for line in cases {
+            let parsed = Cli::try_parse_from(format!("skidway {line}").split(' '));
+            assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
+        }
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        let cases = [
+            ("", "Usage"),
+            ("tails", "tail"),
+            ("tail", "TOPIC"),
+            ("tail a/b", "topic name"),
+            ("tail t -n 5 --from earliest", "cannot be used with"),
+            ("topics create t --partitions 0", "1..=1000"),
+            ("topics create t --retention-age never", "expected a duration such as 7d"),
+            ("topics create t --retention-bytes 0", "expected a size such as 10GiB"),
+            ("up --listen localhost", "invalid socket address"),
+        ];
+        for (line, reason) in cases {
+            let error = Cli::try_parse_from(format!("skidway {line}").split_whitespace()).unwrap_err().to_string();
+            assert!(error.contains(reason), "{line}: {error}");
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! `skidway`: the operator's program, and a whole Skidway in one process (`skidway up`).
+//!
+//! The map: [`args`] is what may be typed; a command's room does it ([`up`], [`tail`], [`produce`], [`topics`], [`agents`]),
+//! through [`client`] and in the forms of [`output`] and [`human`]; [`error`] says why it failed. Answers go to the standard
+//! output, everything said about them to the standard error.
+
+pub mod args;
+pub mod up;
+pub mod tail;
+pub mod produce;
+pub mod topics;
+pub mod agents;
+pub mod client;
+pub mod human;
+pub mod output;
+pub mod error;
+#[cfg(test)]
+mod stub;
+
+use std::io::{self, BufWriter, Write};
+
+use args::{Cli, Command};
+use client::Client;
+use error::Error;
+use output::Form;
+
+/// Does what was typed.
+///
+/// # Errors
+/// Why it could not be done.
+pub async fn run(cli: Cli) -> Result<(), Error> {
+    let form = Form::of_stdout(cli.door.json);
+    let client = Client::new(&cli.door.url)?;
+    let mut out = BufWriter::new(io::stdout());
+    match cli.command {
+        Command::Up(args) => up::run(args).await?,
+        Command::Tail(args) => tail::run(client, args, form, &mut out).await?,
+        Command::Produce(args) => produce::run(client, args, form, &mut out).await?,
+        Command::Topics(args) => topics::run(client, args.action, form, &mut out).await?,
+        Command::Agents => agents::run(client, form, &mut out).await?,
+    }
+    Ok(out.flush()?)
+}
