@@ -16,6 +16,7 @@ pub struct Agent {
     admin_port: u16,
     state_dir: PathBuf,
     url: String,
+    agent_keys: String,
     extra: String,
     config: PathBuf,
     log: PathBuf,
@@ -29,6 +30,7 @@ impl Agent {
             admin_port: free_port(),
             state_dir: site.path(&format!("{id}-state")),
             url: url.into(),
+            agent_keys: String::new(),
             extra: String::new(),
             config: site.path(&format!("{id}.toml")),
             log: site.path(&format!("{id}.log")),
@@ -41,6 +43,14 @@ impl Agent {
     pub fn with(mut self, toml: &str) -> Self {
         self.extra.push_str(toml);
         self.extra.push('\n');
+        self
+    }
+
+    /// Adds lines to its `[agent]` table.
+    #[must_use]
+    pub fn with_agent(mut self, toml: &str) -> Self {
+        self.agent_keys.push_str(toml);
+        self.agent_keys.push('\n');
         self
     }
 
@@ -119,8 +129,8 @@ impl Agent {
 
     fn write_config(&self) -> String {
         let config = format!(
-            "[agent]\nid = {:?}\nstate_dir = {:?}\nadmin_listen = \"127.0.0.1:{}\"\n[collector]\nurls = [{:?}]\n{}",
-            self.id, self.state_dir, self.admin_port, self.url, self.extra
+            "[agent]\nid = {:?}\nstate_dir = {:?}\nadmin_listen = \"127.0.0.1:{}\"\n{}[collector]\nurls = [{:?}]\n{}",
+            self.id, self.state_dir, self.admin_port, self.agent_keys, self.url, self.extra
         );
         std::fs::write(&self.config, config).expect("the configuration is written");
         self.config.display().to_string()

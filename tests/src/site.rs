@@ -16,7 +16,7 @@ pub struct Site {
 }
 
 impl Site {
-    /// Makes an empty place.
+    /// Makes a place with an empty folder `logs`.
     ///
     /// # Panics
     /// When there is no room for temporary files.
@@ -24,6 +24,7 @@ impl Site {
     pub fn new() -> Self {
         let folder = tempfile::Builder::new().prefix("skidway-test-").tempdir().expect("a temporary folder");
         let path = folder.path().to_path_buf();
+        std::fs::create_dir(path.join("logs")).expect("a folder is created");
         Self { folder: Some(folder), path }
     }
 

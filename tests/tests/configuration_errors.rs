@@ -111,7 +111,7 @@ fn two_inputs_of_one_name_are_refused() {
 
 #[test]
 fn the_kafka_engine_is_refused_in_words() {
-    mistakes("skidway-collector", "[engine]\nkind = \"kafka\"\n", &["kafka"]);
+    mistakes("skidway-collector", "[engine]\nkind = \"kafka\"\n", &["config.toml:2: engine.kind: ", "Kafka"]);
 }
 
 #[test]

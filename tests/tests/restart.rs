@@ -132,7 +132,6 @@ fn an_agent_restarted_in_mid_line_ships_one_record() {
 fn a_second_agent_of_the_same_id_fences_the_first() {
     let site = Site::new();
     let collector = site.collector().started();
-    std::fs::create_dir_all(site.path("logs")).unwrap();
     let pattern = site.text("logs/*.log");
     let mut first = site.agent("a", &collector.url()).follows(&pattern, "app").started();
     let other_site = Site::new();
