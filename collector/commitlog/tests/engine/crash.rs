@@ -317,7 +317,8 @@ fn a_failed_operation_halts_and_what_recovery_shows_a_later_power_cut_keeps() {
             if let Ok(opened) = open_with(&disk, config.clone()) {
                 possible = run(&opened, View::default(), &mut dice, 0);
                 let halted = opened.heard.halted.lock().unwrap().len();
-                assert_eq!(halted, usize::from(possible.len() > 1), "heard of it once, if anyone did");
+                // A checkpoint may fail beside commits that are all acknowledged.
+                assert!(halted == 1 || (halted == 0 && possible.len() == 1), "heard {halted} times");
             }
             disk.fail_at(u64::MAX);
             let shown = View::of(&reopen(&disk, &config, None, seed));
