@@ -10,6 +10,7 @@ use skidway_collector::config::{Config, ENV_PREFIX};
 use skidway_collector::server::Server;
 use skidway_daemon::config::{Document, EXIT_CONFIG, EXIT_USAGE, Mistakes};
 use skidway_daemon::{VERSION, notify, shutdown, telemetry};
+use tokio_util::sync::CancellationToken;
 
 /// Takes in records, keeps them, and serves them to subscribers.
 #[derive(Parser)]
@@ -66,7 +67,7 @@ fn run(config: Config) -> ExitCode {
     match serve(config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!("{error:#}");
+            tracing::error!("{}", explain(&error));
             ExitCode::FAILURE
         }
     }
@@ -77,30 +78,31 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let stopping = shutdown::on_signals().context("cannot catch signals")?;
     let server = Server::start(config).await?;
     notify::ready();
-    let served = async {
-        let run = server.run(stopping.clone());
-        tokio::select! {
-            biased; // The watchdog ends only after the server.
-            served = run => served,
-            () = tell_stopping(stopping.clone()) => unreachable!("it never ends"),
-        }
+    let ended = CancellationToken::new();
+    let serve = async {
+        let served = server.run(stopping.clone()).await;
+        ended.cancel();
+        served
     };
-    let alive = tokio_util::sync::CancellationToken::new();
-    let (served, ()) = tokio::join!(
-        async {
-            let served = served.await;
-            alive.cancel();
-            served
-        },
-        notify::watchdog(alive.clone()),
-    );
+    // The watchdog hears of us until the very end, the drain included.
+    let (served, (), ()) = tokio::join!(serve, notify::watchdog(ended.clone()), tell_stopping(&stopping, &ended));
     Ok(served?)
 }
 
-async fn tell_stopping(stopping: tokio_util::sync::CancellationToken) {
-    stopping.cancelled().await;
-    notify::stopping();
-    std::future::pending().await
+/// Says an error with its causes, but none that was said already.
+fn explain(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |said, cause| match said.as_str() {
+        "" => cause,
+        words if words.ends_with(&cause) => said,
+        words => format!("{words}: {cause}"),
+    })
+}
+
+/// Tells the service manager when the orderly end begins.
+async fn tell_stopping(stopping: &CancellationToken, ended: &CancellationToken) {
+    if ended.run_until_cancelled(stopping.cancelled()).await.is_some() {
+        notify::stopping();
+    }
 }
 
 #[expect(clippy::print_stdout, reason = "the command's answer")]

@@ -3,6 +3,8 @@
 //! A test of producing goes to `produce`, of reading to `read`, of the agents' protocol to `agents`, of the server
 //! itself to `server`.
 
+#![allow(clippy::unwrap_used, reason = "a test says what went wrong by failing there")]
+
 mod client;
 mod produce;
 mod read;
