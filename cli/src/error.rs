@@ -69,9 +69,9 @@ pub enum Error {
         #[source]
         source: Box<Self>,
     },
-    /// `skidway up` could not start or go on.
+    /// It could not be done, for a reason that words say best.
     #[error("{0}")]
-    Up(String),
+    Failed(String),
     /// The command makes no sense as typed, which only its execution could show.
     #[error("{0}")]
     Usage(String),

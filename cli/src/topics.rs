@@ -66,7 +66,7 @@ async fn create(
     out: &mut impl Write,
 ) -> Result<(), Error> {
     if describe_if_there(client, topic.as_str()).await?.is_some() {
-        return Err(Error::Usage(format!(
+        return Err(Error::Failed(format!(
             "topic {topic} exists already; change it with `skidway topics alter {topic}`"
         )));
     }

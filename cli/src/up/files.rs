@@ -20,6 +20,8 @@ use crate::error::Error;
 
 /// Followed if nothing is named.
 const DEFAULT_GLOB: &str = "/var/log/**/*";
+/// Login records under /var/log: binary, whatever their names, and often still empty, when nothing shows it.
+const LOGIN_RECORDS: [&str; 5] = ["wtmp*", "btmp*", "lastlog*", "faillog*", "tallylog*"];
 /// So many bytes of a file show whether it is text.
 const JUDGED_BYTES: u64 = 4 << 10;
 /// Every file gets the topic of its name without rotation suffix and extension.
@@ -71,7 +73,10 @@ fn user_input(globs: &[String], folders: &Folders) -> Input {
         [] => vec![DEFAULT_GLOB.to_owned()],
         globs => globs.iter().map(|glob| absolute(glob, &folders.working)).collect(),
     };
-    let exclude = vec![format!("{}/**", escaped(&folders.data))];
+    let mut exclude = vec![format!("{}/**", escaped(&folders.data))];
+    if globs.is_empty() {
+        exclude.extend(LOGIN_RECORDS.map(str::to_owned));
+    }
     Input { name: "up".to_owned(), include, exclude, ..Input::new(TOPIC) }
 }
 

@@ -126,7 +126,7 @@ impl Parts {
 
 /// Takes a task's result. A task that panicked has ended the process already; one that was dropped did not finish.
 fn joined<T>(ended: Result<Result<T, Error>, JoinError>) -> Result<T, Error> {
-    ended.unwrap_or_else(|error| Err(Error::Up(error.to_string())))
+    ended.unwrap_or_else(|error| Err(Error::Failed(error.to_string())))
 }
 
 fn ended_early<T>(outcome: Result<T, Error>) -> Error {
@@ -134,7 +134,9 @@ fn ended_early<T>(outcome: Result<T, Error>) -> Error {
 }
 
 fn fenced() -> Error {
-    Error::Up("another agent of this machine took over; only one can follow its files into one collector".to_owned())
+    Error::Failed(
+        "another agent of this machine took over; only one can follow its files into one collector".to_owned(),
+    )
 }
 
 fn collector_config(folders: &Folders, listen: SocketAddr) -> skidway_collector::config::Config {
@@ -172,7 +174,7 @@ fn cannot_start(error: &(dyn std::error::Error + 'static), listen: SocketAddr) -
     if in_use {
         let other = SocketAddr::new(listen.ip(), listen.port().checked_add(1).unwrap_or(7071));
         let remedy = format!("stop what listens there, or choose another address: skidway up --listen {other}");
-        return Error::Up(format!(
+        return Error::Failed(format!(
             "cannot listen on {listen}: the address is in use. Perhaps another skidway runs; {remedy}"
         ));
     }
@@ -181,7 +183,7 @@ fn cannot_start(error: &(dyn std::error::Error + 'static), listen: SocketAddr) -
 
 /// Says what failed and, in one line, why.
 fn failed<E: std::fmt::Display>(what: &str) -> impl FnOnce(E) -> Error {
-    move |error| Error::Up(format!("{what}: {error}"))
+    move |error| Error::Failed(format!("{what}: {error}"))
 }
 
 /// Says something on the standard output. A closed terminal is no reason to stop following files.
