@@ -101,6 +101,26 @@ fn a_commit_over_several_topics_is_one() {
 }
 
 #[test]
+fn a_reader_beside_the_writer_sees_every_line_once_and_in_order() {
+    let mut config = config();
+    config.recent_bytes_max = 2 << 10;
+    let opened = open_with(&FaultyDisk::new(), config).unwrap();
+    let a = partition("a", 0);
+    opened.append(&a, &["0"]).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| (1..400).for_each(|n| drop(opened.append(&a, &[&n.to_string()]).unwrap())));
+        let (mut at, mut seen) = (Offset(0), Vec::new());
+        while seen.len() < 400 {
+            for batch in opened.log.fetch(&a, at, 500).unwrap().batches {
+                seen.extend(values(&batch));
+                at = batch.next_offset();
+            }
+        }
+        assert!(seen.iter().enumerate().all(|(n, line)| *line == n.to_string()));
+    });
+}
+
+#[test]
 fn a_recreated_topic_is_another_one() {
     let disk = FaultyDisk::new();
     let opened = open(&disk).unwrap();

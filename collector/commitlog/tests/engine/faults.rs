@@ -124,6 +124,40 @@ fn a_short_segment_stops_the_start_and_a_short_index_is_rebuilt() {
 }
 
 #[test]
+fn what_a_crash_left_after_a_segments_end_is_cut_off() {
+    let disk = FaultyDisk::new();
+    let opened = open(&disk).unwrap();
+    let a = partition("a", 0);
+    opened.append(&a, &["1"]).unwrap();
+    opened.log.close().unwrap();
+    let path = data("topics/a-0/00000000000000000000.log");
+    let len = disk.open(&path, Open::Existing).unwrap().len().unwrap();
+    disk.open(&path, Open::Existing).unwrap().write_at(&[7; 300], len).unwrap();
+    for stray in ["topics/a-0/00000000000000000099.log", "topics/a-1/partition.metadata"] {
+        disk.create_dir(data(stray).parent().unwrap()).unwrap();
+        disk.open(&data(stray), Open::OrCreate).unwrap();
+    }
+    let opened = open(&disk).unwrap();
+    assert_eq!(disk.open(&path, Open::Existing).unwrap().len().unwrap(), len);
+    assert_eq!(disk.list(&data("topics")).unwrap().len(), 1);
+    assert_eq!(disk.list(&data("topics/a-0")).unwrap().len(), 4);
+    assert_eq!(opened.lines(&a), ["1"]);
+}
+
+#[test]
+fn the_folder_of_another_topic_is_never_taken_for_ones_own() {
+    let disk = FaultyDisk::new();
+    let opened = open(&disk).unwrap();
+    for name in ["a", "b"] {
+        opened.append(&partition(name, 0), &[name]).unwrap();
+    }
+    opened.log.close().unwrap();
+    disk.remove(&data("topics/a-0")).unwrap();
+    disk.rename(&data("topics/b-0"), &data("topics/a-0")).unwrap();
+    assert!(open(&disk).is_err());
+}
+
+#[test]
 fn a_wrong_index_only_slows_reading_down() {
     let disk = FaultyDisk::new();
     let config = Config { recent_bytes_max: 0, ..config() };
