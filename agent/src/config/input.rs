@@ -1,0 +1,153 @@
+//! One input: a set of files that are treated alike.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use globset::GlobBuilder;
+use skidway_daemon::config::{ByteSize, Section};
+use skidway_record::limits::LINE_BYTES_PER_BATCH;
+
+use super::template::Template;
+
+/// Holds one table of `[[inputs]]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Input {
+    /// `name`: known to the collector for ever. Default: the topic as written.
+    pub name: String,
+    /// `include`: globs of absolute paths; `*` stays within a folder, `**` crosses them.
+    pub include: Vec<String>,
+    /// `exclude`: globs of paths, or of names if without a slash.
+    pub exclude: Vec<String>,
+    /// `topic`: where the lines go; a template.
+    pub topic: Template,
+    /// `start_at`: where files begin that are there at this input's first start. Default the beginning.
+    pub start_at: StartAt,
+    /// `partition_by`: how a file finds its partition. Default by file.
+    pub partition_by: PartitionBy,
+    /// `line_bytes_max`: longer lines come in pieces. Default and maximum `1MiB`, minimum `1KiB`.
+    pub line_bytes_max: usize,
+    /// `keep_cr`: leaves the CR of a CR LF in the line. Default false.
+    pub keep_cr: bool,
+    /// `partial_flush`: when a line without its end is shipped as it is. Default `5s`, `100ms` to `1h`.
+    pub partial_flush: Duration,
+}
+
+/// Says where files begin that are there at an input's first start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum StartAt {
+    /// At their first byte.
+    #[default]
+    Beginning,
+    /// After their last line end. What was written before is skipped, on purpose.
+    End,
+}
+
+/// Says how a file finds its partition.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum PartitionBy {
+    /// By its path; keeps its order.
+    #[default]
+    File,
+    /// By a key filled from a template, which every record gets too.
+    Key(Template),
+    /// Batch by batch, in turn; promises no order.
+    RoundRobin,
+}
+
+impl Input {
+    /// Makes an input of this name and topic with every other setting at its default, and no files yet.
+    ///
+    /// # Panics
+    /// If the topic has an unfinished or unknown placeholder.
+    pub fn new(topic: &str) -> Self {
+        Self {
+            name: topic.to_owned(),
+            include: Vec::new(),
+            exclude: Vec::new(),
+            topic: Template::parse(topic, &BTreeMap::new()).expect("a well-formed topic"),
+            start_at: StartAt::default(),
+            partition_by: PartitionBy::default(),
+            line_bytes_max: LINE_BYTES_PER_BATCH,
+            keep_cr: false,
+            partial_flush: Duration::from_secs(5),
+        }
+    }
+
+    fn read(input: &Section<'_>, labels: &BTreeMap<String, String>) -> Self {
+        input.choice("type", (), &[("file", ())]);
+        let topic = input.required::<String>("topic").unwrap_or_default();
+        let default = Self::new("");
+        let line_max = ByteSize(LINE_BYTES_PER_BATCH as u64);
+        Self {
+            name: input.get("name", topic.clone()),
+            include: read_globs(input, "include"),
+            exclude: read_globs(input, "exclude"),
+            topic: read_template(input, "topic", &topic, labels).unwrap_or(default.topic),
+            start_at: input.choice(
+                "start_at",
+                default.start_at,
+                &[("beginning", StartAt::Beginning), ("end", StartAt::End)],
+            ),
+            partition_by: read_partition_by(input, labels),
+            line_bytes_max: input.within("line_bytes_max", line_max, ByteSize::kib(1)..=line_max).0 as usize,
+            keep_cr: input.get("keep_cr", default.keep_cr),
+            partial_flush: input.within(
+                "partial_flush",
+                default.partial_flush,
+                Duration::from_millis(100)..=Duration::from_secs(3600),
+            ),
+        }
+    }
+}
+
+/// Reads `[[inputs]]`: at least one, each with its own name.
+pub(super) fn read_all(root: &Section<'_>, labels: &BTreeMap<String, String>) -> Vec<Input> {
+    let sections = root.sections("inputs");
+    if sections.is_empty() {
+        root.mistake("inputs", "at least one [[inputs]] is needed");
+    }
+    let (mut inputs, mut names) = (Vec::new(), BTreeSet::new());
+    for section in sections {
+        let input = Input::read(&section, labels);
+        if input.include.is_empty() {
+            section.mistake("include", "names no file");
+        }
+        if !input.name.is_empty() && !names.insert(input.name.clone()) {
+            section.mistake("name", format!("{:?} names an earlier input too; give each its own name", input.name));
+        }
+        inputs.push(input);
+    }
+    inputs
+}
+
+fn read_globs(input: &Section<'_>, key: &str) -> Vec<String> {
+    let globs = input.get(key, Vec::new());
+    for glob in &globs {
+        if let Err(error) = GlobBuilder::new(glob).literal_separator(true).build() {
+            input.mistake(key, error.to_string());
+        }
+    }
+    globs
+}
+
+fn read_template(input: &Section<'_>, key: &str, written: &str, labels: &BTreeMap<String, String>) -> Option<Template> {
+    Template::parse(written, labels).map_err(|reason| input.mistake(key, reason)).ok()
+}
+
+fn read_partition_by(input: &Section<'_>, labels: &BTreeMap<String, String>) -> PartitionBy {
+    let words = [("file", 0), ("round_robin", 1), ("key", 2)];
+    let (word, key) = (input.choice("partition_by", 0, &words), input.optional::<String>("key"));
+    match (word, key) {
+        (2, Some(key)) => read_template(input, "key", &key, labels).map_or(PartitionBy::File, PartitionBy::Key),
+        (2, None) => {
+            input.mistake("key", "is missing; partition_by = \"key\" needs one, such as \"{host}\"");
+            PartitionBy::File
+        }
+        (_, Some(_)) => {
+            input.mistake("key", "means nothing without partition_by = \"key\"");
+            PartitionBy::File
+        }
+        (1, None) => PartitionBy::RoundRobin,
+        (_, None) => PartitionBy::File,
+    }
+}

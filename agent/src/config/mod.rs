@@ -1,0 +1,298 @@
+//! What the operator asks for. Reading it opens nothing but the configuration and the machine's own id.
+
+pub mod input;
+pub mod template;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use skidway_daemon::config::{ByteSize, Document, Mistakes, Section};
+use skidway_daemon::telemetry::Logging;
+use skidway_record::AgentId;
+
+pub use input::{Input, PartitionBy, StartAt};
+
+/// Comes before the environment variables that override keys: `SKIDWAY_AGENT__COLLECTOR__URLS` and so on.
+pub const ENV_PREFIX: &str = "SKIDWAY_AGENT";
+
+/// Holds all settings of an agent.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// Who the agent is and how it treats this machine.
+    pub agent: Agent,
+    /// Where it ships to, and how.
+    pub collector: Collector,
+    /// Which files it follows. The order matters: a file in several inputs belongs to the first.
+    pub inputs: Vec<Input>,
+    /// How it logs.
+    pub log: Logging,
+}
+
+/// Holds table `[agent]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Agent {
+    /// `id`: names the agent for ever. Default: `/etc/machine-id`, else the boot id. Set it where machines are cloned.
+    pub id: AgentId,
+    /// `state_dir`: where the checkpoint is. Default `/var/lib/skidway-agent`. Losing it loses nothing.
+    pub state_dir: PathBuf,
+    /// `admin_listen`: serves health, metrics and status. Default `127.0.0.1:7071`; `""` is off.
+    pub admin_listen: Option<SocketAddr>,
+    /// `[agent.labels]`: headers on every record.
+    pub labels: BTreeMap<String, String>,
+    /// `scan_interval`: how often folders are listed beside watching them. Default `10s`, `100ms` to `1h`. Lower it where
+    /// files change without the kernel telling (network file systems).
+    pub scan_interval: Duration,
+    /// `memory_bytes_max`: how many encoded bytes may wait for acknowledgement. Default `12MiB`, `2MiB` to `1GiB`. Raise it
+    /// when the collector is far away and the line is fast.
+    pub memory_bytes_max: u64,
+    /// `renamed_follow`: how long a renamed file is followed after its last growth. Default `15m`.
+    pub renamed_follow: Duration,
+    /// `deleted_files_max`: how many bytes of deleted files are kept on disk until they are read. Default `1GiB`.
+    pub deleted_files_max: u64,
+    /// `deleted_age_max`: how long a deleted file is kept open with bytes unread. Default `1h`.
+    pub deleted_age_max: Duration,
+    /// `shutdown_timeout`: how long a stopping agent waits for acknowledgements. Default `20s`.
+    pub shutdown_timeout: Duration,
+}
+
+/// Holds table `[collector]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Collector {
+    /// `urls`: doors to one log, tried in order. Default `["http://127.0.0.1:7070"]`.
+    pub urls: Vec<reqwest::Url>,
+    /// `token_file`: holds the bearer token. It is read again when the collector refuses it.
+    pub token_file: Option<PathBuf>,
+    /// `compression_level`: of zstd. Default 1, 1 to 19. Raise it where the network is dearer than the CPU.
+    pub compression_level: i32,
+    /// `linger`: how long lines are collected under load. Default `5ms`, up to `1s`. A lone line never waits.
+    pub linger: Duration,
+    /// `request_timeout`: when a request without an answer is sent again. Default `30s`, `100ms` to `10m`.
+    pub request_timeout: Duration,
+    /// `on_new_log`: what to do when the collector serves another log than before.
+    pub on_new_log: OnNewLog,
+    /// `[collector.tls]`.
+    pub tls: Tls,
+}
+
+/// Holds table `[collector.tls]`; all optional.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Tls {
+    /// `ca_file`: PEM; the only certificates trusted. Default: the system's.
+    pub ca_file: Option<PathBuf>,
+    /// `cert_file`: PEM; the agent's own certificate.
+    pub cert_file: Option<PathBuf>,
+    /// `key_file`: PEM; its key.
+    pub key_file: Option<PathBuf>,
+}
+
+/// Says what to do when the collector serves another log than the one shipped to before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnNewLog {
+    /// Ship nothing, say so, ask again.
+    #[default]
+    Refuse,
+    /// Ship what the old log had not acknowledged, and all that follows.
+    Continue,
+    /// Ship every file from its beginning.
+    Replay,
+}
+
+impl Default for Agent {
+    fn default() -> Self {
+        Self {
+            id: default_id(),
+            state_dir: PathBuf::from("/var/lib/skidway-agent"),
+            admin_listen: Some(SocketAddr::from(([127, 0, 0, 1], 7071))),
+            labels: BTreeMap::new(),
+            scan_interval: Duration::from_secs(10),
+            memory_bytes_max: 12 << 20,
+            renamed_follow: Duration::from_secs(15 * 60),
+            deleted_files_max: 1 << 30,
+            deleted_age_max: Duration::from_secs(60 * 60),
+            shutdown_timeout: Duration::from_secs(20),
+        }
+    }
+}
+
+impl Default for Collector {
+    fn default() -> Self {
+        Self {
+            urls: vec![reqwest::Url::parse("http://127.0.0.1:7070").expect("a valid URL")],
+            token_file: None,
+            compression_level: 1,
+            linger: Duration::from_millis(5),
+            request_timeout: Duration::from_secs(30),
+            on_new_log: OnNewLog::default(),
+            tls: Tls::default(),
+        }
+    }
+}
+
+impl Default for Config {
+    /// An agent without inputs; whoever embeds it adds them.
+    fn default() -> Self {
+        Self { agent: Agent::default(), collector: Collector::default(), inputs: Vec::new(), log: Logging::default() }
+    }
+}
+
+impl Config {
+    /// Reads a file and the environment.
+    ///
+    /// # Errors
+    /// Every mistake, with file, line, key and reason.
+    pub fn load(path: &Path) -> Result<Self, Mistakes> {
+        let document = Document::load(Some(path), ENV_PREFIX)?;
+        let config = Self::read(&document.section());
+        document.finish()?;
+        Ok(config)
+    }
+
+    /// Reads a document; mistakes are left in it.
+    pub fn read(root: &Section<'_>) -> Self {
+        let agent = Agent::read(&root.section("agent"));
+        let collector = Collector::read(&root.section("collector"));
+        let inputs = input::read_all(root, &agent.labels);
+        Self { agent, collector, inputs, log: Logging::read(&root.section("log")) }
+    }
+}
+
+impl Agent {
+    fn read(agent: &Section<'_>) -> Self {
+        let default = Self::default();
+        let id = agent
+            .optional::<String>("id")
+            .and_then(|id| AgentId::new(&id).map_err(|error| agent.mistake("id", error.to_string())).ok());
+        let size = |key, default, min| agent.within(key, ByteSize(default), ByteSize(min)..=ByteSize(1 << 50)).0;
+        Self {
+            id: id.unwrap_or(default.id),
+            state_dir: agent.get("state_dir", default.state_dir),
+            admin_listen: agent.get("admin_listen", default.admin_listen),
+            labels: agent.get("labels", default.labels),
+            scan_interval: agent.within("scan_interval", default.scan_interval, ms(100)..=hours(1)),
+            memory_bytes_max: agent
+                .within("memory_bytes_max", ByteSize(default.memory_bytes_max), ByteSize::mib(2)..=ByteSize::gib(1))
+                .0,
+            renamed_follow: agent.within("renamed_follow", default.renamed_follow, ms(1000)..=hours(24 * 30)),
+            deleted_files_max: size("deleted_files_max", default.deleted_files_max, 0),
+            deleted_age_max: agent.within("deleted_age_max", default.deleted_age_max, ms(1000)..=hours(24 * 30)),
+            shutdown_timeout: agent.within("shutdown_timeout", default.shutdown_timeout, ms(0)..=hours(1)),
+        }
+    }
+}
+
+impl Collector {
+    fn read(collector: &Section<'_>) -> Self {
+        let default = Self::default();
+        let on_new_log = [("refuse", OnNewLog::Refuse), ("continue", OnNewLog::Continue), ("replay", OnNewLog::Replay)];
+        Self {
+            urls: read_urls(collector, default.urls),
+            token_file: collector.optional("token_file"),
+            compression_level: collector.within("compression_level", default.compression_level, 1..=19),
+            linger: collector.within("linger", default.linger, ms(0)..=ms(1000)),
+            request_timeout: collector.within("request_timeout", default.request_timeout, ms(100)..=ms(600_000)),
+            on_new_log: collector.choice("on_new_log", default.on_new_log, &on_new_log),
+            tls: Tls::read(&collector.section("tls")),
+        }
+    }
+}
+
+impl Tls {
+    fn read(tls: &Section<'_>) -> Self {
+        let read = Self {
+            ca_file: tls.optional("ca_file"),
+            cert_file: tls.optional("cert_file"),
+            key_file: tls.optional("key_file"),
+        };
+        if read.cert_file.is_some() != read.key_file.is_some() {
+            tls.mistake("", "cert_file and key_file belong together");
+        }
+        read
+    }
+}
+
+fn read_urls(collector: &Section<'_>, default: Vec<reqwest::Url>) -> Vec<reqwest::Url> {
+    let Some(written) = collector.optional::<Vec<String>>("urls") else { return default };
+    if written.is_empty() {
+        collector.mistake("urls", "names no collector");
+    }
+    let mut urls = Vec::new();
+    for text in written {
+        match reqwest::Url::parse(&text) {
+            Ok(url) if matches!(url.scheme(), "http" | "https") && url.host().is_some() => urls.push(url),
+            Ok(_) => collector.mistake("urls", format!("{text:?} is neither http:// nor https://")),
+            Err(error) => collector.mistake("urls", format!("{text:?} is not a URL: {error}")),
+        }
+    }
+    urls
+}
+
+/// Gives the machine's own id, else that of this boot; an id that survives the state folder.
+fn default_id() -> AgentId {
+    let candidates = ["/etc/machine-id", "/proc/sys/kernel/random/boot_id"];
+    let read = |path: &&str| AgentId::new(std::fs::read_to_string(path).ok()?.trim()).ok();
+    candidates.iter().find_map(read).unwrap_or_else(|| AgentId::new("agent").expect("a valid id"))
+}
+
+const fn ms(count: u64) -> Duration {
+    Duration::from_millis(count)
+}
+
+const fn hours(count: u64) -> Duration {
+    Duration::from_secs(count * 3600)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Config, String> {
+        let document = Document::parse("agent.toml", text).unwrap();
+        let config = Config::read(&document.section());
+        document.finish().map(|()| config).map_err(|mistakes| mistakes.to_string())
+    }
+
+    #[test]
+    fn the_reference_file_says_what_the_defaults_are() {
+        let reference = read(include_str!("../../../configs/agent.toml")).unwrap();
+        let default = Config::default();
+        assert_eq!(Agent { id: default.agent.id.clone(), labels: BTreeMap::new(), ..reference.agent }, default.agent);
+        assert_eq!(reference.collector, default.collector);
+        assert_eq!(reference.log, default.log);
+        let input = &reference.inputs[0];
+        assert_eq!(
+            *input,
+            Input { include: input.include.clone(), exclude: input.exclude.clone(), ..Input::new("nginx") }
+        );
+    }
+
+    #[test]
+    fn every_mistake_is_told_at_once_with_its_line_and_key() {
+        let mistakes = read(concat!(
+            "[agent]\nid = 'a b'\nadmin_lisen = ''\n[collector]\nurls = ['ftp://x', 'nonsense']\ncompression_level = 42\n",
+            "[[inputs]]\ninclude = []\ntopic = '{hots}'\n[[inputs]]\ninclude = ['/a[']\ntopic = 't'\npartition_by = 'key'\n",
+            "[[inputs]]\ninclude = ['/b']\ntopic = 't'\n",
+        ))
+        .unwrap_err();
+        for part in [
+            "agent.toml:2: agent.id: agent id \"a b\" is not valid",
+            "agent.toml:3: agent.admin_lisen: unknown key; did you mean \"admin_listen\"?",
+            "agent.toml:5: collector.urls: \"ftp://x\" is neither",
+            "agent.toml:5: collector.urls: \"nonsense\" is not a URL",
+            "agent.toml:6: collector.compression_level: expected 1 to 19",
+            "agent.toml:8: inputs.0.include: names no file",
+            "agent.toml:9: inputs.0.topic: {hots} is none of",
+            "agent.toml:11: inputs.1.include: ",
+            "inputs.1.key: is missing",
+            "inputs.2.name: \"t\" names an earlier input too",
+        ] {
+            assert!(mistakes.contains(part), "{part}\nnot in\n{mistakes}");
+        }
+    }
+
+    #[test]
+    fn an_agent_without_inputs_is_a_mistake() {
+        assert!(read("").unwrap_err().contains("inputs: at least one [[inputs]] is needed"));
+    }
+}

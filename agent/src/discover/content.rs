@@ -1,0 +1,67 @@
+//! Tells from its name and first bytes whether a file is worth following. Pure.
+
+use std::path::Path;
+
+/// Says why a file is skipped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Skip {
+    /// `.gz`, `.zst` and the like, by name or by content.
+    Archive,
+    /// Not text.
+    Binary,
+}
+
+impl Skip {
+    /// Gives the reason in words.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Archive => "it is compressed",
+            Self::Binary => "it does not look like text",
+        }
+    }
+}
+
+const ARCHIVE_ENDINGS: [&str; 5] = ["gz", "zst", "xz", "bz2", "lz4"];
+const ARCHIVE_STARTS: [&[u8]; 5] = [b"\x1f\x8b\x08", b"\x28\xb5\x2f\xfd", b"\xfd7zXZ\0", b"BZh", b"\x04\x22\x4d\x18"];
+const BINARY_STARTS: [&[u8]; 4] = [b"\x7fELF", b"LPKSHHRH", b"SQLite format 3\0", b"\x89PNG\r\n\x1a\n"];
+
+/// Judges a file by its path and its first bytes; the more of them (up to 4 KiB), the surer. An empty file is fine.
+///
+/// Text may hold some control bytes and any byte above 127. More than three in ten control bytes are not text, unless a
+/// UTF-16 byte order mark explains them.
+pub fn judge(path: &Path, start: &[u8]) -> Option<Skip> {
+    let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+    if ARCHIVE_ENDINGS.contains(&ending) || ARCHIVE_STARTS.iter().any(|magic| start.starts_with(magic)) {
+        return Some(Skip::Archive);
+    }
+    if start.starts_with(b"\xff\xfe") || start.starts_with(b"\xfe\xff") {
+        return None;
+    }
+    let is_control = |&&byte: &&u8| byte < 0x20 && !b"\t\n\r\x08\x0c\x1b".contains(&byte);
+    let controls = start.iter().filter(is_control).count();
+    let is_binary = BINARY_STARTS.iter().any(|magic| start.starts_with(magic)) || controls * 10 > start.len() * 3;
+    is_binary.then_some(Skip::Binary)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_followed_and_the_rest_is_named() {
+        let cases: [(&str, &[u8], Option<Skip>); 9] = [
+            ("a.log", b"", None),
+            ("a.log", b"plain text\n", None),
+            ("a.log", "größer\n".as_bytes(), None),
+            ("a.log", b"\x1b[31mred\x1b[0m\n", None),
+            ("a.log", b"\xff\xfea\0\n\0", None),
+            ("a.log", b"a few\0NULs in it\n", None),
+            ("a.log.gz", b"", Some(Skip::Archive)),
+            ("a.log.1", b"\x1f\x8b\x08\0", Some(Skip::Archive)),
+            ("wtmp", b"\x07\0\0\0\x12\0\0\0pts/0\0\0\0\0\0\0", Some(Skip::Binary)),
+        ];
+        for (path, start, expected) in cases {
+            assert_eq!(judge(Path::new(path), start), expected, "{path} {}", start.escape_ascii());
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! Which stored source is which file on disk: one pure function, so that its whole behaviour is a table.
+//!
+//! A source goes on in a file only if head and anchor are both there. In this order:
+//!
+//! 1. the file has the source's device, inode and birth time;
+//! 2. it has its inode and birth time, on a device with another number (a file system mounted anew);
+//! 3. it is a copy: its first 4 KiB and the 4 KiB before the position match this one source, and no other file does.
+//!
+//! Else it is a new source. A source stays without a file if none is left for it. Shorter heads never make a copy: many files
+//! begin alike, and a wrong guess would lose lines, where a missed one at worst ships a copied file as what it is, another file.
+
+use std::collections::HashMap;
+
+use skidway_record::SourceId;
+use skidway_record::source::{FINGERPRINT_BYTES_MAX, PhysicalId, StoredSource};
+
+use crate::flow::fingerprint::Evidence;
+
+/// Holds what matching needs to know of a file on disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    /// The file.
+    pub physical: PhysicalId,
+    /// Name of the input it belongs to.
+    pub input: String,
+}
+
+/// Says what becomes of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It goes on with this stored source, by its index.
+    Resume(usize, Reason),
+    /// It is a new source.
+    Create {
+        /// The source that had this file before.
+        supersedes: Option<SourceId>,
+        /// Why it is not that one any more, or why it is new.
+        reason: Reason,
+    },
+}
+
+/// Says why, for the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// Same device, inode, birth time, head and anchor.
+    SameFile,
+    /// Same inode, birth time, head and anchor on another device number.
+    SameFileRemounted,
+    /// Head and anchor match one source and one file only.
+    Copy,
+    /// Nothing stored fits.
+    Unknown,
+    /// The file is shorter than what was read of it.
+    Truncated,
+    /// It has the identity, but other bytes.
+    Rewritten,
+}
+
+impl Reason {
+    /// Gives the reason in words.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::SameFile => "same file, head and anchor match",
+            Self::SameFileRemounted => "same inode, head and anchor on another device number",
+            Self::Copy => "the only file with this head and anchor",
+            Self::Unknown => "no source fits it",
+            Self::Truncated => "it is shorter than what was read of it",
+            Self::Rewritten => "its inode is known but its bytes are others",
+        }
+    }
+}
+
+/// Decides for every file. `compare` answers how file `i` compares with a source; it is asked only where identity makes it worth it.
+pub fn associate(
+    stored: &[StoredSource],
+    files: &[Candidate],
+    mut compare: impl FnMut(usize, &StoredSource) -> Evidence,
+) -> Vec<Verdict> {
+    let mut verdicts = vec![Verdict::Create { supersedes: None, reason: Reason::Unknown }; files.len()];
+    let mut open: Vec<usize> = (0..files.len()).collect();
+    let mut free = vec![true; stored.len()];
+    for (identity, reason) in [
+        (same_file as fn(&PhysicalId) -> PhysicalId, Reason::SameFile),
+        (any_device as fn(&PhysicalId) -> PhysicalId, Reason::SameFileRemounted),
+    ] {
+        let known = by_identity(stored, identity);
+        open.retain(|&file| {
+            let key = (files[file].input.as_str(), identity(&files[file].physical));
+            // The newest incarnation is asked first: those it superseded have its identity too.
+            for &source in known.get(&key).into_iter().flatten().filter(|&&source| free[source]) {
+                if compare(file, &stored[source]) == Evidence::Same {
+                    (verdicts[file], free[source]) = (Verdict::Resume(source, reason), false);
+                    return false;
+                }
+            }
+            true
+        });
+    }
+    let heads = by_full_head(stored, &free);
+    if !heads.is_empty() {
+        match_copies(stored, files, &heads, &mut open, &mut free, &mut verdicts, &mut compare);
+    }
+    let known = by_identity(stored, same_file);
+    for file in open {
+        let key = (files[file].input.as_str(), files[file].physical);
+        if let Some(&source) = known.get(&key).and_then(|sources| sources.first()) {
+            let reason = match compare(file, &stored[source]) {
+                Evidence::Shorter => Reason::Truncated,
+                _ => Reason::Rewritten,
+            };
+            verdicts[file] = Verdict::Create { supersedes: Some(stored[source].source.id), reason };
+        }
+    }
+    verdicts
+}
+
+fn same_file(physical: &PhysicalId) -> PhysicalId {
+    *physical
+}
+
+/// Without a birth time an inode number alone says nothing across devices.
+fn any_device(physical: &PhysicalId) -> PhysicalId {
+    PhysicalId { device: if physical.birth_ns == 0 { physical.device } else { 0 }, ..*physical }
+}
+
+/// Groups sources by input and identity; those that no other source supersedes come first.
+fn by_identity<'a>(
+    stored: &'a [StoredSource],
+    identity: fn(&PhysicalId) -> PhysicalId,
+) -> HashMap<(&'a str, PhysicalId), Vec<usize>> {
+    let superseded: Vec<SourceId> = stored.iter().filter_map(|it| it.source.supersedes).collect();
+    let superseded: std::collections::HashSet<SourceId> = superseded.into_iter().collect();
+    let mut groups: HashMap<_, Vec<usize>> = HashMap::new();
+    for (index, it) in stored.iter().enumerate() {
+        groups.entry((it.source.input.as_str(), identity(&it.source.physical))).or_default().push(index);
+    }
+    for group in groups.values_mut() {
+        group.sort_by_key(|&index| superseded.contains(&stored[index].source.id));
+    }
+    groups
+}
+
+/// Finds the free sources whose bytes are evidence enough on their own.
+fn by_full_head(stored: &[StoredSource], free: &[bool]) -> Vec<usize> {
+    let full = FINGERPRINT_BYTES_MAX;
+    let enough =
+        |it: &StoredSource| it.source.head.len == full && it.anchor.len == full && it.position >= 2 * u64::from(full);
+    (0..stored.len()).filter(|&index| free[index] && enough(&stored[index])).collect()
+}
+
+fn match_copies(
+    stored: &[StoredSource],
+    files: &[Candidate],
+    sources: &[usize],
+    open: &mut Vec<usize>,
+    free: &mut [bool],
+    verdicts: &mut [Verdict],
+    compare: &mut impl FnMut(usize, &StoredSource) -> Evidence,
+) {
+    let mut pairs = Vec::new();
+    for &file in open.iter() {
+        let same_input = |&&source: &&usize| stored[source].source.input == files[file].input;
+        for &source in sources.iter().filter(same_input) {
+            if compare(file, &stored[source]) == Evidence::Same {
+                pairs.push((file, source));
+            }
+        }
+    }
+    for &(file, source) in &pairs {
+        let rivals = pairs.iter().filter(|pair| pair.0 == file || pair.1 == source).count();
+        if rivals == 1 {
+            (verdicts[file], free[source]) = (Verdict::Resume(source, Reason::Copy), false);
+        }
+    }
+    open.retain(|&file| !matches!(verdicts[file], Verdict::Resume(..)));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::fingerprint;
+    use skidway_record::AgentId;
+    use skidway_record::source::{NewSource, Partitioning};
+
+    /// Bytes that differ everywhere from those of another seed, `len` of them.
+    fn text(seed: u8, len: usize) -> Vec<u8> {
+        (0..len).map(|at| seed ^ (at as u8).wrapping_mul(31) ^ (at >> 8) as u8).collect()
+    }
+
+    fn physical(device: u64, inode: u64, birth_ns: u64) -> PhysicalId {
+        PhysicalId { device, inode, generation: 0, birth_ns }
+    }
+
+    fn source(number: u8, physical: PhysicalId, bytes: &[u8], supersedes: Option<u8>) -> StoredSource {
+        StoredSource {
+            source: NewSource {
+                id: SourceId([number; 16]),
+                input: "in".into(),
+                topic: "t".parse().unwrap(),
+                partitioning: Partitioning::File,
+                physical,
+                supersedes: supersedes.map(|it| SourceId([it; 16])),
+                head: fingerprint::head(bytes),
+                path: "/a".into(),
+            },
+            agent: AgentId::new("a").unwrap(),
+            partition: None,
+            position: bytes.len() as u64,
+            carry: Default::default(),
+            anchor: fingerprint::anchor(bytes),
+            gone_at_ms: None,
+        }
+    }
+
+    fn check(stored: &[StoredSource], files: &[(PhysicalId, Vec<u8>)], expected: &[Verdict]) {
+        let candidates: Vec<Candidate> =
+            files.iter().map(|(physical, _)| Candidate { physical: *physical, input: "in".into() }).collect();
+        let compare = |file: usize, stored: &StoredSource| {
+            let mut temp = tempfile::tempfile().unwrap();
+            std::io::Write::write_all(&mut temp, &files[file].1).unwrap();
+            fingerprint::compare(&temp, stored).unwrap()
+        };
+        assert_eq!(associate(stored, &candidates, compare), expected);
+    }
+
+    const fn create(supersedes: Option<u8>, reason: Reason) -> Verdict {
+        let supersedes = match supersedes {
+            Some(number) => Some(SourceId([number; 16])),
+            None => None,
+        };
+        Verdict::Create { supersedes, reason }
+    }
+
+    #[test]
+    fn a_file_that_grew_is_resumed_and_a_new_one_created() {
+        let stored = [source(1, physical(1, 10, 5), &text(1, 100), None)];
+        let files = [(physical(1, 11, 6), text(2, 50)), (physical(1, 10, 5), text(1, 300))];
+        check(&stored, &files, &[create(None, Reason::Unknown), Verdict::Resume(0, Reason::SameFile)]);
+    }
+
+    #[test]
+    fn a_rotated_file_keeps_its_source_and_the_one_under_its_old_name_is_new_even_with_the_same_first_lines() {
+        let stored = [source(1, physical(1, 10, 5), &text(1, 100), None)];
+        let files = [(physical(1, 12, 9), text(1, 60)), (physical(1, 10, 5), text(1, 200))];
+        check(&stored, &files, &[create(None, Reason::Unknown), Verdict::Resume(0, Reason::SameFile)]);
+    }
+
+    #[test]
+    fn a_truncated_a_rewritten_and_a_reused_inode_are_new_sources() {
+        let stored = [source(1, physical(1, 10, 5), &text(1, 100), None)];
+        let cases = [
+            (physical(1, 10, 5), text(1, 40), create(Some(1), Reason::Truncated)),
+            (physical(1, 10, 5), text(2, 400), create(Some(1), Reason::Rewritten)),
+            (physical(1, 10, 7), text(2, 400), create(None, Reason::Unknown)),
+        ];
+        for (physical, bytes, verdict) in cases {
+            check(&stored, &[(physical, bytes)], &[verdict]);
+        }
+    }
+
+    #[test]
+    fn the_newest_incarnation_of_a_file_is_the_one_resumed() {
+        let here = physical(1, 10, 5);
+        let stored = [source(1, here, &[], None), source(2, here, &text(2, 80), Some(1))];
+        check(&stored, &[(here, text(2, 90))], &[Verdict::Resume(1, Reason::SameFile)]);
+        check(&stored[..1], &[(here, text(2, 90))], &[Verdict::Resume(0, Reason::SameFile)]);
+    }
+
+    #[test]
+    fn another_device_number_changes_nothing_unless_birth_times_are_unknown() {
+        let bytes = text(1, 100);
+        let stored = [source(1, physical(1, 10, 5), &bytes, None)];
+        check(&stored, &[(physical(2, 10, 5), bytes.clone())], &[Verdict::Resume(0, Reason::SameFileRemounted)]);
+        let stored = [source(1, physical(1, 10, 0), &bytes, None)];
+        check(&stored, &[(physical(2, 10, 0), bytes)], &[create(None, Reason::Unknown)]);
+    }
+
+    #[test]
+    fn a_copy_is_resumed_only_if_it_is_long_and_unique() {
+        let long = text(1, 9000);
+        let stored = [source(1, physical(1, 10, 5), &long, None)];
+        check(&stored, &[(physical(1, 20, 8), long.clone())], &[Verdict::Resume(0, Reason::Copy)]);
+        let twice = [(physical(1, 20, 8), long.clone()), (physical(1, 21, 8), long)];
+        check(&stored, &twice, &[create(None, Reason::Unknown); 2]);
+        let short = [source(1, physical(1, 10, 5), &text(1, 5000), None)];
+        check(&short, &[(physical(1, 20, 8), text(1, 5000))], &[create(None, Reason::Unknown)]);
+    }
+}

@@ -1,0 +1,196 @@
+//! What the kernel says about watched folders (inotify). Reads thousands of events by one call and gives each file that grew
+//! once. Never looks at a file; where watches run out, the scan still finds everything, only later.
+
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
+use rustix::io::Errno;
+
+use crate::flow::FileSlot;
+
+/// Takes some 2,000 events of short names.
+const BUFFER_BYTES: usize = 64 << 10;
+
+/// Tells what changed in a folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// A known file was written to.
+    Grew(FileSlot),
+    /// A known file lost its name: it was renamed or deleted.
+    Unnamed(FileSlot),
+    /// This name is new, or means another file now.
+    Named(PathBuf),
+    /// Events were lost or folders came and went: everything has to be listed.
+    ScanNeeded,
+}
+
+/// Watches folders and knows which name in them is which file.
+#[derive(Debug)]
+pub struct Watcher {
+    inotify: OwnedFd,
+    buffer: Box<[MaybeUninit<u8>]>,
+    folders: HashMap<i32, Folder>,
+    by_path: HashMap<PathBuf, i32>,
+}
+
+#[derive(Debug)]
+struct Folder {
+    path: PathBuf,
+    names: HashMap<Box<[u8]>, FileSlot>,
+}
+
+impl Watcher {
+    /// Opens the kernel's queue; watches nothing yet.
+    ///
+    /// # Errors
+    /// The limit of inotify instances is reached, or the kernel has none (halt).
+    pub fn new() -> rustix::io::Result<Self> {
+        let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
+        let buffer = vec![MaybeUninit::uninit(); BUFFER_BYTES].into_boxed_slice();
+        Ok(Self { inotify, buffer, folders: HashMap::new(), by_path: HashMap::new() })
+    }
+
+    /// Watches a folder; again is no harm.
+    ///
+    /// # Errors
+    /// The folder is gone, or the limit of watches is reached (retry).
+    pub fn watch(&mut self, folder: &Path) -> rustix::io::Result<()> {
+        if self.by_path.contains_key(folder) {
+            return Ok(());
+        }
+        let flags = WatchFlags::MODIFY
+            | WatchFlags::CREATE
+            | WatchFlags::MOVE
+            | WatchFlags::DELETE
+            | WatchFlags::DELETE_SELF
+            | WatchFlags::MOVE_SELF
+            | WatchFlags::ONLYDIR;
+        let watch = inotify::add_watch(&self.inotify, folder, flags)?;
+        self.by_path.insert(folder.to_owned(), watch);
+        self.folders.entry(watch).or_insert_with(|| Folder { path: folder.to_owned(), names: HashMap::new() });
+        Ok(())
+    }
+
+    /// Remembers that a name means a file, if its folder is watched. Gives the file that had the name before.
+    pub fn bind(&mut self, path: &Path, slot: FileSlot) -> Option<FileSlot> {
+        let (folder, name) = self.place_of(path)?;
+        folder.names.insert(name.into(), slot).filter(|before| *before != slot)
+    }
+
+    /// Forgets a name, unless it means another file by now.
+    pub fn unbind(&mut self, path: &Path, slot: FileSlot) {
+        if let Some((folder, name)) = self.place_of(path)
+            && folder.names.get(name) == Some(&slot)
+        {
+            folder.names.remove(name);
+        }
+    }
+
+    fn place_of<'p>(&mut self, path: &'p Path) -> Option<(&mut Folder, &'p [u8])> {
+        let watch = self.by_path.get(path.parent()?)?;
+        Some((self.folders.get_mut(watch)?, path.file_name()?.as_bytes()))
+    }
+
+    /// Takes all events that wait, in order, without waiting for more.
+    ///
+    /// # Errors
+    /// As the operating system says (retry).
+    pub fn drain(&mut self, mut tell: impl FnMut(Change)) -> rustix::io::Result<()> {
+        let mut events = Reader::new(self.inotify.as_fd(), &mut self.buffer);
+        loop {
+            let event = match events.next() {
+                Ok(event) => event,
+                Err(Errno::AGAIN) => return Ok(()),
+                Err(Errno::INTR) => continue,
+                Err(error) => return Err(error),
+            };
+            let kind = event.events();
+            if kind.contains(ReadFlags::QUEUE_OVERFLOW) {
+                tell(Change::ScanNeeded);
+                continue;
+            }
+            let Some(folder) = self.folders.get_mut(&event.wd()) else { continue };
+            if kind.intersects(ReadFlags::IGNORED | ReadFlags::DELETE_SELF | ReadFlags::MOVE_SELF) {
+                // The path means another folder, or none: the next scan watches what is there by then.
+                let path = folder.path.clone();
+                self.by_path.retain(|_, watch| *watch != event.wd());
+                self.folders.remove(&event.wd());
+                if !kind.contains(ReadFlags::IGNORED) {
+                    let _already_gone = inotify::remove_watch(&self.inotify, event.wd());
+                }
+                tracing::debug!(folder = %path.display(), "folder is watched no more");
+                tell(Change::ScanNeeded);
+            } else if let Some(name) = event.file_name() {
+                folder.change(name.to_bytes(), kind).into_iter().for_each(&mut tell);
+            }
+        }
+    }
+}
+
+impl Folder {
+    fn change(&mut self, name: &[u8], kind: ReadFlags) -> Option<Change> {
+        if kind.contains(ReadFlags::MODIFY) {
+            return self.names.get(name).copied().map(Change::Grew);
+        }
+        if kind.contains(ReadFlags::ISDIR) {
+            return Some(Change::ScanNeeded);
+        }
+        if kind.intersects(ReadFlags::MOVED_FROM | ReadFlags::DELETE) {
+            return self.names.remove(name).map(Change::Unnamed);
+        }
+        Some(Change::Named(self.path.join(OsStr::from_bytes(name))))
+    }
+}
+
+impl AsFd for Watcher {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.inotify.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    fn drain(watcher: &mut Watcher) -> Vec<Change> {
+        let mut changes = Vec::new();
+        watcher.drain(|change| changes.push(change)).unwrap();
+        changes
+    }
+
+    #[test]
+    fn growth_renames_and_new_names_are_told_apart() {
+        let temp = tempfile::tempdir().unwrap();
+        let (log, old) = (temp.path().join("a.log"), temp.path().join("a.log.1"));
+        let mut watcher = Watcher::new().unwrap();
+        watcher.watch(temp.path()).unwrap();
+        fs::write(&log, "").unwrap();
+        assert_eq!(drain(&mut watcher), [Change::Named(log.clone())]);
+        watcher.bind(&log, FileSlot(7));
+        fs::write(&log, "x").unwrap();
+        fs::hard_link(&log, &old).unwrap();
+        fs::remove_file(&log).unwrap();
+        let expected = [Change::Grew(FileSlot(7)), Change::Named(old), Change::Unnamed(FileSlot(7))];
+        assert_eq!(drain(&mut watcher), expected);
+    }
+
+    #[test]
+    fn a_folder_that_goes_or_comes_asks_for_a_scan() {
+        let temp = tempfile::tempdir().unwrap();
+        let folder = temp.path().join("sub");
+        let mut watcher = Watcher::new().unwrap();
+        watcher.watch(temp.path()).unwrap();
+        fs::create_dir(&folder).unwrap();
+        assert_eq!(drain(&mut watcher), [Change::ScanNeeded]);
+        watcher.watch(&folder).unwrap();
+        fs::remove_dir(&folder).unwrap();
+        assert!(drain(&mut watcher).iter().all(|change| *change == Change::ScanNeeded));
+        assert!(watcher.by_path.len() == 1);
+    }
+}

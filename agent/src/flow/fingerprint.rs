@@ -1,0 +1,79 @@
+//! Fingerprints of a file's head and of the bytes before a position: what makes a file the same file after a rename.
+//!
+//! XXH3-128 with seed 0, big-endian, over at most 4096 bytes. Not a secret: whoever can write the log can forge it.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+use skidway_record::source::{FINGERPRINT_BYTES_MAX, Fingerprint, StoredSource};
+
+/// Hashes all of `bytes`, at most 4096 of them being asked for.
+pub fn of(bytes: &[u8]) -> Fingerprint {
+    if bytes.is_empty() {
+        return Fingerprint::default();
+    }
+    debug_assert!(bytes.len() <= FINGERPRINT_BYTES_MAX as usize);
+    let hash = twox_hash::XxHash3_128::oneshot(bytes);
+    Fingerprint { len: bytes.len() as u32, hash: hash.to_be_bytes() }
+}
+
+/// Hashes the head: the first 4096 bytes of those at hand.
+pub fn head(bytes: &[u8]) -> Fingerprint {
+    of(&bytes[..bytes.len().min(FINGERPRINT_BYTES_MAX as usize)])
+}
+
+/// Hashes the anchor: the last 4096 bytes of those before a position.
+pub fn anchor(bytes: &[u8]) -> Fingerprint {
+    of(&bytes[bytes.len().saturating_sub(FINGERPRINT_BYTES_MAX as usize)..])
+}
+
+/// Says how a file's bytes compare with what is stored of a source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Evidence {
+    /// Head and anchor are there.
+    Same,
+    /// The file ends before the source's position.
+    Shorter,
+    /// Its first bytes are others.
+    OtherHead,
+    /// The bytes before the position are others.
+    OtherAnchor,
+}
+
+/// Compares a file with a stored source, reading at most 8 KiB.
+///
+/// # Errors
+/// The file cannot be read (retry).
+pub fn compare(file: &File, stored: &StoredSource) -> io::Result<Evidence> {
+    let (head, anchor, position) = (&stored.source.head, &stored.anchor, stored.position);
+    let mut bytes = [0; FINGERPRINT_BYTES_MAX as usize];
+    let read = read_at(file, &mut bytes[..head.len as usize], 0)?;
+    // Bytes of the head beyond the position may have gone with a truncation that the position survived: that is another file too.
+    if read < head.len as usize || of(&bytes[..read]) != *head {
+        return Ok(if (read as u64) < position { Evidence::Shorter } else { Evidence::OtherHead });
+    }
+    let start = position.saturating_sub(u64::from(anchor.len));
+    let read = read_at(file, &mut bytes[..anchor.len as usize], start)?;
+    if read < anchor.len as usize {
+        return Ok(Evidence::Shorter);
+    }
+    Ok(if of(&bytes[..read]) == *anchor { Evidence::Same } else { Evidence::OtherAnchor })
+}
+
+/// Fills `bytes` from `position` on as far as the file goes.
+///
+/// # Errors
+/// As the operating system says (retry).
+pub fn read_at(file: &File, bytes: &mut [u8], position: u64) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < bytes.len() {
+        match file.read_at(&mut bytes[filled..], position + filled as u64) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}

@@ -1,0 +1,53 @@
+//! A file as the kernel knows it.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use rustix::fs::{AtFlags, CWD, FileType, Statx, StatxFlags, statx};
+use skidway_record::source::PhysicalId;
+
+/// Holds what one `statx` tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stat {
+    /// Which file.
+    pub physical: PhysicalId,
+    /// Its size, in bytes.
+    pub size: u64,
+    /// How many names it has; 0 once it is deleted.
+    pub links: u32,
+    /// Neither folder nor device nor pipe.
+    pub is_regular: bool,
+}
+
+/// Looks at the file a path leads to, through symbolic links.
+///
+/// # Errors
+/// As the operating system says (retry).
+pub fn stat_path(path: &Path) -> io::Result<Stat> {
+    Ok(read(&statx(CWD, path, AtFlags::empty(), StatxFlags::BASIC_STATS | StatxFlags::BTIME)?))
+}
+
+/// Looks at an open file.
+///
+/// # Errors
+/// As the operating system says (retry).
+pub fn stat_file(file: impl AsFd) -> io::Result<Stat> {
+    Ok(read(&statx(file, c"", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS | StatxFlags::BTIME)?))
+}
+
+fn read(found: &Statx) -> Stat {
+    let born = found.stx_mask & StatxFlags::BTIME.bits() != 0;
+    let birth_ns = i128::from(found.stx_btime.tv_sec) * 1_000_000_000 + i128::from(found.stx_btime.tv_nsec);
+    Stat {
+        physical: PhysicalId {
+            device: rustix::fs::makedev(found.stx_dev_major, found.stx_dev_minor),
+            inode: found.stx_ino,
+            generation: 0,
+            birth_ns: if born { u64::try_from(birth_ns).unwrap_or(0) } else { 0 },
+        },
+        size: found.stx_size,
+        links: found.stx_nlink,
+        is_regular: FileType::from_raw_mode(u32::from(found.stx_mode)).is_file(),
+    }
+}

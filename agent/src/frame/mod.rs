@@ -1,0 +1,3 @@
+//! Bytes in, lines out. Pure: reads no file and no clock.
+
+pub mod lines;

@@ -1,0 +1,79 @@
+//! What the agent counts of itself, under one name each.
+
+use std::time::Duration;
+
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+
+const LINES: &str = "skidway_agent_lines_total";
+const READ: &str = "skidway_agent_read_bytes_total";
+const SENT: &str = "skidway_agent_sent_bytes_total";
+const REQUESTS: &str = "skidway_agent_requests_total";
+const FAILURES: &str = "skidway_agent_request_failures_total";
+const LATENCY: &str = "skidway_agent_commit_seconds";
+const BEHIND: &str = "skidway_agent_bytes_behind";
+const OLDEST: &str = "skidway_agent_oldest_unacknowledged_seconds";
+const FILES: &str = "skidway_agent_files";
+const LOST: &str = "skidway_agent_lost_bytes_total";
+const DEAD: &str = "skidway_agent_dead_letters_total";
+const CONFLICTS: &str = "skidway_agent_conflicts_total";
+const REGRESSED: &str = "skidway_agent_log_regressed_total";
+
+/// Says what the numbers mean.
+pub fn describe() {
+    describe_counter!(LINES, "Lines framed, pieces of lines included");
+    describe_counter!(READ, "Bytes of files acknowledged by the collector");
+    describe_counter!(SENT, "Bytes of commit requests, each counted once");
+    describe_counter!(REQUESTS, "Commit requests");
+    describe_counter!(FAILURES, "Tries that got no usable answer");
+    describe_histogram!(LATENCY, "From sending a commit request to its answer, retries included");
+    describe_gauge!(BEHIND, "Bytes on disk not acknowledged");
+    describe_gauge!(OLDEST, "Age of the oldest byte not acknowledged");
+    describe_gauge!(FILES, "Files followed");
+    describe_counter!(LOST, "Bytes gone before they could be read");
+    describe_counter!(DEAD, "Lines the collector rejected");
+    describe_counter!(CONFLICTS, "Spans that did not start at their source's position");
+    describe_counter!(REGRESSED, "Sources found before a position acknowledged earlier");
+}
+
+pub(crate) fn lines_framed(count: u64) {
+    counter!(LINES).increment(count);
+}
+
+pub(crate) fn acknowledged(bytes: u64) {
+    counter!(READ).increment(bytes);
+}
+
+pub(crate) fn request_sent(bytes: usize) {
+    counter!(REQUESTS).increment(1);
+    counter!(SENT).increment(bytes as u64);
+}
+
+pub(crate) fn request_failed() {
+    counter!(FAILURES).increment(1);
+}
+
+pub(crate) fn answered(took: Duration) {
+    histogram!(LATENCY).record(took.as_secs_f64());
+}
+
+pub(crate) fn backlog(bytes_behind: u64, oldest: Duration, files: usize) {
+    gauge!(BEHIND).set(bytes_behind as f64);
+    gauge!(OLDEST).set(oldest.as_secs_f64());
+    gauge!(FILES).set(files as f64);
+}
+
+pub(crate) fn lost(bytes: u64) {
+    counter!(LOST).increment(bytes);
+}
+
+pub(crate) fn dead_letter() {
+    counter!(DEAD).increment(1);
+}
+
+pub(crate) fn conflict() {
+    counter!(CONFLICTS).increment(1);
+}
+
+pub(crate) fn log_regressed() {
+    counter!(REGRESSED).increment(1);
+}

@@ -1,0 +1,341 @@
+//! The tail thread: owns every file and every source, and does all their work, one thing at a time.
+//!
+//! It learns from three sides: the kernel says which files grew, lanes report what the collector answered, the clock says when
+//! to list folders again. Between two looks at the kernel's queue lie at least `linger` while lines keep coming, so under load
+//! many lines share a turn, and a lone line waits for nothing.
+
+mod admission;
+mod shipping;
+mod upkeep;
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use skidway_record::source::{PhysicalId, StoredSource};
+use skidway_wire::Item;
+use tokio::sync::mpsc;
+
+use super::Exit;
+use super::mailbox::{Mail, Mailbox};
+use super::reading::{Ask, Reading, TurnEnd};
+use super::source::Source;
+use crate::checkpoint::Checkpoint;
+use crate::config::Config;
+use crate::discover::Discovery;
+use crate::discover::watch::{Change, Watcher};
+use crate::flow::{Errand, FileSlot, Session};
+use crate::frame::lines::Framing;
+use crate::status::Totals;
+use crate::tail::Turns;
+use shipping::Shipment;
+use upkeep::Timers;
+
+/// Turns between two looks at mail and events: some 10 ms of work.
+const TURNS_AT_ONCE: usize = 8;
+/// How long a file rests that could not be read, and a source the collector rejects as a whole.
+const REST: Duration = Duration::from_secs(10);
+
+/// Holds what the thread is given.
+#[derive(Debug)]
+pub(super) struct Parts {
+    pub(super) config: Arc<Config>,
+    pub(super) host: String,
+    pub(super) discovery: Discovery,
+    pub(super) watcher: Watcher,
+    pub(super) reading: Reading,
+    pub(super) mailbox: Mailbox,
+    pub(super) lanes: Vec<mpsc::Sender<Errand>>,
+    pub(super) checkpoint: Checkpoint,
+    pub(super) checkpoints: std::sync::mpsc::SyncSender<Checkpoint>,
+    pub(super) ready: tokio::sync::watch::Sender<bool>,
+    pub(super) once: bool,
+}
+
+/// Follows files.
+pub(super) struct Follow {
+    parts: Parts,
+    now: Instant,
+    session: Option<Session>,
+    /// Inputs that the collector knows as opened.
+    opened_inputs: Vec<String>,
+    sources: HashMap<FileSlot, Source>,
+    by_file: HashMap<(u64, u64), FileSlot>,
+    next_slot: u64,
+    /// Sources of this agent that no followed file goes on with.
+    unattached: Vec<StoredSource>,
+    skipped: BTreeMap<PathBuf, (PhysicalId, &'static str)>,
+    complaints: HashMap<PathBuf, String>,
+    turns: Turns,
+    timers: Timers,
+    /// Sources with a step to take, in the order they got it, each at most once.
+    sendable: VecDeque<FileSlot>,
+    /// Since when the first of them waits.
+    sendable_since: Option<Instant>,
+    notices: VecDeque<Item>,
+    /// Files of the first scan whose creation or skip is not acknowledged; `None` once the inputs are marked as opened.
+    starting: Option<Vec<FileSlot>>,
+    shipments: Vec<Option<Shipment>>,
+    /// Encoded bytes that wait or are under way.
+    bytes_held: u64,
+    next_scan: Instant,
+    next_look: Instant,
+    next_tally: Instant,
+    checkpoint_changed: bool,
+    next_checkpoint: Instant,
+    oldest_waiting: Option<Instant>,
+    /// A file is without the name it was found under.
+    has_nameless: bool,
+    /// No session is opened before then, so that a disagreement with the collector does not turn into a storm of sessions.
+    next_opening: Instant,
+    totals: Totals,
+    /// The log is another one, and what the old one acknowledged is to be passed over.
+    continues_old_log: bool,
+    /// The log is another one, and everything is to be shipped again.
+    replays: bool,
+    is_stopping: bool,
+    ended: Option<Exit>,
+}
+
+impl Follow {
+    /// Makes the thread's state; nothing is opened or asked yet.
+    pub(super) fn new(parts: Parts) -> Self {
+        let now = Instant::now();
+        Self {
+            now,
+            session: None,
+            opened_inputs: Vec::new(),
+            sources: HashMap::new(),
+            by_file: HashMap::new(),
+            next_slot: 0,
+            unattached: Vec::new(),
+            skipped: BTreeMap::new(),
+            complaints: HashMap::new(),
+            turns: Turns::default(),
+            timers: Timers::default(),
+            sendable: VecDeque::new(),
+            sendable_since: None,
+            notices: VecDeque::new(),
+            starting: Some(Vec::new()),
+            shipments: parts.lanes.iter().map(|_| None).collect(),
+            bytes_held: 0,
+            next_scan: now,
+            next_look: now,
+            next_tally: now,
+            checkpoint_changed: false,
+            next_checkpoint: now,
+            oldest_waiting: None,
+            has_nameless: false,
+            next_opening: now,
+            totals: Totals::default(),
+            continues_old_log: false,
+            replays: false,
+            is_stopping: false,
+            ended: None,
+            parts,
+        }
+    }
+
+    /// Follows until told to stop, fenced, or (once) everything is acknowledged.
+    pub(super) fn run(mut self) -> Exit {
+        self.open_session();
+        loop {
+            self.now = Instant::now();
+            self.take_mail();
+            if self.looks() {
+                self.look_at_folders();
+                self.fire_timers();
+            }
+            let goes_on = self.take_turns();
+            self.ship();
+            self.keep_up();
+            if let Some(exit) = self.exit() {
+                self.save_last_checkpoint();
+                return exit;
+            }
+            if !goes_on {
+                self.wait();
+            }
+        }
+    }
+
+    fn take_mail(&mut self) {
+        while let Some(mail) = self.parts.mailbox.take() {
+            match mail {
+                Mail::Report(report) => self.take_report(report),
+                Mail::Status(asked) => {
+                    self.tally();
+                    // Who asked may have left.
+                    let _nobody_listens = asked.send(self.status());
+                }
+                Mail::Stop => self.is_stopping = true,
+                Mail::StopNow => self.ended = Some(Exit::Done),
+            }
+        }
+    }
+
+    /// Empties the kernel's queue, at most once every `linger`, and lists folders when it is time to.
+    fn look_at_folders(&mut self) {
+        if self.now >= self.next_look {
+            let mut changes = Vec::new();
+            if let Err(error) = self.parts.watcher.drain(|change| changes.push(change)) {
+                tracing::warn!(%error, "cannot read folder events; listing folders instead");
+                self.next_scan = self.now;
+            }
+            if !changes.is_empty() {
+                self.next_look = self.now + self.parts.config.collector.linger;
+            }
+            for change in changes {
+                self.take_change(change);
+            }
+        }
+        if self.now >= self.next_scan {
+            self.scan();
+        }
+    }
+
+    fn take_change(&mut self, change: Change) {
+        match change {
+            Change::Grew(slot) => self.mark_dirty(slot),
+            Change::Named(path) => self.look_at(&path),
+            Change::Unnamed(slot) => self.lost_its_name(slot),
+            Change::ScanNeeded => self.next_scan = self.now,
+        }
+    }
+
+    /// Notes that a file may have grown.
+    fn mark_dirty(&mut self, slot: FileSlot) {
+        let Some(source) = self.sources.get_mut(&slot) else { return };
+        source.is_dirty = true;
+        source.last_growth = self.now;
+        source.waiting_since.get_or_insert(self.now);
+        if source.wants_turn() {
+            self.turns.add(slot);
+        }
+    }
+
+    /// Gives files their turns, a few at a time. True if others wait for theirs and may have it.
+    fn take_turns(&mut self) -> bool {
+        for _ in 0..TURNS_AT_ONCE {
+            if self.is_stopping || self.bytes_held >= self.parts.config.agent.memory_bytes_max {
+                return false;
+            }
+            let Some(slot) = self.turns.next() else { return false };
+            self.take_turn(slot, self.parts.once);
+        }
+        !self.turns.is_empty()
+    }
+
+    fn take_turn(&mut self, slot: FileSlot, flush: bool) {
+        let Some(source) = self.sources.get_mut(&slot).filter(|source| source.wants_turn()) else { return };
+        let input = &self.parts.config.inputs[source.input];
+        let framing = Framing { line_bytes_max: input.line_bytes_max, keep_cr: input.keep_cr };
+        let (partial_flush, held_before) = (input.partial_flush, source.bytes_held());
+        let end = self.parts.reading.turn(source, Ask { framing, flush, timestamp_ms: now_ms() });
+        self.bytes_held += source.bytes_held() - held_before;
+        source.is_dirty = !matches!(end, Ok(TurnEnd::Quiet { .. }));
+        source.is_behind = matches!(end, Ok(TurnEnd::More));
+        match end {
+            Ok(TurnEnd::More) => {}
+            Ok(TurnEnd::Quiet { partial }) => {
+                source.has_partial = partial;
+                if partial && !std::mem::replace(&mut source.has_timer, true) {
+                    self.timers.set(self.now + partial_flush, slot);
+                }
+                if source.bytes_behind() == 0 {
+                    source.waiting_since = None;
+                }
+            }
+            Ok(TurnEnd::Truncated) => self.truncated(slot),
+            Err(error) => {
+                tracing::warn!(path = %source.path.display(), %error, "cannot read; trying again later");
+                source.blocked_until = Some(self.now + REST);
+                self.timers.set(self.now + REST, slot);
+            }
+        }
+        self.has_changed(slot);
+    }
+
+    /// Queues a source for whatever it can do next.
+    fn has_changed(&mut self, slot: FileSlot) {
+        let Some(source) = self.sources.get_mut(&slot) else { return };
+        if source.wants_turn() {
+            self.turns.add(slot);
+        }
+        if source.is_sendable() && !std::mem::replace(&mut source.is_queued, true) {
+            self.sendable.push_back(slot);
+            self.sendable_since.get_or_insert(self.now);
+        }
+    }
+
+    fn truncated(&mut self, slot: FileSlot) {
+        let Some(source) = self.sources.get_mut(&slot) else { return };
+        let lost = source.truncate();
+        self.totals.lost_bytes += lost;
+        crate::metrics::lost(lost);
+        let (path, position) = (source.path.display(), source.file.position());
+        tracing::warn!(%path, source = %source.id, position, lost, "the file was truncated; its new content is another source");
+        if source.is_settled() {
+            source.create(Some(source.id));
+        }
+    }
+
+    /// Sleeps until something happens. While lines keep coming, the kernel's queue is left to fill for a while.
+    fn wait(&mut self) {
+        let now = Instant::now();
+        let looks = self.looks();
+        let pausing = looks && self.next_look > now;
+        let mut until = self.next_deadline();
+        if pausing {
+            until = until.min(self.next_look);
+        }
+        let timeout = until.saturating_duration_since(now);
+        let timeout = Timespec { tv_sec: timeout.as_secs() as i64, tv_nsec: i64::from(timeout.subsec_nanos()) };
+        let mail = PollFd::new(&self.parts.mailbox, PollFlags::IN);
+        let events = PollFd::new(&self.parts.watcher, PollFlags::IN);
+        let mut both = [mail, events];
+        let heard = if looks && !pausing { &mut both[..] } else { &mut both[..1] };
+        // An interrupted wait is a short one.
+        let _woken = poll(heard, Some(&timeout));
+        self.parts.mailbox.hush();
+    }
+
+    fn next_deadline(&self) -> Instant {
+        let mut until = self.next_scan.min(self.now + Duration::from_secs(60));
+        if !self.looks() {
+            until = self.now + Duration::from_secs(60);
+        }
+        let deadlines = [self.timers.next(), self.send_deadline(), self.upkeep_deadline(), self.opening_deadline()];
+        for deadline in deadlines.into_iter().flatten() {
+            until = until.min(deadline);
+        }
+        until
+    }
+
+    fn looks(&self) -> bool {
+        self.session.is_some() && !self.is_stopping
+    }
+
+    fn exit(&self) -> Option<Exit> {
+        if self.ended.is_some() {
+            return self.ended;
+        }
+        let drained = || self.shipments.iter().all(Option::is_none) && self.notices.is_empty();
+        let idle =
+            || self.turns.is_empty() && self.sources.values().all(|source| source.is_settled() && !source.is_dirty);
+        if self.is_stopping {
+            // Without a session nothing can be sent, and no answer on its way is worth waiting for.
+            let is_sent = || self.sources.values().all(|source| !source.is_sendable());
+            return (self.session.is_none() || is_sent() && drained()).then_some(Exit::Done);
+        }
+        let is_open = self.session.is_some() && self.starting.is_none();
+        (self.parts.once && is_open && idle() && drained()).then_some(Exit::Done)
+    }
+}
+
+/// Gives the time of day as records carry it.
+fn now_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
+}

@@ -1,0 +1,367 @@
+//! Which files are followed, and as which sources: listing folders, opening what is new, matching it with what the collector
+//! knows. Also who has which name by now.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+use bytes::Bytes;
+use skidway_record::SourceId;
+use skidway_record::source::{Partitioning, PhysicalId, StoredSource};
+use skidway_wire::Item;
+
+use super::Follow;
+use crate::batch::FileHeaders;
+use crate::checkpoint::Acknowledged;
+use crate::config::template::Facts;
+use crate::config::{Input, PartitionBy, StartAt};
+use crate::discover::content::{self, Skip};
+use crate::discover::matching::{self, Candidate, Reason, Verdict};
+use crate::discover::{Found, path_bytes};
+use crate::flow::FileSlot;
+use crate::flow::fingerprint::{self, Evidence, read_at};
+use crate::flow::physical::{Stat, stat_file, stat_path};
+use crate::metrics;
+use crate::pipeline::source::{Name, Placement, Source};
+use crate::tail::file::OpenFile;
+
+/// Bounds the paths complained about once; past it complaints may repeat.
+const COMPLAINTS_MAX: usize = 10_000;
+
+impl Follow {
+    /// Starts over with a fresh session: every file is matched anew with what the collector knows.
+    pub(super) fn begin_again(&mut self) {
+        for source in self.sources.values_mut() {
+            self.bytes_held -= source.bytes_held();
+            source.forget_standing();
+        }
+        self.notices.clear();
+        self.starting = Some(Vec::new());
+        self.scan();
+        self.starting = Some(self.sources.keys().copied().collect());
+        self.report_missing();
+        let known: HashSet<SourceId> = self.sources.values().map(|source| source.id).collect();
+        let unattached: HashSet<SourceId> = self.unattached.iter().map(|stored| stored.source.id).collect();
+        self.parts.checkpoint.sources.retain(|id, _| known.contains(id) || unattached.contains(id));
+        self.parts.ready.send_replace(true);
+    }
+
+    /// Lists every folder, takes in what is new, and looks at every known file's size and name.
+    pub(super) fn scan(&mut self) {
+        self.next_scan = self.now + self.parts.config.agent.scan_interval;
+        let (discovery, watcher) = (&self.parts.discovery, &mut self.parts.watcher);
+        let (mut unwatched, mut unlisted) = (Vec::new(), Vec::new());
+        let found = discovery.scan(
+            |folder| {
+                if let Err(error) = watcher.watch(folder) {
+                    unwatched.push((folder.to_owned(), error));
+                }
+            },
+            |folder, error| unlisted.push((folder.to_owned(), error.to_string())),
+        );
+        for (folder, error) in unwatched.into_iter().filter(|(_, error)| *error != rustix::io::Errno::NOENT) {
+            self.complain(&folder, &format!("the folder cannot be watched, only listed now and then: {error}"));
+        }
+        for (folder, error) in unlisted {
+            self.complain(&folder, &format!("the folder cannot be listed: {error}"));
+        }
+        for file in &found {
+            self.take_in(file);
+        }
+        self.skipped.retain(|path, _| found.binary_search_by(|file| file.path.cmp(path)).is_ok());
+        self.look_for_lost_names();
+        self.associate();
+    }
+
+    /// Looks at a name that appeared or changed hands.
+    pub(super) fn look_at(&mut self, path: &Path) {
+        match self.parts.discovery.input_of(path) {
+            Some(input) => {
+                self.take_in(&Found { path: path.to_owned(), input });
+                self.associate();
+            }
+            // A followed file under a name that no input asks for is followed for a while.
+            None => {
+                if let Ok(stat) = stat_path(path)
+                    && let Some(&slot) = self.by_file.get(&key(&stat.physical))
+                {
+                    self.rename(slot, path, Name::Lost);
+                }
+            }
+        }
+    }
+
+    fn take_in(&mut self, found: &Found) {
+        match self.try_take_in(found) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => self.complain(&found.path, &format!("the file cannot be followed: {error}")),
+        }
+    }
+
+    fn try_take_in(&mut self, found: &Found) -> io::Result<()> {
+        let stat = stat_path(&found.path)?;
+        if !stat.is_regular || self.skipped.get(&found.path).is_some_and(|(physical, _)| *physical == stat.physical) {
+            return Ok(());
+        }
+        if let Some(&slot) = self.by_file.get(&key(&stat.physical)) {
+            self.see_again(slot, &found.path, &stat);
+            return Ok(());
+        }
+        let file = File::open(&found.path)?;
+        let stat = stat_file(&file)?;
+        if let Some(reason) = self.reason_to_skip(&found.path, &file, &stat)? {
+            tracing::info!(path = %found.path.display(), reason, "not followed");
+            self.skipped.insert(found.path.clone(), (stat.physical, reason));
+            return Ok(());
+        }
+        self.skipped.remove(&found.path);
+        let real_path = found.path.canonicalize()?;
+        self.follow(found, &real_path, file)
+    }
+
+    fn reason_to_skip(&self, path: &Path, file: &File, stat: &Stat) -> io::Result<Option<&'static str>> {
+        let own_outputs = [stat_file(io::stdout()), stat_file(io::stderr())];
+        if own_outputs.into_iter().flatten().any(|own| own.physical == stat.physical) {
+            return Ok(Some("it is this agent's own output"));
+        }
+        let mut start = [0; 1024];
+        let read = read_at(file, &mut start, 0)?;
+        Ok(content::judge(path, &start[..read]).map(Skip::words))
+    }
+
+    fn follow(&mut self, found: &Found, real_path: &Path, file: File) -> io::Result<()> {
+        let placement = self.place(found, real_path);
+        let source = Source::new(OpenFile::new(file)?, placement, self.now);
+        let slot = FileSlot(self.next_slot);
+        self.next_slot += 1;
+        if let Some(folder) = real_path.parent()
+            && let Err(error) = self.parts.watcher.watch(folder)
+        {
+            self.complain(folder, &format!("the folder cannot be watched, only listed now and then: {error}"));
+        }
+        let before = self.parts.watcher.bind(real_path, slot);
+        self.by_file.insert(key(&source.physical()), slot);
+        self.sources.insert(slot, source);
+        if let Some(before) = before {
+            self.lost_its_name(before);
+        }
+        Ok(())
+    }
+
+    fn place(&self, found: &Found, real_path: &Path) -> Placement {
+        let (agent, input) = (&self.parts.config.agent, &self.parts.config.inputs[found.input]);
+        let path = found.path.to_string_lossy();
+        let facts = Facts { host: &self.parts.host, path: &path, labels: &agent.labels };
+        let (partitioning, key) = partitioning(input, facts);
+        let mut fields = vec![
+            ("host".to_owned(), Bytes::copy_from_slice(self.parts.host.as_bytes())),
+            ("path".to_owned(), Bytes::copy_from_slice(path_bytes(&found.path))),
+        ];
+        fields.extend(agent.labels.iter().map(|(name, value)| (name.clone(), Bytes::from(value.clone()))));
+        Placement {
+            input: found.input,
+            topic: input.topic.topic(facts),
+            partitioning,
+            path: found.path.clone(),
+            real_path: real_path.to_owned(),
+            headers: FileHeaders::new(fields, key),
+        }
+    }
+
+    /// Looks at a known file that was found again: it may have grown, shrunk, or come back under another name.
+    fn see_again(&mut self, slot: FileSlot, path: &Path, stat: &Stat) {
+        let Some(source) = self.sources.get_mut(&slot) else { return };
+        source.last_seen = self.now;
+        let (position, size_before) = (source.file.position(), source.file.size());
+        let has_changed = stat.size < position || (stat.size > position && stat.size != size_before);
+        if source.name != Name::Found {
+            self.rename(slot, path, Name::Found);
+        }
+        if has_changed {
+            self.mark_dirty(slot);
+        }
+    }
+
+    fn rename(&mut self, slot: FileSlot, path: &Path, name: Name) {
+        let Ok(real_path) = path.canonicalize() else { return };
+        let Some(source) = self.sources.get_mut(&slot) else { return };
+        tracing::info!(from = %source.path.display(), to = %path.display(), source = %source.id, "renamed");
+        self.parts.watcher.unbind(&source.real_path, slot);
+        self.parts.watcher.bind(&real_path, slot);
+        source.rename(path.to_owned(), real_path, name);
+        self.has_nameless |= name != Name::Found;
+    }
+
+    /// Notes that a followed file is no longer under its name. Whether it has another is seen soon.
+    pub(super) fn lost_its_name(&mut self, slot: FileSlot) {
+        let Some(source) = self.sources.get_mut(&slot) else { return };
+        let links = source.file.stat().map_or(1, |stat| stat.links);
+        source.name = if links == 0 { Name::Deleted } else { Name::Lost };
+        self.has_nameless = true;
+        tracing::debug!(path = %source.path.display(), source = %source.id, links, "lost its name");
+        self.mark_dirty(slot);
+    }
+
+    /// Finds files whose name was taken without an event (another machine, a lost queue).
+    fn look_for_lost_names(&mut self) {
+        let lost = |source: &Source| {
+            let has_name =
+                || stat_path(&source.real_path).is_ok_and(|stat| key(&stat.physical) == key(&source.physical()));
+            source.name == Name::Found && source.last_seen < self.now && !has_name()
+        };
+        let lost: Vec<FileSlot> =
+            self.sources.iter().filter(|(_, source)| lost(source)).map(|(slot, _)| *slot).collect();
+        for slot in lost {
+            self.lost_its_name(slot);
+        }
+    }
+
+    /// Matches every file that has no source yet with what the collector knows, and creates sources for the rest.
+    pub(super) fn associate(&mut self) {
+        if self.session.is_none() {
+            return;
+        }
+        let mut slots: Vec<FileSlot> =
+            self.sources.iter().filter(|(_, source)| !source.is_associated).map(|(slot, _)| *slot).collect();
+        slots.sort();
+        let inputs = &self.parts.config.inputs;
+        let sources = &self.sources;
+        let candidate = |slot: &FileSlot| {
+            let source = &sources[slot];
+            Candidate { physical: source.physical(), input: inputs[source.input].name.clone() }
+        };
+        let candidates: Vec<Candidate> = slots.iter().map(candidate).collect();
+        let mut unreadable = vec![false; slots.len()];
+        let verdicts = matching::associate(&self.unattached, &candidates, |file, stored| {
+            fingerprint::compare(sources[&slots[file]].file.inner(), stored).unwrap_or_else(|_| {
+                unreadable[file] = true;
+                Evidence::OtherAnchor
+            })
+        });
+        let mut taken = Vec::new();
+        for ((slot, verdict), _) in
+            slots.into_iter().zip(verdicts).zip(unreadable).filter(|(_, unreadable)| !unreadable)
+        {
+            match verdict {
+                Verdict::Resume(index, reason) => {
+                    self.resume(slot, index, reason);
+                    taken.push(index);
+                }
+                Verdict::Create { supersedes, reason } => self.create(slot, supersedes, reason),
+            }
+            self.has_changed(slot);
+        }
+        taken.sort_unstable_by(|a, b| b.cmp(a));
+        for index in taken {
+            self.unattached.swap_remove(index);
+        }
+    }
+
+    fn resume(&mut self, slot: FileSlot, index: usize, reason: Reason) {
+        let stored = &self.unattached[index];
+        let Some(source) = self.sources.get_mut(&slot) else { return };
+        source.resume(stored);
+        tracing::info!(path = %source.path.display(), source = %source.id, position = stored.position, because = reason.words(), "resumed");
+        self.start_at_end_if_asked(slot);
+    }
+
+    fn create(&mut self, slot: FileSlot, supersedes: Option<SourceId>, reason: Reason) {
+        let Some(source) = self.sources.get_mut(&slot) else { return };
+        source.create(supersedes);
+        tracing::info!(path = %source.path.display(), source = %source.id, because = reason.words(), "new source");
+        if self.continues_old_log {
+            self.pass_over_acknowledged(slot);
+        }
+        self.start_at_end_if_asked(slot);
+    }
+
+    /// At an input's first start, `start_at = "end"` passes over all whole lines that are there.
+    fn start_at_end_if_asked(&mut self, slot: FileSlot) {
+        let Some(source) = self.sources.get_mut(&slot) else { return };
+        let input = &self.parts.config.inputs[source.input];
+        let is_first_scan =
+            self.starting.as_ref().is_some_and(Vec::is_empty) && !self.opened_inputs.contains(&input.name);
+        let asked = input.start_at == StartAt::End && is_first_scan && !self.replays;
+        if !asked || source.file.position() > 0 || source.acknowledged > 0 {
+            return;
+        }
+        let position = source.file.stat().and_then(|_| source.file.after_last_line(self.parts.reading.buffer()));
+        match position {
+            Ok(0) => {}
+            Ok(position) if source.file.seek(position).unwrap_or(false) => source.skip_to_position(),
+            Ok(_) | Err(_) => tracing::warn!(path = %source.path.display(), "cannot find its end; reading all of it"),
+        }
+    }
+
+    /// On a new log that is to continue the old one, goes on where the old one had acknowledged.
+    fn pass_over_acknowledged(&mut self, slot: FileSlot) {
+        let Some(source) = self.sources.get_mut(&slot) else { return };
+        let physical = source.physical();
+        let known =
+            self.parts.checkpoint.sources.values().filter(|known| known.physical == physical && known.position > 0);
+        let Some(Acknowledged { position, anchor, .. }) = known.max_by_key(|known| known.position).copied() else {
+            return;
+        };
+        let is_there = source.file.seek(position).unwrap_or(false);
+        if is_there && (anchor.len == 0 || source.file.anchor() == anchor) {
+            source.skip_to_position();
+        } else {
+            let _start = source.file.seek(0);
+        }
+    }
+
+    /// Tells the collector which of its sources have no file any more; it forgets them in time unless they come back.
+    fn report_missing(&mut self) {
+        for stored in self.unattached.iter().filter(|stored| stored.gone_at_ms.is_none()) {
+            let path = String::from_utf8_lossy(&stored.source.path).into_owned();
+            tracing::info!(path, source = %stored.source.id, position = stored.position, "its file is gone");
+            self.notices.push_back(Item::Gone { source: stored.source.id });
+        }
+    }
+
+    /// Compares what the collector knows with what it had acknowledged.
+    pub(super) fn notice_regressions(&mut self, stored: &[StoredSource]) {
+        for it in stored {
+            let Some(known) = self.parts.checkpoint.sources.get(&it.source.id) else { continue };
+            if it.position < known.position {
+                metrics::log_regressed();
+                let path = String::from_utf8_lossy(&it.source.path).into_owned();
+                tracing::error!(
+                    path,
+                    position = it.position,
+                    acknowledged = known.position,
+                    "log-regressed: the collector stands before what it had acknowledged"
+                );
+            }
+        }
+    }
+
+    /// Logs a complaint about a path, once as long as it stays the same.
+    fn complain(&mut self, path: &Path, complaint: &str) {
+        if self.complaints.len() >= COMPLAINTS_MAX {
+            self.complaints.clear();
+        }
+        let before = self.complaints.insert(path.to_owned(), complaint.to_owned());
+        if before.as_deref() != Some(complaint) {
+            tracing::warn!(path = %path.display(), "{complaint}");
+        }
+    }
+}
+
+/// Gives what tells two open files apart for as long as one of them is held open.
+pub(super) fn key(physical: &PhysicalId) -> (u64, u64) {
+    (physical.device, physical.inode)
+}
+
+fn partitioning(input: &Input, facts: Facts<'_>) -> (Partitioning, Option<Bytes>) {
+    match &input.partition_by {
+        PartitionBy::File => (Partitioning::File, None),
+        PartitionBy::RoundRobin => (Partitioning::RoundRobin, None),
+        PartitionBy::Key(template) => {
+            let key = Bytes::from(template.fill(facts));
+            (Partitioning::Key(key.clone()), Some(key))
+        }
+    }
+}

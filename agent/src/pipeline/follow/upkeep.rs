@@ -1,0 +1,242 @@
+//! What time brings: lines without an end are flushed, renamed and deleted files let go, sums made, the checkpoint saved.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::time::{Duration, Instant};
+
+use skidway_wire::Item;
+
+use super::admission::key;
+use super::{FileSlot, Follow};
+use crate::metrics;
+use crate::pipeline::source::{Name, Source};
+use crate::status::{FileStatus, SkippedFile, Status, Totals};
+
+/// How often sums are made while anything happens, and files without a name are looked at.
+const TALLY_INTERVAL: Duration = Duration::from_secs(1);
+/// A file whose time has come and that cannot have a turn now is asked again after this.
+const TIMER_MIN: Duration = Duration::from_millis(50);
+const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Wakes files up. A file may be woken for nothing: whoever set the timer looks again.
+#[derive(Debug, Default)]
+pub(super) struct Timers(BinaryHeap<Reverse<(Instant, FileSlot)>>);
+
+impl Timers {
+    pub(super) fn set(&mut self, at: Instant, slot: FileSlot) {
+        self.0.push(Reverse((at, slot)));
+    }
+
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.0.peek().map(|Reverse((at, _))| *at)
+    }
+
+    fn take_due(&mut self, now: Instant) -> Option<FileSlot> {
+        self.next().filter(|at| *at <= now)?;
+        self.0.pop().map(|Reverse((_, slot))| slot)
+    }
+}
+
+impl Follow {
+    /// Wakes the files whose time has come: blocked ones, and those quiet since a line without its end.
+    pub(super) fn fire_timers(&mut self) {
+        while let Some(slot) = self.timers.take_due(self.now) {
+            let Some(source) = self.sources.get_mut(&slot) else { continue };
+            source.has_timer = false;
+            if source.blocked_until.take_if(|until| *until <= self.now).is_some() {
+                source.is_dirty = true;
+                self.has_changed(slot);
+                continue;
+            }
+            if !source.has_partial {
+                continue;
+            }
+            let due = source.last_growth + self.parts.config.inputs[source.input].partial_flush;
+            source.is_dirty = true;
+            if due <= self.now && source.wants_turn() {
+                source.has_partial = false;
+                self.take_turn(slot, true);
+            } else {
+                source.has_timer = true;
+                self.timers.set(due.max(self.now + TIMER_MIN), slot);
+            }
+        }
+    }
+
+    /// Does what is to be done now and then.
+    pub(super) fn keep_up(&mut self) {
+        if self.now >= self.next_tally {
+            self.tally();
+            self.next_tally = self.now + TALLY_INTERVAL;
+            self.let_go();
+        }
+        if self.now >= self.next_checkpoint && self.checkpoint_changed {
+            self.save_checkpoint();
+        }
+        self.mark_inputs_opened();
+        if self.session.is_none() && !self.is_stopping {
+            self.open_session();
+        }
+    }
+
+    /// Tells when there is upkeep to do; `None` while nothing changes.
+    pub(super) fn upkeep_deadline(&self) -> Option<Instant> {
+        let is_busy = self.has_nameless || self.totals.bytes_behind > 0;
+        let tally = is_busy.then_some(self.next_tally);
+        let checkpoint = self.checkpoint_changed.then_some(self.next_checkpoint);
+        tally.into_iter().chain(checkpoint).min()
+    }
+
+    /// Hands over the last checkpoint, waiting for the writer.
+    pub(super) fn save_last_checkpoint(&mut self) {
+        if self.checkpoint_changed && self.parts.checkpoints.send(self.parts.checkpoint.clone()).is_err() {
+            tracing::warn!("the last checkpoint is not saved; going on without");
+        }
+    }
+
+    /// Marks the inputs as opened once all that their first scan found has begun.
+    fn mark_inputs_opened(&mut self) {
+        let Some(starting) = &mut self.starting else { return };
+        if self.session.is_none() {
+            return;
+        }
+        starting.retain(|slot| self.sources.get(slot).is_some_and(Source::is_starting));
+        if !starting.is_empty() {
+            return;
+        }
+        self.starting = None;
+        for input in &self.parts.config.inputs {
+            if !self.opened_inputs.contains(&input.name) {
+                self.notices.push_back(Item::Opened { input: input.name.clone() });
+            }
+        }
+    }
+
+    /// Lets go of files without a name that are read to their end and quiet, and of deleted ones that take too much disk.
+    fn let_go(&mut self) {
+        let agent = &self.parts.config.agent;
+        let mut deleted: Vec<(Instant, u64, FileSlot)> = Vec::new();
+        let mut nameless = Vec::new();
+        for (slot, source) in self.sources.iter_mut().filter(|(_, source)| source.name != Name::Found) {
+            let quiet = self.now.saturating_duration_since(source.last_growth);
+            nameless.push((*slot, source.is_settled() && !source.is_dirty && quiet >= agent.renamed_follow));
+            if source.name == Name::Deleted && source.bytes_behind() > 0 {
+                deleted.push((source.waiting_since.unwrap_or(self.now), source.file.size(), *slot));
+            }
+        }
+        self.has_nameless = !nameless.is_empty();
+        for (slot, is_over) in nameless {
+            if is_over {
+                self.finish(slot);
+            } else {
+                self.look_for_growth(slot);
+            }
+        }
+        deleted.sort();
+        let mut held: u64 = deleted.iter().map(|(_, size, _)| size).sum();
+        for (since, size, slot) in deleted {
+            let too_old = self.now.saturating_duration_since(since) > self.parts.config.agent.deleted_age_max;
+            if too_old || held > self.parts.config.agent.deleted_files_max {
+                self.give_up(slot);
+                held -= size;
+            }
+        }
+    }
+
+    /// A file without a name may have no watch either.
+    fn look_for_growth(&mut self, slot: FileSlot) {
+        let Some(source) = self.sources.get_mut(&slot) else { return };
+        let before = source.file.size();
+        match source.file.stat() {
+            Ok(stat) if stat.size != before || stat.size < source.file.position() => self.mark_dirty(slot),
+            Ok(stat) if stat.links == 0 => source.name = Name::Deleted,
+            Ok(_) | Err(_) => {}
+        }
+    }
+
+    fn finish(&mut self, slot: FileSlot) {
+        let Some(source) = self.sources.get_mut(&slot) else { return };
+        tracing::info!(path = %source.path.display(), source = %source.id, "read to its end and quiet; letting go of it");
+        source.finish();
+        self.has_changed(slot);
+    }
+
+    fn give_up(&mut self, slot: FileSlot) {
+        let Some(source) = self.sources.get_mut(&slot).filter(|source| !source.is_finishing()) else { return };
+        let lost = source.lose_the_rest(true, "the file was deleted and could not be kept until it was read");
+        tracing::error!(path = %source.path.display(), lost, "giving up a deleted file before it was read");
+        source.finish();
+        self.totals.lost_bytes += lost;
+        metrics::lost(lost);
+        self.has_changed(slot);
+    }
+
+    /// Forgets a followed file; should it come back, the collector's knowledge of it is at hand.
+    pub(super) fn drop_source(&mut self, slot: FileSlot) {
+        let Some(source) = self.sources.remove(&slot) else { return };
+        self.bytes_held -= source.bytes_held();
+        self.by_file.remove(&key(&source.physical()));
+        self.parts.watcher.unbind(&source.real_path, slot);
+        self.parts.checkpoint.sources.remove(&source.id);
+        self.checkpoint_changed = true;
+        if let Some(session) = &self.session {
+            let input = &self.parts.config.inputs[source.input].name;
+            self.unattached.push(source.into_stored(session.agent.clone(), input, super::now_ms()));
+        }
+    }
+
+    /// Makes the sums.
+    pub(super) fn tally(&mut self) {
+        let mut behind = 0;
+        let mut oldest: Option<Instant> = None;
+        for source in self.sources.values() {
+            behind += source.bytes_behind();
+            oldest = [oldest, source.waiting_since].into_iter().flatten().min();
+        }
+        self.totals = Totals { bytes_behind: behind, files: self.sources.len(), ..self.totals };
+        self.oldest_waiting = oldest;
+        let age = oldest.map_or(Duration::ZERO, |since| self.now.saturating_duration_since(since));
+        metrics::backlog(behind, age, self.sources.len());
+    }
+
+    /// Hands the checkpoint to the thread that writes it; if that is still at the last one, the next will do.
+    pub(super) fn save_checkpoint(&mut self) {
+        self.next_checkpoint = self.now + CHECKPOINT_INTERVAL;
+        if self.checkpoint_changed {
+            self.checkpoint_changed = self.parts.checkpoints.try_send(self.parts.checkpoint.clone()).is_err();
+        }
+    }
+
+    /// Tells how things stand.
+    pub(super) fn status(&self) -> Status {
+        let file = |source: &Source| FileStatus {
+            path: source.path.display().to_string(),
+            source: source.id.to_string(),
+            topic: source.topic.as_str().to_owned(),
+            partition: source.partition,
+            size: source.file.size(),
+            position: source.acknowledged,
+            bytes_behind: source.bytes_behind(),
+            oldest_unacknowledged_ms: source
+                .waiting_since
+                .map_or(0, |since| self.now.saturating_duration_since(since).as_millis() as u64),
+            state: source.state(),
+        };
+        let mut files: Vec<FileStatus> = self.sources.values().map(file).collect();
+        files.sort_by(|a, b| a.path.cmp(&b.path));
+        let skipped = self
+            .skipped
+            .iter()
+            .map(|(path, (_, reason))| SkippedFile { path: path.display().to_string(), reason: (*reason).to_owned() });
+        let session = self.session.as_ref();
+        Status {
+            agent: self.parts.config.agent.id.as_str().to_owned(),
+            log_id: session.map(|session| session.log_id.to_string()),
+            log_epoch: session.map(|session| session.log_epoch),
+            session_epoch: session.map(|session| session.epoch),
+            files,
+            skipped: skipped.collect(),
+            totals: self.totals,
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! One turn of a file: bytes are read, framed and batched until a batch is full or the file ends.
+//!
+//! The only place where tail, frame and batch meet. One buffer and one batcher serve all files; between turns both are empty.
+
+use std::io;
+
+use crate::batch::{Batcher, Death};
+use crate::discover::path_bytes;
+use crate::frame::lines::{Framing, Lines};
+use crate::metrics;
+use crate::tail::file::{ANCHOR_BYTES_MAX, Block};
+
+use super::source::{Source, TurnRead};
+
+/// Read by one call, as a rule: enough to make calls cheap, little enough to stay in the CPU's cache.
+const READ_BYTES: usize = 256 << 10;
+
+/// Reads files, one turn at a time.
+#[derive(Debug)]
+pub(super) struct Reading {
+    buffer: Box<[u8]>,
+    batcher: Batcher,
+}
+
+/// Says how a turn is to be taken.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ask {
+    pub(super) framing: Framing,
+    /// Give a last line without its end as a piece.
+    pub(super) flush: bool,
+    /// Goes on every record.
+    pub(super) timestamp_ms: i64,
+}
+
+/// Tells how a turn ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TurnEnd {
+    /// There is more to read.
+    More,
+    /// The file's end was reached; `partial`: a line without its end is left.
+    Quiet { partial: bool },
+    /// What was read before is not in the file any more.
+    Truncated,
+}
+
+/// Says how far into a block the turn got.
+enum Progress {
+    /// The batch is full, or as full as it may be.
+    Full,
+    /// The block holds no further line.
+    Drained { left: usize },
+}
+
+impl Reading {
+    /// Makes a reader for lines up to the longest that any input allows.
+    pub(super) fn new(line_bytes_max: usize, compression_level: i32) -> io::Result<Self> {
+        let longest = Framing { line_bytes_max, keep_cr: false }.block_bytes_min();
+        let buffer = vec![0; (ANCHOR_BYTES_MAX + longest).max(READ_BYTES)].into_boxed_slice();
+        Ok(Self { buffer, batcher: Batcher::new(compression_level)? })
+    }
+
+    /// Lends the buffer for looking at a file outside of a turn.
+    pub(super) fn buffer(&mut self) -> &mut [u8] {
+        &mut self.buffer
+    }
+
+    /// Takes one turn: what it read is appended to the source's steps, even if the file fails in the middle.
+    pub(super) fn turn(&mut self, source: &mut Source, ask: Ask) -> io::Result<TurnEnd> {
+        let from = (source.file.position(), source.place);
+        let mut read = TurnRead::default();
+        let end = self.read_blocks(source, ask, &mut read);
+        read.lines += self.batcher.records();
+        read.batch = self.batcher.close();
+        metrics::lines_framed(read.lines);
+        source.append(from, read);
+        end
+    }
+
+    fn read_blocks(&mut self, source: &mut Source, ask: Ask, read: &mut TurnRead) -> io::Result<TurnEnd> {
+        let mut want = READ_BYTES.min(self.buffer.len());
+        loop {
+            let Block::Bytes { start, end, at_end } = source.file.read(&mut self.buffer[..want])? else {
+                return Ok(TurnEnd::Truncated);
+            };
+            match self.frame(source, ask, start..end, at_end, read) {
+                Progress::Full => return Ok(TurnEnd::More),
+                Progress::Drained { left } if at_end => return Ok(TurnEnd::Quiet { partial: left > 0 }),
+                // A line longer than the block: with the whole buffer it is either ended or long enough to be cut.
+                Progress::Drained { left } if left == end - start => want = self.buffer.len(),
+                Progress::Drained { .. } => {}
+            }
+        }
+    }
+
+    fn frame(
+        &mut self,
+        source: &mut Source,
+        ask: Ask,
+        block: std::ops::Range<usize>,
+        at_end: bool,
+        read: &mut TurnRead,
+    ) -> Progress {
+        let lines_max = source.careful.as_ref().map_or(u64::MAX, |careful| careful.lines_max);
+        let mut lines = Lines::new(ask.framing, &self.buffer[block.clone()], source.place);
+        let (mut done, mut is_full) = ((0, source.place), false);
+        while let Some(line) = lines.next() {
+            if let Some(error) = source.careful.as_mut().and_then(|careful| careful.dead.take()) {
+                let death = Death { error: &error, path: path_bytes(&source.path), position: source.file.position() };
+                read.letter = Some(self.batcher.dead_letter(ask.timestamp_ms, &source.headers, line.bytes, &death));
+                read.lines += 1;
+                metrics::dead_letter();
+                (done, is_full) = ((lines.consumed(), lines.place()), true);
+                break;
+            }
+            if !self.batcher.has_room(&line) || self.batcher.records() >= lines_max {
+                is_full = true;
+                break;
+            }
+            self.batcher.push(ask.timestamp_ms, &mut source.headers, &line);
+            done = (lines.consumed(), lines.place());
+        }
+        if !is_full {
+            done = (lines.consumed(), lines.place());
+            if ask.flush
+                && at_end
+                && let Some(piece) = lines.flush()
+            {
+                is_full = !self.batcher.has_room(&piece);
+                if !is_full {
+                    self.batcher.push(ask.timestamp_ms, &mut source.headers, &piece);
+                    done = (lines.consumed(), lines.place());
+                }
+            }
+        }
+        source.file.advance(&self.buffer, block.start, done.0);
+        source.place = done.1;
+        if is_full { Progress::Full } else { Progress::Drained { left: block.len() - done.0 } }
+    }
+}

@@ -1,0 +1,539 @@
+//! One followed file as a source: what is read, what waits to be sent, what is under way, what is acknowledged.
+//!
+//! Everything that has to be committed is a [`Step`]; the steps of a source are taken one at a time and in order, so that at
+//! most one of its items is unacknowledged. The file is read ahead of that by at most one span.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use bytes::Bytes;
+use skidway_record::source::{Fingerprint, NewSource, Partitioning, PhysicalId, StoredSource};
+use skidway_record::{AgentId, SourceId, TopicName};
+use skidway_wire::{Item, ItemResult, SpanKind};
+
+use crate::batch::FileHeaders;
+use crate::discover::path_bytes;
+use crate::frame::lines::Place;
+use crate::status::FileState;
+use crate::tail::file::OpenFile;
+
+/// How many batches a span carries at most.
+pub(super) const BATCHES_PER_SPAN: usize = 8;
+
+/// Holds one followed file.
+#[derive(Debug)]
+pub(super) struct Source {
+    pub(super) id: SourceId,
+    /// Whether the collector's word on this file is in: resumed or to be created.
+    pub(super) is_associated: bool,
+    pub(super) input: usize,
+    pub(super) topic: TopicName,
+    pub(super) partitioning: Partitioning,
+    pub(super) partition: Option<u32>,
+    /// The path as an input found it; in the headers of its records.
+    pub(super) path: PathBuf,
+    /// The path without symbolic links, where its folder is watched.
+    pub(super) real_path: PathBuf,
+    pub(super) headers: FileHeaders,
+    pub(super) file: OpenFile,
+    /// Where in a line the file's position is.
+    pub(super) place: Place,
+    pub(super) acknowledged: u64,
+    pub(super) name: Name,
+    /// There may be bytes to read.
+    pub(super) is_dirty: bool,
+    /// The last turn ended before the file did: worth reading ahead.
+    pub(super) is_behind: bool,
+    /// The last turn left a line without its end.
+    pub(super) has_partial: bool,
+    pub(super) last_growth: Instant,
+    /// When a scan found it last.
+    pub(super) last_seen: Instant,
+    /// A timer will wake it.
+    pub(super) has_timer: bool,
+    /// Since when bytes are known that are not acknowledged.
+    pub(super) waiting_since: Option<Instant>,
+    /// Nothing is read or sent before then: the collector rejected it, or the disk failed.
+    pub(super) blocked_until: Option<Instant>,
+    /// Set while a rejected span is taken apart.
+    pub(super) careful: Option<Careful>,
+    /// This incarnation has ended; once its steps are taken the file begins again as another source.
+    is_truncated: bool,
+    /// Waits in the queue of sources with a step to take.
+    pub(super) is_queued: bool,
+    /// Of the bytes before the last acknowledgement.
+    acknowledged_anchor: Fingerprint,
+    path_changed: bool,
+    steps: VecDeque<Step>,
+    under_way: Option<Step>,
+}
+
+/// Says what became of the name under which a file was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Name {
+    /// It has it, and an input asks for it.
+    Found,
+    /// It has another one, that no input asks for.
+    Lost,
+    /// It has none.
+    Deleted,
+}
+
+/// Takes a rejected span apart until the record at fault stands alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Careful {
+    /// Lines the next span may hold.
+    pub(super) lines_max: u64,
+    /// Where the rejected span ended; past it all is as ever.
+    pub(super) until: u64,
+    /// The next line alone is to blame: it becomes a dead letter, for this reason.
+    pub(super) dead: Option<String>,
+}
+
+/// Holds one thing to commit.
+#[derive(Debug)]
+pub(super) enum Step {
+    Create { supersedes: Option<SourceId> },
+    Rebind,
+    Skip(Mark),
+    Read(Draft),
+    Lost { start: u64, mark: Mark, reason: &'static str, exact: bool },
+    Gone,
+}
+
+/// Says what is known at a span's end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Mark {
+    pub(super) position: u64,
+    place: Place,
+    head: Fingerprint,
+    anchor: Fingerprint,
+}
+
+/// Collects the batches of a span until it is sent.
+#[derive(Debug)]
+pub(super) struct Draft {
+    start: u64,
+    start_place: Place,
+    mark: Mark,
+    batches: Vec<Bytes>,
+    letter: Option<Bytes>,
+    lines: u64,
+    /// Takes no further batch.
+    is_closed: bool,
+    /// Holds a dead letter, and nothing else.
+    is_letter: bool,
+}
+
+/// Holds what one turn made of the bytes it read.
+#[derive(Debug, Default)]
+pub(super) struct TurnRead {
+    pub(super) batch: Option<Bytes>,
+    pub(super) letter: Option<Bytes>,
+    pub(super) lines: u64,
+}
+
+/// Says where a new file belongs.
+#[derive(Debug)]
+pub(super) struct Placement {
+    pub(super) input: usize,
+    pub(super) topic: TopicName,
+    pub(super) partitioning: Partitioning,
+    pub(super) path: PathBuf,
+    pub(super) real_path: PathBuf,
+    pub(super) headers: FileHeaders,
+}
+
+/// Tells what an answer means for a source.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Settled {
+    /// It moved on; these many bytes were acknowledged.
+    Acknowledged(u64),
+    /// It is done with.
+    Gone,
+    /// It reads again from where the collector stands; `regressed`: that is before what it had acknowledged.
+    Rewound { regressed: bool },
+    /// A rejected span is taken apart.
+    TakenApart,
+    /// The collector rejects it as a whole; it is tried again later.
+    Blocked { status: u32, reason: String },
+    /// What the collector knows is not what this agent thinks: all sources have to be listed again.
+    Astray(&'static str),
+}
+
+impl Source {
+    /// Stands at the start of a file nothing is known of.
+    pub(super) fn new(file: OpenFile, found: Placement, now: Instant) -> Self {
+        let Placement { input, topic, partitioning, path, real_path, headers } = found;
+        Self {
+            id: mint(),
+            is_associated: false,
+            input,
+            topic,
+            partitioning,
+            partition: None,
+            path,
+            real_path,
+            headers,
+            file,
+            place: Place::LineStart,
+            acknowledged: 0,
+            name: Name::Found,
+            is_dirty: true,
+            is_behind: false,
+            has_partial: false,
+            last_growth: now,
+            last_seen: now,
+            has_timer: false,
+            waiting_since: None,
+            blocked_until: None,
+            careful: None,
+            is_truncated: false,
+            is_queued: false,
+            acknowledged_anchor: Fingerprint::default(),
+            path_changed: false,
+            steps: VecDeque::new(),
+            under_way: None,
+        }
+    }
+
+    /// Forgets what was not acknowledged; the collector's list of sources will say where to go on.
+    pub(super) fn forget_standing(&mut self) {
+        self.steps.clear();
+        (self.under_way, self.careful, self.blocked_until) = (None, None, None);
+        (self.is_associated, self.is_truncated, self.is_behind, self.is_dirty) = (false, false, false, true);
+    }
+
+    /// Goes on with a stored source.
+    pub(super) fn resume(&mut self, stored: &StoredSource) {
+        let place = Place::from_carry(&stored.carry).unwrap_or_else(|| {
+            tracing::error!(source = %stored.source.id, "another version of the agent left its carry; taking it for a line's start");
+            Place::LineStart
+        });
+        self.file.resume(stored.position, stored.anchor, stored.source.head);
+        (self.id, self.place, self.acknowledged) = (stored.source.id, place, stored.position);
+        self.acknowledged_anchor = stored.anchor;
+        (self.topic, self.partitioning) = (stored.source.topic.clone(), stored.source.partitioning.clone());
+        self.partition = stored.partition;
+        self.path_changed = stored.source.path != path_bytes(&self.path);
+        self.is_associated = true;
+        if stored.source.physical != self.file.physical() {
+            self.steps.push_back(Step::Rebind);
+        }
+    }
+
+    /// Becomes a new source, from the file's first byte on.
+    pub(super) fn create(&mut self, supersedes: Option<SourceId>) {
+        self.file.begin_again();
+        (self.id, self.place, self.acknowledged) = (mint(), Place::LineStart, 0);
+        self.acknowledged_anchor = Fingerprint::default();
+        (self.partition, self.careful) = (None, None);
+        (self.is_associated, self.is_truncated, self.is_behind, self.is_dirty) = (true, false, false, true);
+        self.steps.push_back(Step::Create { supersedes });
+    }
+
+    /// Passes over all before the file's position, which was just set.
+    pub(super) fn skip_to_position(&mut self) {
+        self.place = Place::LineStart;
+        self.steps.push_back(Step::Skip(self.mark()));
+    }
+
+    /// Gives what is known at the file's position.
+    fn mark(&self) -> Mark {
+        let file = &self.file;
+        Mark { position: file.position(), place: self.place, head: file.head(), anchor: file.anchor() }
+    }
+
+    /// Describes the source to the collector.
+    fn described(&self, input_name: &str, supersedes: Option<SourceId>) -> NewSource {
+        NewSource {
+            id: self.id,
+            input: input_name.to_owned(),
+            topic: self.topic.clone(),
+            partitioning: self.partitioning.clone(),
+            physical: self.file.physical(),
+            supersedes,
+            head: self.file.head(),
+            path: Bytes::copy_from_slice(path_bytes(&self.path)),
+        }
+    }
+
+    /// Notes under which name the file goes now.
+    pub(super) fn rename(&mut self, path: PathBuf, real_path: PathBuf, name: Name) {
+        (self.path, self.real_path, self.name) = (path, real_path, name);
+        self.path_changed = true;
+    }
+
+    /// Tells whether reading now would do any good.
+    pub(super) fn wants_turn(&self) -> bool {
+        let may_read = self.is_associated && self.is_dirty && !self.is_truncated && self.blocked_until.is_none();
+        may_read
+            && match self.steps.back() {
+                Some(Step::Read(draft)) => self.is_behind && !draft.is_closed,
+                Some(Step::Gone | Step::Lost { .. }) => false,
+                _ => self.under_way.is_none() || self.is_behind,
+            }
+    }
+
+    /// Takes what a turn read: from the draft's end, or the last step's, up to the file's position.
+    pub(super) fn append(&mut self, (start, start_place): (u64, Place), read: TurnRead) {
+        let mark = self.mark();
+        if mark.position == start {
+            return;
+        }
+        if !matches!(self.steps.back(), Some(Step::Read(_))) {
+            self.steps.push_back(Step::Read(Draft::new(start, start_place, mark.clone())));
+        }
+        let Some(Step::Read(draft)) = self.steps.back_mut() else { return };
+        draft.mark = mark;
+        draft.lines += read.lines;
+        draft.batches.extend(read.batch);
+        draft.is_letter = read.letter.is_some();
+        draft.letter = read.letter;
+        draft.is_closed = self.careful.is_some() || draft.batches.len() >= BATCHES_PER_SPAN;
+    }
+
+    /// Ends this incarnation: what was known of it and not read is lost. Gives how much that is.
+    pub(super) fn truncate(&mut self) -> u64 {
+        self.is_truncated = true;
+        self.has_partial = false;
+        // More may have been written than was seen, so what was seen is a bound.
+        self.lose_the_rest(false, "the file was truncated before it was read")
+    }
+
+    /// Gives up what was not read, up to the size seen; gives how much that is.
+    pub(super) fn lose_the_rest(&mut self, exact: bool, reason: &'static str) -> u64 {
+        let (start, end) = (self.file.position(), self.file.size());
+        if end <= start {
+            return 0;
+        }
+        let mark =
+            Mark { position: end, place: Place::LineStart, head: self.file.head(), anchor: Fingerprint::default() };
+        self.steps.push_back(Step::Lost { start, mark, reason, exact });
+        end - start
+    }
+
+    /// Reports the file gone once all before is acknowledged.
+    pub(super) fn finish(&mut self) {
+        if !matches!(self.steps.back(), Some(Step::Gone)) {
+            self.steps.push_back(Step::Gone);
+        }
+    }
+
+    /// Tells whether the file was given up or let go of.
+    pub(super) fn is_finishing(&self) -> bool {
+        self.steps.iter().chain(&self.under_way).any(|step| matches!(step, Step::Gone))
+    }
+
+    /// Turns it into what the collector knows of it.
+    pub(super) fn into_stored(self, agent: AgentId, input_name: &str, gone_at_ms: i64) -> StoredSource {
+        StoredSource {
+            source: self.described(input_name, None),
+            agent,
+            partition: self.partition,
+            position: self.acknowledged,
+            carry: self.place.to_carry(),
+            anchor: self.acknowledged_anchor,
+            gone_at_ms: Some(gone_at_ms),
+        }
+    }
+
+    /// Tells whether everything read so far is acknowledged.
+    pub(super) fn is_settled(&self) -> bool {
+        self.steps.is_empty() && self.under_way.is_none()
+    }
+
+    /// Tells whether a creation or a skip is not acknowledged yet.
+    pub(super) fn is_starting(&self) -> bool {
+        let starts = |step: &Step| matches!(step, Step::Create { .. } | Step::Rebind | Step::Skip(_));
+        !self.is_associated || self.under_way.iter().chain(&self.steps).any(starts)
+    }
+
+    /// Tells whether there is a step to take now.
+    pub(super) fn is_sendable(&self) -> bool {
+        self.under_way.is_none() && !self.steps.is_empty() && self.blocked_until.is_none()
+    }
+
+    /// Takes the next step: makes the item for it and leaves the rest of it under way. `Bytes` of batches go with the item.
+    pub(super) fn take_step(&mut self, input_name: &str) -> Option<Item> {
+        if !self.is_sendable() {
+            return None;
+        }
+        let mut step = self.steps.pop_front()?;
+        let item = self.item(&mut step, input_name);
+        self.under_way = Some(step);
+        Some(item)
+    }
+
+    fn item(&mut self, step: &mut Step, input_name: &str) -> Item {
+        match step {
+            Step::Create { supersedes } => Item::Create(self.described(input_name, *supersedes)),
+            Step::Rebind => {
+                let path = Bytes::copy_from_slice(path_bytes(&self.path));
+                Item::Rebind { source: self.id, physical: self.file.physical(), path }
+            }
+            Step::Skip(mark) => self.span(0, mark, SpanKind::Skipped, Vec::new(), None),
+            Step::Read(draft) => {
+                let (batches, letter) = (std::mem::take(&mut draft.batches), draft.letter.take());
+                self.span(draft.start, &draft.mark, SpanKind::Read, batches, letter)
+            }
+            Step::Lost { start, mark, reason, exact } => {
+                let kind = SpanKind::Lost { reason: (*reason).to_owned(), exact: *exact };
+                self.span(*start, mark, kind, Vec::new(), None)
+            }
+            Step::Gone => Item::Gone { source: self.id },
+        }
+    }
+
+    fn span(&mut self, start: u64, mark: &Mark, kind: SpanKind, batches: Vec<Bytes>, letter: Option<Bytes>) -> Item {
+        let path_changed = std::mem::take(&mut self.path_changed);
+        Item::Span {
+            source: self.id,
+            span: start..mark.position,
+            kind,
+            carry: mark.place.to_carry(),
+            head: mark.head,
+            anchor: mark.anchor,
+            path: path_changed.then(|| Bytes::copy_from_slice(path_bytes(&self.path))),
+            batches,
+            dead: letter.into_iter().collect(),
+        }
+    }
+
+    /// Takes the collector's answer to the step under way.
+    pub(super) fn settle(&mut self, result: ItemResult, now: Instant) -> Settled {
+        let Some(step) = self.under_way.take() else { return Settled::Acknowledged(0) };
+        match result {
+            ItemResult::Accepted => self.accept(&step, now),
+            // Answers of earlier tries were lost: what is asked for has happened.
+            ItemResult::Exists { source } if source == self.id => self.accept(&step, now),
+            ItemResult::UnknownSource if matches!(step, Step::Gone) => Settled::Gone,
+            ItemResult::Conflict { position, .. } if step.mark().is_some_and(|mark| mark.position == position) => {
+                self.accept(&step, now)
+            }
+            ItemResult::Conflict { position, carry } => self.rewind(position, &carry),
+            ItemResult::UnknownSource => Settled::Astray("the collector does not know the source"),
+            ItemResult::Exists { .. } => Settled::Astray("the collector has another source for the file"),
+            ItemResult::Rejected { status, reason, .. } => self.reject(step, status, reason),
+        }
+    }
+
+    fn accept(&mut self, step: &Step, now: Instant) -> Settled {
+        if matches!(step, Step::Gone) {
+            return Settled::Gone;
+        }
+        let before = self.acknowledged;
+        if let Some(mark) = step.mark() {
+            (self.acknowledged, self.acknowledged_anchor) = (mark.position, mark.anchor);
+        }
+        self.waiting_since = (self.acknowledged < self.file.size()).then_some(now);
+        if let Some(careful) = &mut self.careful {
+            careful.lines_max *= 2;
+        }
+        self.careful.take_if(|careful| careful.until <= self.acknowledged);
+        if self.is_truncated && self.is_settled() {
+            self.create(Some(self.id));
+        }
+        Settled::Acknowledged(self.acknowledged.saturating_sub(before))
+    }
+
+    /// Goes back, or on, to where the collector stands, if the file on disk is still the one that was read.
+    fn rewind(&mut self, position: u64, carry: &[u8]) -> Settled {
+        let regressed = position < self.acknowledged;
+        let Some(place) = Place::from_carry(carry) else { return Settled::Astray("its carry is of another version") };
+        let is_ours = !self.is_truncated && position <= self.file.position() && self.file.is_intact().unwrap_or(false);
+        if !is_ours || !self.go_to(position, place) {
+            return Settled::Astray("the collector stands where the file cannot be read from");
+        }
+        (self.acknowledged, self.acknowledged_anchor) = (position, self.file.anchor());
+        Settled::Rewound { regressed }
+    }
+
+    fn go_to(&mut self, position: u64, place: Place) -> bool {
+        if !self.file.seek(position).unwrap_or(false) {
+            return false;
+        }
+        self.place = place;
+        self.steps.retain(|step| !matches!(step, Step::Read(_)));
+        (self.is_dirty, self.is_behind) = (true, true);
+        true
+    }
+
+    /// Reads a rejected span again, half as many lines at a time; a line rejected alone becomes a dead letter.
+    fn reject(&mut self, step: Step, status: u32, reason: String) -> Settled {
+        let is_poison = matches!(status, 400 | 413);
+        let Step::Read(draft) = step else {
+            self.steps.push_front(step);
+            return Settled::Blocked { status, reason };
+        };
+        let until = self.careful.as_ref().map_or(draft.mark.position, |careful| careful.until);
+        if self.is_truncated || !self.file.is_intact().unwrap_or(false) || !self.go_to(draft.start, draft.start_place) {
+            return Settled::Astray("a rejected span cannot be read again");
+        }
+        if !is_poison || draft.is_letter || draft.lines == 0 {
+            return Settled::Blocked { status, reason };
+        }
+        let dead = (draft.lines == 1).then_some(reason);
+        self.careful = Some(Careful { lines_max: (draft.lines / 2).max(1), until, dead });
+        Settled::TakenApart
+    }
+
+    /// Says what is going on with the file.
+    pub(super) fn state(&self) -> FileState {
+        match self.name {
+            _ if self.blocked_until.is_some() => FileState::Blocked,
+            Name::Deleted => FileState::Deleted,
+            Name::Lost => FileState::Held,
+            Name::Found if self.bytes_behind() > 0 || !self.is_settled() => FileState::Reading,
+            Name::Found => FileState::Idle,
+        }
+    }
+
+    /// Counts the bytes seen and not acknowledged.
+    pub(super) fn bytes_behind(&self) -> u64 {
+        self.file.size().saturating_sub(self.acknowledged)
+    }
+
+    /// Counts the encoded bytes that wait to be sent.
+    pub(super) fn bytes_held(&self) -> u64 {
+        let held = |step: &Step| if let Step::Read(draft) = step { draft.bytes() } else { 0 };
+        self.steps.iter().map(held).sum()
+    }
+
+    /// Gives the fingerprint of the bytes before the last acknowledgement; empty right after a resumption.
+    pub(super) fn acknowledged_anchor(&self) -> Fingerprint {
+        self.acknowledged_anchor
+    }
+
+    /// Gives the file's identity.
+    pub(super) fn physical(&self) -> PhysicalId {
+        self.file.physical()
+    }
+}
+
+impl Draft {
+    fn new(start: u64, start_place: Place, mark: Mark) -> Self {
+        let (batches, letter) = (Vec::new(), None);
+        Self { start, start_place, mark, batches, letter, lines: 0, is_closed: false, is_letter: false }
+    }
+
+    fn bytes(&self) -> u64 {
+        self.batches.iter().chain(&self.letter).map(|batch| batch.len() as u64).sum()
+    }
+}
+
+impl Step {
+    /// Gives what is known after it, if it moves the position.
+    fn mark(&self) -> Option<&Mark> {
+        match self {
+            Self::Skip(mark) | Self::Lost { mark, .. } => Some(mark),
+            Self::Read(draft) => Some(&draft.mark),
+            Self::Create { .. } | Self::Rebind | Self::Gone => None,
+        }
+    }
+}
+
+fn mint() -> SourceId {
+    SourceId(rand::random())
+}

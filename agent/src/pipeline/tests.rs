@@ -1,0 +1,336 @@
+//! The agent against a stub collector: what is stored in the end, whatever happened on the way.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::stub::{Fault, Stub};
+use super::{Agent, Exit};
+use crate::config::{Config, Input, StartAt};
+
+/// Holds a collector, a folder of logs, and what it takes to start agents.
+struct World {
+    stub: Stub,
+    tasks: TaskTracker,
+    temp: TempDir,
+    config: Config,
+}
+
+struct Running {
+    shutdown: CancellationToken,
+    exit: JoinHandle<Exit>,
+}
+
+impl World {
+    async fn new() -> Self {
+        let (tasks, temp) = (TaskTracker::new(), tempfile::tempdir().unwrap());
+        let stub = Stub::start(&tasks).await;
+        let mut config = Config::default();
+        config.agent.state_dir = temp.path().join("state");
+        config.agent.admin_listen = None;
+        config.agent.scan_interval = Duration::from_millis(200);
+        config.collector.urls = vec![format!("http://{}", stub.address).parse().unwrap()];
+        config.collector.request_timeout = Duration::from_millis(500);
+        let include = vec![temp.path().join("*.log").display().to_string()];
+        config.inputs = vec![Input { include, partial_flush: Duration::from_millis(100), ..Input::new("t") }];
+        Self { stub, tasks, temp, config }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.temp.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        append(&self.path(name), text);
+    }
+
+    /// Ships what is there and ends.
+    async fn once(&self) {
+        let agent = Agent::start(self.config.clone()).await.unwrap();
+        let run = agent.run(CancellationToken::new(), true);
+        let exit = tokio::time::timeout(Duration::from_secs(30), run).await;
+        assert_eq!(exit.expect("ends in time").unwrap(), Exit::Done);
+    }
+
+    async fn start(&self) -> Running {
+        let agent = Agent::start(self.config.clone()).await.unwrap();
+        let shutdown = CancellationToken::new();
+        let run = agent.run(shutdown.clone(), false);
+        Running { shutdown, exit: self.tasks.spawn(async move { run.await.unwrap() }) }
+    }
+
+    /// Waits for exactly these records; more would show up later as a difference, so a marker line follows in every test.
+    async fn expect(&self, records: &[&str]) {
+        let found = self.stub.records(|found| found.len() >= records.len()).await;
+        assert_eq!(found, records);
+    }
+}
+
+impl Running {
+    async fn stop(self) -> Exit {
+        self.shutdown.cancel();
+        self.exit.await.unwrap()
+    }
+}
+
+fn append(path: &Path, text: &str) {
+    File::options().create(true).append(true).open(path).unwrap().write_all(text.as_bytes()).unwrap();
+}
+
+#[tokio::test]
+async fn every_line_is_shipped_once_and_a_restart_goes_on_where_it_ended() {
+    let world = World::new().await;
+    world.write("a.log", "one\ntwo\r\n\nlast without end");
+    world.once().await;
+    world.expect(&["t: one", "t: two", "t: ", "t: last without end…"]).await;
+    world.write("a.log", " and its rest\nthree\n");
+    world.once().await;
+    world.expect(&["t: one", "t: two", "t: ", "t: last without end…", "t: … and its rest", "t: three"]).await;
+}
+
+#[tokio::test]
+async fn lines_written_while_it_runs_arrive_and_a_quiet_half_line_is_flushed() {
+    let world = World::new().await;
+    let running = world.start().await;
+    world.stub.wait(|inner| inner.opened_inputs == ["t"]).await;
+    world.write("a.log", "one\nhalf");
+    world.expect(&["t: one", "t: half…"]).await;
+    world.write("a.log", "\ntwo\n");
+    world.expect(&["t: one", "t: half…", "t: two"]).await;
+    assert_eq!(running.stop().await, Exit::Done);
+}
+
+#[tokio::test]
+async fn no_fault_on_the_way_loses_or_doubles_a_line() {
+    let world = World::new().await;
+    let faults = [
+        Fault::Refuse(503),
+        Fault::CutAfterCommit,
+        Fault::Refuse(429),
+        Fault::Refuse(401),
+        Fault::HangAfterCommit,
+        Fault::Refuse(507),
+        Fault::CutAfterCommit,
+        Fault::LogChanged,
+        Fault::CutAfterCommit,
+    ];
+    world.stub.set(|inner| inner.faults = faults.into());
+    for file in 0..3 {
+        world.write(&format!("{file}.log"), &(0..1000).map(|line| format!("{file} {line}\n")).collect::<String>());
+    }
+    world.once().await;
+    let mut records = world.stub.records(|_| true).await;
+    records.sort_by_key(|record| record[3..].split(' ').map(|it| it.parse::<u32>().unwrap()).collect::<Vec<_>>());
+    let expected: Vec<String> =
+        (0..3).flat_map(|file| (0..1000).map(move |line| format!("t: {file} {line}"))).collect();
+    assert_eq!(records, expected);
+}
+
+#[tokio::test]
+async fn a_large_file_arrives_whole_and_in_order() {
+    let world = World::new().await;
+    let line = |number: u32| format!("{number} {}", "x".repeat((number % 300) as usize));
+    let text: String = (0..200_000).map(|number| line(number) + "\n").collect();
+    world.write("a.log", &text);
+    world.once().await;
+    let records = world.stub.records(|_| true).await;
+    assert_eq!(records.len(), 200_000);
+    for (number, record) in records.iter().enumerate() {
+        assert_eq!(record[3..], line(number as u32));
+    }
+}
+
+#[tokio::test]
+async fn a_rotated_file_is_read_to_its_end_and_its_successor_from_its_start() {
+    let world = World::new().await;
+    let running = world.start().await;
+    world.write("a.log", "one\n");
+    world.expect(&["t: one"]).await;
+    let mut old = File::options().append(true).open(world.path("a.log")).unwrap();
+    fs::rename(world.path("a.log"), world.path("a.log.1")).unwrap();
+    old.write_all(b"two, by the late writer\n").unwrap();
+    world.expect(&["t: one", "t: two, by the late writer"]).await;
+    world.write("a.log", "one\n");
+    world.expect(&["t: one", "t: two, by the late writer", "t: one"]).await;
+    fs::remove_file(world.path("a.log.1")).unwrap();
+    old.write_all(b"three, into the deleted file\n").unwrap();
+    world.stub.records(|found| found.last().is_some_and(|last| last.contains("three"))).await;
+    assert_eq!(running.stop().await, Exit::Done);
+    assert_eq!(world.stub.inner.lock().unwrap().sources.len(), 2);
+}
+
+#[tokio::test]
+async fn a_rotation_while_it_was_stopped_is_recognised() {
+    let mut world = World::new().await;
+    let rotated = world.path("*.log.*").display().to_string();
+    world.config.inputs[0].include.push(rotated);
+    world.write("a.log", "one\n");
+    world.once().await;
+    world.write("a.log", "two\n");
+    fs::rename(world.path("a.log"), world.path("a.log.1")).unwrap();
+    world.write("a.log", "one\nthree\n");
+    world.once().await;
+    let mut records = world.stub.records(|_| true).await;
+    records.sort();
+    assert_eq!(records, ["t: one", "t: one", "t: three", "t: two"]);
+}
+
+#[tokio::test]
+async fn a_truncated_file_is_read_again_from_the_start_even_if_it_has_outgrown_its_old_self() {
+    let world = World::new().await;
+    let running = world.start().await;
+    world.write("a.log", "header\nold\n");
+    world.expect(&["t: header", "t: old"]).await;
+    let file = File::options().write(true).open(world.path("a.log")).unwrap();
+    file.set_len(0).unwrap();
+    world.write("a.log", "header\nnew\nand longer\n");
+    world.expect(&["t: header", "t: old", "t: header", "t: new", "t: and longer"]).await;
+    assert_eq!(running.stop().await, Exit::Done);
+    let inner = world.stub.inner.lock().unwrap();
+    assert_eq!(inner.sources[1].source.supersedes, Some(inner.sources[0].source.id));
+}
+
+#[tokio::test]
+async fn bytes_that_were_seen_and_then_truncated_are_recorded_as_lost() {
+    let world = World::new().await;
+    let running = world.start().await;
+    world.write("a.log", "one\nhalf a line");
+    world.stub.wait(|inner| inner.records == ["t: one", "t: half a line…"]).await;
+    world.write("a.log", ", more");
+    world.stub.wait(|inner| inner.records.len() == 3).await;
+    let file = File::options().write(true).open(world.path("a.log")).unwrap();
+    file.set_len(0).unwrap();
+    world.write("a.log", "new\n");
+    world.stub.wait(|inner| inner.records.last().is_some_and(|last| last == "t: new")).await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn at_the_first_start_old_lines_are_skipped_if_asked_and_never_later() {
+    let mut world = World::new().await;
+    world.config.inputs[0].start_at = StartAt::End;
+    world.config.inputs[0].partial_flush = Duration::from_secs(3600);
+    world.write("a.log", "old\nalso old\nhalf");
+    let running = world.start().await;
+    world.stub.wait(|inner| inner.opened_inputs == ["t"]).await;
+    world.write("a.log", " new\n");
+    world.expect(&["skipped 0..13", "t: half new"]).await;
+    world.write("b.log", "from its start\n");
+    world.expect(&["skipped 0..13", "t: half new", "t: from its start"]).await;
+    running.stop().await;
+    world.write("c.log", "found at the second start\n");
+    world.once().await;
+    world.stub.records(|found| found.last().is_some_and(|last| last.ends_with("second start"))).await;
+}
+
+#[tokio::test]
+async fn a_poisoned_line_alone_becomes_a_dead_letter() {
+    let world = World::new().await;
+    world.stub.set(|inner| inner.poison = Some("poison"));
+    let text: String = (0..50).map(|line| if line == 31 { "poison\n".into() } else { format!("{line}\n") }).collect();
+    world.write("a.log", &text);
+    world.once().await;
+    let records = world.stub.records(|_| true).await;
+    let expected: Vec<String> =
+        (0..50).map(|line| if line == 31 { "t.dead: poison".into() } else { format!("t: {line}") }).collect();
+    assert_eq!(records, expected);
+}
+
+#[tokio::test]
+async fn a_request_too_large_is_sent_in_halves() {
+    let world = World::new().await;
+    for file in 0..4 {
+        world.write(&format!("{file}.log"), &format!("{file}\n"));
+    }
+    world.stub.set(|inner| inner.faults = [Fault::Refuse(413), Fault::Refuse(413)].into());
+    world.once().await;
+    let mut records = world.stub.records(|_| true).await;
+    records.sort();
+    assert_eq!(records, ["t: 0", "t: 1", "t: 2", "t: 3"]);
+}
+
+#[tokio::test]
+async fn a_collector_that_was_set_back_gets_the_lines_again() {
+    let world = World::new().await;
+    let running = world.start().await;
+    world.write("a.log", "one\ntwo\n");
+    world.expect(&["t: one", "t: two"]).await;
+    world.stub.set(|inner| {
+        let id = inner.sources[0].source.id;
+        inner.set_back.insert(id, 4);
+    });
+    world.write("a.log", "three\n");
+    world.expect(&["t: one", "t: two", "t: two", "t: three"]).await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_newer_session_ends_the_older_agent() {
+    let world = World::new().await;
+    let running = world.start().await;
+    world.stub.wait(|inner| inner.opened_inputs == ["t"]).await;
+    world.stub.set(|inner| inner.epoch += 1);
+    world.write("a.log", "one\n");
+    assert_eq!(running.exit.await.unwrap(), Exit::Fenced);
+}
+
+#[tokio::test]
+async fn two_agents_cannot_share_a_state_folder() {
+    let world = World::new().await;
+    let _first = Agent::start(world.config.clone()).await.unwrap();
+    let second = Agent::start(world.config.clone()).await.unwrap_err();
+    assert!(second.to_string().ends_with("is in use by another agent"), "{second}");
+}
+
+#[tokio::test]
+async fn a_stop_never_flushes_half_a_line_and_ends_in_time_without_a_collector() {
+    let mut world = World::new().await;
+    world.config.inputs[0].partial_flush = Duration::from_secs(3600);
+    world.config.agent.shutdown_timeout = Duration::from_millis(200);
+    let running = world.start().await;
+    world.write("a.log", "one\nhalf");
+    world.expect(&["t: one"]).await;
+    world.stub.set(|inner| inner.faults = vec![Fault::Refuse(503); 1000].into());
+    world.write("a.log", " done\n");
+    world.stub.wait(|inner| inner.faults.len() < 1000).await;
+    assert_eq!(running.stop().await, Exit::Undrained);
+    world.stub.set(|inner| inner.faults.clear());
+    world.once().await;
+    world.expect(&["t: one", "t: half done"]).await;
+}
+
+#[tokio::test]
+async fn links_and_several_inputs_make_one_copy() {
+    let mut world = World::new().await;
+    world.config.inputs.push(Input { include: world.config.inputs[0].include.clone(), ..Input::new("u") });
+    world.write("a.log", "one\n");
+    fs::hard_link(world.path("a.log"), world.path("b.log")).unwrap();
+    std::os::unix::fs::symlink(world.path("a.log"), world.path("c.log")).unwrap();
+    world.once().await;
+    world.expect(&["t: one"]).await;
+}
+
+#[tokio::test]
+async fn another_log_is_refused_until_it_is_meant() {
+    let mut world = World::new().await;
+    world.write("a.log", "one\n");
+    world.once().await;
+    world.stub.set(|inner| {
+        inner.log = 2;
+        inner.sources.clear();
+        inner.opened_inputs.clear();
+    });
+    world.write("a.log", "two\n");
+    let running = world.start().await;
+    assert_eq!(running.stop().await, Exit::Done);
+    world.expect(&["t: one"]).await;
+    world.config.collector.on_new_log = crate::config::OnNewLog::Continue;
+    world.once().await;
+    world.expect(&["t: one", "skipped 0..4", "t: two"]).await;
+}

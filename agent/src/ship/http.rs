@@ -1,0 +1,204 @@
+//! Requests to the collector, one at a time: through the door that worked last, never retried here.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use reqwest::{Certificate, Client, Identity, Method, Response, Url};
+use skidway_record::SourceId;
+use skidway_wire::commit::MEDIA_TYPE;
+use skidway_wire::http::{About, COMMITS_PATH, session_path, sources_path};
+use skidway_wire::{CommitAnswer, OpenSession, Problem, SessionOpened, SourcePage};
+
+use crate::config::Collector;
+use crate::error::{AgentError, RequestError};
+
+/// How many sources a page holds.
+const PAGE_LEN: usize = 1000;
+/// Bounds an answer, in bytes.
+const ANSWER_BYTES_MAX: usize = 64 << 20;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Leads to the log, by one of its doors. Shared by all lanes, so that they use one door.
+#[derive(Debug)]
+pub struct Doors {
+    client: Client,
+    urls: Vec<Url>,
+    current: AtomicUsize,
+    token_file: Option<PathBuf>,
+    token: Mutex<Option<HeaderValue>>,
+}
+
+impl Doors {
+    /// Prepares a client; connects nowhere yet.
+    ///
+    /// # Errors
+    /// A certificate, key or token file cannot be used (halt).
+    pub fn new(config: &Collector) -> Result<Arc<Self>, AgentError> {
+        skidway_daemon::tls::use_ring();
+        let mut client = Client::builder()
+            .http1_only()
+            .no_proxy()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(config.request_timeout)
+            .tcp_nodelay(true);
+        if let Some(path) = &config.tls.ca_file {
+            let bundle = Certificate::from_pem_bundle(&read("collector.tls.ca_file", path)?);
+            client = client.tls_certs_only(bundle.map_err(|error| unusable("collector.tls.ca_file", path, error))?);
+        }
+        if let (Some(cert), Some(key)) = (&config.tls.cert_file, &config.tls.key_file) {
+            let mut pem = read("collector.tls.cert_file", cert)?;
+            pem.extend(read("collector.tls.key_file", key)?);
+            let identity = Identity::from_pem(&pem);
+            client = client.identity(identity.map_err(|error| unusable("collector.tls.cert_file", cert, error))?);
+        }
+        let doors = Self {
+            client: client.build().map_err(|error| AgentError::setup("the HTTP client", error))?,
+            urls: config.urls.clone(),
+            current: AtomicUsize::new(0),
+            token_file: config.token_file.clone(),
+            token: Mutex::new(None),
+        };
+        doors.read_token()?;
+        Ok(Arc::new(doors))
+    }
+
+    /// Asks which log is behind the door.
+    ///
+    /// # Errors
+    /// See [`RequestError::fate`].
+    pub async fn about(&self) -> Result<About, RequestError> {
+        let (url, body) = self.request(Method::GET, "/v1", None).await?;
+        serde_json::from_slice(&body).map_err(|error| nonsense(&url, error))
+    }
+
+    /// Leaves the door used now for the next one, and says which was left.
+    pub fn turn_away(&self) -> String {
+        let door = self.current.fetch_add(1, Ordering::Relaxed);
+        self.urls[door % self.urls.len()].to_string()
+    }
+
+    /// Opens a session.
+    ///
+    /// # Errors
+    /// See [`RequestError::fate`].
+    pub async fn open_session(&self, agent: &str, open: &OpenSession) -> Result<SessionOpened, RequestError> {
+        let (url, body) = self.request(Method::POST, &session_path(agent), Some(open.encode())).await?;
+        SessionOpened::decode(body).map_err(|error| nonsense(&url, error))
+    }
+
+    /// Gets one page of the agent's sources.
+    ///
+    /// # Errors
+    /// See [`RequestError::fate`].
+    pub async fn sources(&self, agent: &str, after: Option<SourceId>) -> Result<SourcePage, RequestError> {
+        let after = after.map_or_else(String::new, |id| format!("&after={id}"));
+        let path = format!("{}?limit={PAGE_LEN}{after}", sources_path(agent));
+        let (url, body) = self.request(Method::GET, &path, None).await?;
+        SourcePage::decode(body).map_err(|error| nonsense(&url, error))
+    }
+
+    /// Posts an encoded commit request.
+    ///
+    /// # Errors
+    /// See [`RequestError::fate`].
+    pub async fn commit(&self, request: Bytes) -> Result<CommitAnswer, RequestError> {
+        let (url, body) = self.request(Method::POST, COMMITS_PATH, Some(request)).await?;
+        CommitAnswer::decode(body).map_err(|error| nonsense(&url, error))
+    }
+
+    async fn request(&self, method: Method, path: &str, body: Option<Bytes>) -> Result<(Url, Bytes), RequestError> {
+        let door = self.current.load(Ordering::Relaxed);
+        let base = &self.urls[door % self.urls.len()];
+        let answer = self.request_at(base, method, path, body).await;
+        if let Err(error) = &answer {
+            self.learn_from(door, error);
+        }
+        answer.map(|body| (base.clone(), body))
+    }
+
+    async fn request_at(
+        &self,
+        base: &Url,
+        method: Method,
+        path: &str,
+        body: Option<Bytes>,
+    ) -> Result<Bytes, RequestError> {
+        let url = base.join(path).map_err(|error| nonsense(base, error))?;
+        let mut request = self.client.request(method, url);
+        if let Some(token) = self.token() {
+            request = request.header(AUTHORIZATION, token);
+        }
+        if let Some(body) = body {
+            request = request.header(CONTENT_TYPE, MEDIA_TYPE).body(body);
+        }
+        let response = request.send().await.map_err(|error| unanswered(base, &error))?;
+        if response.content_length().is_some_and(|length| length > ANSWER_BYTES_MAX as u64) {
+            return Err(nonsense(base, "the answer is too long"));
+        }
+        if !response.status().is_success() {
+            return Err(refusal(base, response).await);
+        }
+        response.bytes().await.map_err(|error| unanswered(base, &error))
+    }
+
+    /// Turns to the next door after a failure, unless another lane did; reads the token again if it was refused.
+    fn learn_from(&self, door: usize, error: &RequestError) {
+        if error.fate() == skidway_record::Fate::Retry && error.is_the_doors_fault() && self.urls.len() > 1 {
+            let _another_lane_did = self.current.compare_exchange(door, door + 1, Ordering::Relaxed, Ordering::Relaxed);
+        }
+        if matches!(error, RequestError::Refused { status: 401, .. })
+            && let Err(error) = self.read_token()
+        {
+            tracing::error!(%error, "keeping the old token");
+        }
+    }
+
+    fn read_token(&self) -> Result<(), AgentError> {
+        let Some(path) = &self.token_file else { return Ok(()) };
+        let bytes = read("collector.token_file", path)?;
+        let mut token = HeaderValue::from_bytes(&[b"Bearer ", bytes.trim_ascii()].concat())
+            .map_err(|error| unusable("collector.token_file", path, error))?;
+        token.set_sensitive(true);
+        *self.token.lock().unwrap_or_else(PoisonError::into_inner) = Some(token);
+        Ok(())
+    }
+
+    fn token(&self) -> Option<HeaderValue> {
+        self.token.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+fn read(key: &'static str, path: &PathBuf) -> Result<Vec<u8>, AgentError> {
+    std::fs::read(path).map_err(|error| unusable(key, path, error))
+}
+
+fn unusable(key: &'static str, path: &PathBuf, error: impl ToString) -> AgentError {
+    AgentError::File { key, path: path.clone(), reason: error.to_string() }
+}
+
+fn nonsense(url: &Url, reason: impl ToString) -> RequestError {
+    RequestError::Nonsense { url: url.to_string(), reason: reason.to_string() }
+}
+
+/// Keeps the innermost cause, which alone says something ("Connection refused").
+fn unanswered(url: &Url, error: &reqwest::Error) -> RequestError {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    RequestError::Unanswered { url: url.to_string(), reason: cause.to_string() }
+}
+
+async fn refusal(url: &Url, response: Response) -> RequestError {
+    let status = response.status().as_u16();
+    let seconds = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+    let body = response.bytes().await.unwrap_or_default();
+    let problem: Option<Problem> = serde_json::from_slice(&body).ok();
+    let text = || String::from_utf8_lossy(crate::flow::cut(&body, 200)).into_owned();
+    let (kind, detail) = problem.map_or_else(|| (String::new(), text()), |problem| (problem.kind, problem.detail));
+    RequestError::Refused { url: url.to_string(), status, kind, detail, retry_after: seconds.map(Duration::from_secs) }
+}

@@ -1,0 +1,81 @@
+//! What the agent tells of itself to people: the body of `GET /status` (DESIGN §7).
+
+use serde::{Deserialize, Serialize};
+
+/// Answers `GET /status`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// The agent's id.
+    pub agent: String,
+    /// The log shipped to; null before the first session.
+    pub log_id: Option<String>,
+    /// Its epoch.
+    pub log_epoch: Option<u64>,
+    /// The session's epoch.
+    pub session_epoch: Option<u64>,
+    /// Every file followed, by path.
+    pub files: Vec<FileStatus>,
+    /// Files an input asks for that are not followed.
+    pub skipped: Vec<SkippedFile>,
+    /// Sums over the files.
+    pub totals: Totals,
+}
+
+/// Tells how far one file is shipped.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileStatus {
+    /// Its path, as last known.
+    pub path: String,
+    /// Its source's id.
+    pub source: String,
+    /// Where its lines go.
+    pub topic: String,
+    /// The partition fixed for it; null if there is none or the collector has not told yet.
+    pub partition: Option<u32>,
+    /// Bytes seen of it.
+    pub size: u64,
+    /// Bytes acknowledged.
+    pub position: u64,
+    /// The difference.
+    pub bytes_behind: u64,
+    /// How long the oldest byte has waited for its acknowledgement; 0 if none waits.
+    pub oldest_unacknowledged_ms: u64,
+    /// `reading`, `idle`, `held` (renamed, followed for a while), `deleted`, `blocked` (the collector rejects it).
+    pub state: FileState,
+}
+
+/// Says what is going on with a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FileState {
+    /// Bytes are unread or unacknowledged.
+    Reading,
+    /// Everything is acknowledged.
+    Idle,
+    /// Renamed to what no input asks for; followed for a while.
+    Held,
+    /// Has no name any more; read to its end.
+    Deleted,
+    /// The collector rejects what comes of it; tried again now and then.
+    Blocked,
+}
+
+/// Names a file that is not followed, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SkippedFile {
+    /// Its path.
+    pub path: String,
+    /// Why, in words.
+    pub reason: String,
+}
+
+/// Sums over all files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Totals {
+    /// Bytes on disk not acknowledged.
+    pub bytes_behind: u64,
+    /// Bytes known lost since the agent started.
+    pub lost_bytes: u64,
+    /// Files followed.
+    pub files: usize,
+}

@@ -1,0 +1,243 @@
+//! One open file, read from a position on. A block is believed only if the bytes before it, read by the same call, are those
+//! that were there before; so a file that was truncated and has grown past the position again is not taken for the old one.
+//!
+//! Keeps an open file, a position and two fingerprints. Bytes live in the caller's buffer.
+
+use std::fs::File;
+use std::io;
+
+use skidway_record::source::{FINGERPRINT_BYTES_MAX, Fingerprint, PhysicalId};
+
+use crate::flow::fingerprint::{self, read_at};
+use crate::flow::physical::{Stat, stat_file};
+
+/// Counts the bytes before a position that a read covers again, at most.
+pub const ANCHOR_BYTES_MAX: usize = FINGERPRINT_BYTES_MAX as usize;
+
+/// Holds one open file.
+#[derive(Debug)]
+pub struct OpenFile {
+    file: File,
+    physical: PhysicalId,
+    position: u64,
+    anchor: Fingerprint,
+    head: Fingerprint,
+    size: u64,
+}
+
+/// Tells what a read found.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Block {
+    /// Bytes from the position on: `buffer[start..end]`. At the file's end they may be none.
+    Bytes {
+        /// Where in the buffer they start; before it are the anchor's.
+        start: usize,
+        /// Where they end.
+        end: usize,
+        /// Nothing more was there.
+        at_end: bool,
+    },
+    /// What was read before is there no more: the file was truncated, or written anew.
+    Truncated,
+}
+
+impl OpenFile {
+    /// Stands at the start of an opened file. Only its identity and size are looked at.
+    ///
+    /// # Errors
+    /// As the operating system says (retry).
+    pub fn new(file: File) -> io::Result<Self> {
+        let Stat { physical, size, .. } = stat_file(&file)?;
+        Ok(Self { file, physical, position: 0, anchor: Fingerprint::default(), head: Fingerprint::default(), size })
+    }
+
+    /// Gives the file itself, for looking at it.
+    pub fn inner(&self) -> &File {
+        &self.file
+    }
+
+    /// Gives the file's identity.
+    pub fn physical(&self) -> PhysicalId {
+        self.physical
+    }
+
+    /// Gives the position: all before it was read and framed.
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// Gives the fingerprint of the bytes before the position.
+    pub fn anchor(&self) -> Fingerprint {
+        self.anchor
+    }
+
+    /// Gives the fingerprint of the file's first bytes, as many as were seen.
+    pub fn head(&self) -> Fingerprint {
+        self.head
+    }
+
+    /// Gives the largest size seen in this incarnation.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Looks at the file's size and number of names now.
+    ///
+    /// # Errors
+    /// As the operating system says (retry).
+    pub fn stat(&mut self) -> io::Result<Stat> {
+        let stat = stat_file(&self.file)?;
+        self.size = self.size.max(stat.size);
+        Ok(stat)
+    }
+
+    /// Reads a block from the position on, with its anchor, by one call; as much as the buffer holds.
+    ///
+    /// # Errors
+    /// As the operating system says (retry).
+    pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<Block> {
+        let start = self.anchor.len as usize;
+        let end = read_at(&self.file, buffer, self.position - start as u64)?;
+        if end < start || fingerprint::of(&buffer[..start]) != self.anchor {
+            return Ok(Block::Truncated);
+        }
+        if self.position == start as u64 && end > self.head.len as usize {
+            self.head = fingerprint::head(&buffer[..end]);
+        }
+        self.size = self.size.max(self.position + (end - start) as u64);
+        Ok(Block::Bytes { start, end, at_end: end < buffer.len() })
+    }
+
+    /// Moves the position over the first `consumed` bytes of the block that [`OpenFile::read`] left in the buffer at `start`.
+    pub fn advance(&mut self, buffer: &[u8], start: usize, consumed: usize) {
+        if consumed > 0 {
+            self.position += consumed as u64;
+            self.anchor = fingerprint::anchor(&buffer[..start + consumed]);
+        }
+    }
+
+    /// Stands at a position that was verified by other means, with the fingerprints known there.
+    pub fn resume(&mut self, position: u64, anchor: Fingerprint, head: Fingerprint) {
+        (self.position, self.anchor, self.head) = (position, anchor, head);
+    }
+
+    /// Goes to a position at or before the file's end, reading the anchor there. False if the file does not reach it.
+    ///
+    /// # Errors
+    /// As the operating system says (retry).
+    pub fn seek(&mut self, position: u64) -> io::Result<bool> {
+        let mut bytes = [0; ANCHOR_BYTES_MAX];
+        let len = position.min(bytes.len() as u64) as usize;
+        if read_at(&self.file, &mut bytes[..len], position - len as u64)? < len {
+            return Ok(false);
+        }
+        (self.position, self.anchor) = (position, fingerprint::of(&bytes[..len]));
+        let head_len = read_at(&self.file, &mut bytes, 0)?;
+        if head_len > self.head.len as usize {
+            self.head = fingerprint::head(&bytes[..head_len]);
+        }
+        Ok(true)
+    }
+
+    /// Checks that the bytes before the position are still there.
+    ///
+    /// # Errors
+    /// As the operating system says (retry).
+    pub fn is_intact(&mut self) -> io::Result<bool> {
+        let mut bytes = [0; ANCHOR_BYTES_MAX];
+        let len = self.anchor.len as usize;
+        Ok(self.read(&mut bytes[..len])? != Block::Truncated)
+    }
+
+    /// Starts over at the file's first byte, as another incarnation of it.
+    pub fn begin_again(&mut self) {
+        (self.position, self.size) = (0, 0);
+        (self.anchor, self.head) = (Fingerprint::default(), Fingerprint::default());
+    }
+
+    /// Finds the position after the file's last LF, or 0 if it has none.
+    ///
+    /// # Errors
+    /// As the operating system says (retry).
+    pub fn after_last_line(&self, buffer: &mut [u8]) -> io::Result<u64> {
+        let mut end = self.size;
+        while end > 0 {
+            let len = end.min(buffer.len() as u64) as usize;
+            let start = end - len as u64;
+            let read = read_at(&self.file, &mut buffer[..len], start)?;
+            if let Some(at) = memchr::memrchr(b'\n', &buffer[..read]) {
+                return Ok(start + at as u64 + 1);
+            }
+            end = start;
+        }
+        Ok(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::os::unix::fs::FileExt;
+
+    fn temp(text: &[u8]) -> (File, OpenFile) {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(text).unwrap();
+        let open = OpenFile::new(file.try_clone().unwrap()).unwrap();
+        (file, open)
+    }
+
+    /// Reads one block and consumes it; `None` if the file was truncated.
+    fn take(open: &mut OpenFile) -> Option<Vec<u8>> {
+        let mut buffer = vec![0; 64 << 10];
+        match open.read(&mut buffer).unwrap() {
+            Block::Bytes { start, end, .. } => {
+                open.advance(&buffer, start, end - start);
+                Some(buffer[start..end].to_vec())
+            }
+            Block::Truncated => None,
+        }
+    }
+
+    #[test]
+    fn a_growing_file_is_read_from_where_it_was_left() {
+        let (mut file, mut open) = temp(b"one\n");
+        assert_eq!(take(&mut open).unwrap(), b"one\n");
+        assert_eq!(take(&mut open).unwrap(), b"");
+        file.write_all(&[b'x'; 10_000]).unwrap();
+        assert_eq!(take(&mut open).unwrap().len(), 10_000);
+        assert_eq!((open.position(), open.head().len, open.anchor().len), (10_004, 4096, 4096));
+        assert!(open.is_intact().unwrap());
+    }
+
+    #[test]
+    fn a_truncated_file_is_told_from_one_that_grew() {
+        let (mut file, mut open) = temp(b"header\nold line\n");
+        take(&mut open).unwrap();
+        file.set_len(0).unwrap();
+        assert_eq!(take(&mut open), None);
+        file.write_all_at(b"header\nnew line\nand more than before\n", 0).unwrap();
+        assert_eq!(take(&mut open), None, "it grew past the position with other bytes");
+        assert!(!open.is_intact().unwrap());
+        open.begin_again();
+        assert!(take(&mut open).unwrap().starts_with(b"header\nnew"));
+        file.write_all(b"").unwrap();
+    }
+
+    #[test]
+    fn seeking_back_finds_the_anchor_there_and_past_the_end_is_refused() {
+        let (_file, mut open) = temp(b"one\ntwo\n");
+        take(&mut open).unwrap();
+        assert!(open.seek(4).unwrap());
+        assert_eq!(take(&mut open).unwrap(), b"two\n");
+        assert!(!open.seek(9).unwrap());
+    }
+
+    #[test]
+    fn the_last_line_end_is_found_from_the_back() {
+        for (text, position) in [("", 0), ("half", 0), ("a\nbb\n", 5), ("a\nbb\nhalf and some more", 5)] {
+            let (_file, open) = temp(text.as_bytes());
+            assert_eq!(open.after_last_line(&mut [0; 4]).unwrap(), position, "{text:?}");
+        }
+    }
+}
