@@ -1,6 +1,6 @@
 //! What a line becomes, and that each one arrives once.
 
-use skidway_tests::{Site, topic};
+use skidway_tests::{Site, topic, wait};
 
 /// Ships one file with this content (`run --once`) and gives the values that arrived.
 #[track_caller]
@@ -239,6 +239,69 @@ fn a_line_past_the_limit_comes_in_marked_pieces() {
     assert_eq!(marks, [(false, false), (true, false), (true, true), (false, true), (false, false)]);
     let pieces: String = records[1..4].iter().filter_map(|record| record.value.as_deref()).collect();
     assert_eq!(pieces, long);
+}
+
+#[test]
+fn a_line_of_many_megabytes_comes_in_pieces_of_the_limit() {
+    let site = Site::new();
+    let collector = site.collector().started();
+    let long = "0123456789abcdef".repeat(1 << 20);
+    site.write("logs/app.log", format!("{long}\nafter\n"));
+    let agent = site.agent("a", &collector.url()).follows(&site.text("logs/*.log"), "app");
+    assert_eq!(agent.once().0, Some(0));
+    let values = topic::values(&collector.client(), "app");
+    let (last, pieces) = values.split_last().unwrap();
+    assert_eq!(last, "after");
+    assert!(pieces.iter().all(|piece| piece.len() <= 1 << 20) && pieces.concat() == long, "{} pieces", pieces.len());
+}
+
+#[test]
+fn a_quiet_partial_line_is_shipped_after_a_while_and_completed_later() {
+    let site = Site::new();
+    let collector = site.collector().started();
+    let input =
+        format!("[[inputs]]\ninclude = [{:?}]\ntopic = \"app\"\npartial_flush = \"200ms\"", site.text("logs/*.log"));
+    let _agent = site.agent("a", &collector.url()).with(&input).started();
+    site.write("logs/app.log", "first half, ");
+    topic::wait_for(&collector.client(), "app", 1);
+    site.append("logs/app.log", "second half\nwhole\n");
+    topic::wait_for(&collector.client(), "app", 3);
+    let records = topic::read(&collector.client(), "app");
+    let marks: Vec<_> = records
+        .iter()
+        .map(|r| (r.headers.contains_key("skidway-partial"), r.headers.contains_key("skidway-continued")))
+        .collect();
+    assert_eq!(marks, [(true, false), (false, true), (false, false)]);
+    assert_eq!(topic::values(&collector.client(), "app"), ["first half, ", "second half", "whole"]);
+}
+
+#[test]
+fn files_of_strange_names_are_followed() {
+    use std::os::unix::ffi::OsStrExt;
+    let site = Site::new();
+    let collector = site.collector().started();
+    let names: [&[u8]; 5] =
+        [b"with space,comma.log", b"line\nfeed.log", b"latin-\xe4.log", b"\xc3\xa4\xf0\x9f\x98\x80.log", &[b'x'; 250]];
+    for name in names {
+        let name = if name.len() == 250 { [name, b".log"].concat() } else { name.to_vec() };
+        std::fs::write(site.path("logs").join(std::ffi::OsStr::from_bytes(&name)), "line\n").unwrap();
+    }
+    let agent = site.agent("a", &collector.url()).follows(&site.text("logs/*.log"), "app");
+    assert_eq!(agent.once().0, Some(0));
+    assert_eq!(topic::values(&collector.client(), "app"), ["line"; 5]);
+}
+
+#[test]
+fn binary_files_are_skipped_and_named() {
+    let site = Site::new();
+    let collector = site.collector().started();
+    site.write("logs/data.log", [0u8, 1, 2, 3, 0, 0, 255, 254].repeat(1000));
+    site.write("logs/text.log", "line\n");
+    let agent = site.agent("a", &collector.url()).follows(&site.text("logs/*.log"), "app").started();
+    topic::wait_for(&collector.client(), "app", 1);
+    let status = wait::until("the status names it", || agent.status());
+    assert!(status["skipped"][0]["path"].as_str().is_some_and(|path| path.ends_with("data.log")), "{status}");
+    assert_eq!(topic::values(&collector.client(), "app"), ["line"]);
 }
 
 #[test]

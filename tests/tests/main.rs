@@ -8,6 +8,7 @@
 //! | `subscription` | readers: pages, streams, tokens |
 //! | `real_logs` | sixteen real logs through `skidway up` |
 //! | `http_contract` | topics, producing, problems: the rest of the HTTP interface |
+//! | `commands` | `skidway tail`, `produce`, `topics`, `agents` |
 //! | `configuration_errors` | what we say, and how we exit, when something is configured wrongly |
 //! | `tidy` | the shape of the source itself |
 //!
@@ -21,5 +22,6 @@ mod restart;
 mod subscription;
 mod real_logs;
 mod http_contract;
+mod commands;
 mod configuration_errors;
 mod tidy;

@@ -170,3 +170,25 @@ fn a_stopped_collector_exits_cleanly_and_starts_again() {
     assert_eq!(collector.client().get("/v1").json()["log_id"], before["log_id"]);
     assert_eq!(topic::count(&collector.client(), "t"), 2);
 }
+
+#[test]
+fn an_agent_asked_to_stop_while_its_collector_hangs_stops_in_time_and_goes_on_later() {
+    let site = Site::new();
+    let mut collector = site.collector().started();
+    let agent = site.agent("a", &collector.url()).with_agent("shutdown_timeout = \"2s\"");
+    let mut agent = agent.follows(&site.text("logs/*.log*"), "app").started();
+    let mut writer = Writer::new(&site.path("logs"), "w", 256 << 10, 11);
+    writer.write_times(20, 100);
+    topic::wait_for(&collector.client(), "app", 1);
+    collector.program().freeze();
+    writer.write_times(20, 100);
+    let asked = std::time::Instant::now();
+    agent.program().stop();
+    assert!(asked.elapsed() < Duration::from_secs(10), "it took {:?}", asked.elapsed());
+    collector.program().thaw();
+    agent.start();
+    topic::wait_for(&collector.client(), "app", writer.lines());
+    assert_eq!(agent.program().stop(), Some(0));
+    let report = verify(&[writer], &topic::read(&collector.client(), "app"));
+    assert!(report.is_perfect(), "{report:#?}");
+}
