@@ -124,10 +124,10 @@ fn any_device(physical: &PhysicalId) -> PhysicalId {
 }
 
 /// Groups sources by input and identity; those that no other source supersedes come first.
-fn by_identity<'a>(
-    stored: &'a [StoredSource],
+fn by_identity(
+    stored: &[StoredSource],
     identity: fn(&PhysicalId) -> PhysicalId,
-) -> HashMap<(&'a str, PhysicalId), Vec<usize>> {
+) -> HashMap<(&str, PhysicalId), Vec<usize>> {
     let superseded: Vec<SourceId> = stored.iter().filter_map(|it| it.source.supersedes).collect();
     let superseded: std::collections::HashSet<SourceId> = superseded.into_iter().collect();
     let mut groups: HashMap<_, Vec<usize>> = HashMap::new();

@@ -76,6 +76,20 @@ impl Watcher {
         Ok(())
     }
 
+    /// Watches a folder, or as long as it is not there, the nearest one above it that is.
+    ///
+    /// # Errors
+    /// As [`Watcher::watch`].
+    pub fn watch_or_await(&mut self, folder: &Path) -> rustix::io::Result<()> {
+        for ancestor in folder.ancestors() {
+            match self.watch(ancestor) {
+                Err(Errno::NOENT) => {}
+                done => return done,
+            }
+        }
+        Ok(())
+    }
+
     /// Remembers that a name means a file, if its folder is watched. Gives the file that had the name before.
     pub fn bind(&mut self, path: &Path, slot: FileSlot) -> Option<FileSlot> {
         let (folder, name) = self.place_of(path)?;

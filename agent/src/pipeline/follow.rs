@@ -222,7 +222,7 @@ impl Follow {
             if self.is_stopping || self.bytes_held >= self.parts.config.agent.memory_bytes_max {
                 return false;
             }
-            let Some(slot) = self.turns.next() else { return false };
+            let Some(slot) = self.turns.take() else { return false };
             self.take_turn(slot, self.parts.once);
         }
         !self.turns.is_empty()

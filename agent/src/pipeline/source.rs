@@ -3,6 +3,9 @@
 //! Everything that has to be committed is a [`Step`]; the steps of a source are taken one at a time and in order, so that at
 //! most one of its items is unacknowledged. The file is read ahead of that by at most one span.
 
+mod settle;
+mod step;
+
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -10,13 +13,17 @@ use std::time::Instant;
 use bytes::Bytes;
 use skidway_record::source::{Fingerprint, NewSource, Partitioning, PhysicalId, StoredSource};
 use skidway_record::{AgentId, SourceId, TopicName};
-use skidway_wire::{Item, ItemResult, SpanKind};
+use skidway_wire::{Item, SpanKind};
 
 use crate::batch::FileHeaders;
 use crate::discover::path_bytes;
 use crate::frame::lines::Place;
 use crate::status::FileState;
 use crate::tail::file::OpenFile;
+use step::{Draft, Mark, Step};
+
+pub(super) use settle::{Careful, Settled};
+pub(super) use step::TurnRead;
 
 /// How many batches a span carries at most.
 pub(super) const BATCHES_PER_SPAN: usize = 8;
@@ -80,60 +87,6 @@ pub(super) enum Name {
     Deleted,
 }
 
-/// Takes a rejected span apart until the record at fault stands alone.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Careful {
-    /// Lines the next span may hold.
-    pub(super) lines_max: u64,
-    /// Where the rejected span ended; past it all is as ever.
-    pub(super) until: u64,
-    /// The next line alone is to blame: it becomes a dead letter, for this reason.
-    pub(super) dead: Option<String>,
-}
-
-/// Holds one thing to commit.
-#[derive(Debug)]
-pub(super) enum Step {
-    Create { supersedes: Option<SourceId> },
-    Rebind,
-    Skip(Mark),
-    Read(Draft),
-    Lost { start: u64, mark: Mark, reason: &'static str, exact: bool },
-    Gone,
-}
-
-/// Says what is known at a span's end.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Mark {
-    pub(super) position: u64,
-    place: Place,
-    head: Fingerprint,
-    anchor: Fingerprint,
-}
-
-/// Collects the batches of a span until it is sent.
-#[derive(Debug)]
-pub(super) struct Draft {
-    start: u64,
-    start_place: Place,
-    mark: Mark,
-    batches: Vec<Bytes>,
-    letter: Option<Bytes>,
-    lines: u64,
-    /// Takes no further batch.
-    is_closed: bool,
-    /// Holds a dead letter, and nothing else.
-    is_letter: bool,
-}
-
-/// Holds what one turn made of the bytes it read.
-#[derive(Debug, Default)]
-pub(super) struct TurnRead {
-    pub(super) batch: Option<Bytes>,
-    pub(super) letter: Option<Bytes>,
-    pub(super) lines: u64,
-}
-
 /// Says where a new file belongs.
 #[derive(Debug)]
 pub(super) struct Placement {
@@ -145,26 +98,10 @@ pub(super) struct Placement {
     pub(super) headers: FileHeaders,
 }
 
-/// Tells what an answer means for a source.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Settled {
-    /// It moved on; these many bytes were acknowledged.
-    Acknowledged(u64),
-    /// It is done with.
-    Gone,
-    /// It reads again from where the collector stands; `regressed`: that is before what it had acknowledged.
-    Rewound { regressed: bool },
-    /// A rejected span is taken apart.
-    TakenApart,
-    /// The collector rejects it as a whole; it is tried again later.
-    Blocked { status: u32, reason: String },
-    /// What the collector knows is not what this agent thinks: all sources have to be listed again.
-    Astray(&'static str),
-}
-
 impl Source {
     /// Stands at the start of a file nothing is known of.
     pub(super) fn new(file: OpenFile, found: Placement, now: Instant) -> Self {
+        let waiting_since = (file.size() > 0).then_some(now);
         let Placement { input, topic, partitioning, path, real_path, headers } = found;
         Self {
             id: mint(),
@@ -186,7 +123,7 @@ impl Source {
             last_growth: now,
             last_seen: now,
             has_timer: false,
-            waiting_since: None,
+            waiting_since,
             blocked_until: None,
             careful: None,
             is_truncated: false,
@@ -401,84 +338,6 @@ impl Source {
         }
     }
 
-    /// Takes the collector's answer to the step under way.
-    pub(super) fn settle(&mut self, result: ItemResult, now: Instant) -> Settled {
-        let Some(step) = self.under_way.take() else { return Settled::Acknowledged(0) };
-        match result {
-            ItemResult::Accepted => self.accept(&step, now),
-            // Answers of earlier tries were lost: what is asked for has happened.
-            ItemResult::Exists { source } if source == self.id => self.accept(&step, now),
-            ItemResult::UnknownSource if matches!(step, Step::Gone) => Settled::Gone,
-            ItemResult::Conflict { position, .. } if step.mark().is_some_and(|mark| mark.position == position) => {
-                self.accept(&step, now)
-            }
-            ItemResult::Conflict { position, carry } => self.rewind(position, &carry),
-            ItemResult::UnknownSource => Settled::Astray("the collector does not know the source"),
-            ItemResult::Exists { .. } => Settled::Astray("the collector has another source for the file"),
-            ItemResult::Rejected { status, reason, .. } => self.reject(step, status, reason),
-        }
-    }
-
-    fn accept(&mut self, step: &Step, now: Instant) -> Settled {
-        if matches!(step, Step::Gone) {
-            return Settled::Gone;
-        }
-        let before = self.acknowledged;
-        if let Some(mark) = step.mark() {
-            (self.acknowledged, self.acknowledged_anchor) = (mark.position, mark.anchor);
-        }
-        self.waiting_since = (self.acknowledged < self.file.size()).then_some(now);
-        if let Some(careful) = &mut self.careful {
-            careful.lines_max *= 2;
-        }
-        self.careful.take_if(|careful| careful.until <= self.acknowledged);
-        if self.is_truncated && self.is_settled() {
-            self.create(Some(self.id));
-        }
-        Settled::Acknowledged(self.acknowledged.saturating_sub(before))
-    }
-
-    /// Goes back, or on, to where the collector stands, if the file on disk is still the one that was read.
-    fn rewind(&mut self, position: u64, carry: &[u8]) -> Settled {
-        let regressed = position < self.acknowledged;
-        let Some(place) = Place::from_carry(carry) else { return Settled::Astray("its carry is of another version") };
-        let is_ours = !self.is_truncated && position <= self.file.position() && self.file.is_intact().unwrap_or(false);
-        if !is_ours || !self.go_to(position, place) {
-            return Settled::Astray("the collector stands where the file cannot be read from");
-        }
-        (self.acknowledged, self.acknowledged_anchor) = (position, self.file.anchor());
-        Settled::Rewound { regressed }
-    }
-
-    fn go_to(&mut self, position: u64, place: Place) -> bool {
-        if !self.file.seek(position).unwrap_or(false) {
-            return false;
-        }
-        self.place = place;
-        self.steps.retain(|step| !matches!(step, Step::Read(_)));
-        (self.is_dirty, self.is_behind) = (true, true);
-        true
-    }
-
-    /// Reads a rejected span again, half as many lines at a time; a line rejected alone becomes a dead letter.
-    fn reject(&mut self, step: Step, status: u32, reason: String) -> Settled {
-        let is_poison = matches!(status, 400 | 413);
-        let Step::Read(draft) = step else {
-            self.steps.push_front(step);
-            return Settled::Blocked { status, reason };
-        };
-        let until = self.careful.as_ref().map_or(draft.mark.position, |careful| careful.until);
-        if self.is_truncated || !self.file.is_intact().unwrap_or(false) || !self.go_to(draft.start, draft.start_place) {
-            return Settled::Astray("a rejected span cannot be read again");
-        }
-        if !is_poison || draft.is_letter || draft.lines == 0 {
-            return Settled::Blocked { status, reason };
-        }
-        let dead = (draft.lines == 1).then_some(reason);
-        self.careful = Some(Careful { lines_max: (draft.lines / 2).max(1), until, dead });
-        Settled::TakenApart
-    }
-
     /// Says what is going on with the file.
     pub(super) fn state(&self) -> FileState {
         match self.name {
@@ -509,28 +368,6 @@ impl Source {
     /// Gives the file's identity.
     pub(super) fn physical(&self) -> PhysicalId {
         self.file.physical()
-    }
-}
-
-impl Draft {
-    fn new(start: u64, start_place: Place, mark: Mark) -> Self {
-        let (batches, letter) = (Vec::new(), None);
-        Self { start, start_place, mark, batches, letter, lines: 0, is_closed: false, is_letter: false }
-    }
-
-    fn bytes(&self) -> u64 {
-        self.batches.iter().chain(&self.letter).map(|batch| batch.len() as u64).sum()
-    }
-}
-
-impl Step {
-    /// Gives what is known after it, if it moves the position.
-    fn mark(&self) -> Option<&Mark> {
-        match self {
-            Self::Skip(mark) | Self::Lost { mark, .. } => Some(mark),
-            Self::Read(draft) => Some(&draft.mark),
-            Self::Create { .. } | Self::Rebind | Self::Gone => None,
-        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Requests to the collector, one at a time: through the door that worked last, never retried here.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -172,12 +172,12 @@ impl Doors {
     }
 }
 
-fn read(key: &'static str, path: &PathBuf) -> Result<Vec<u8>, AgentError> {
+fn read(key: &'static str, path: &Path) -> Result<Vec<u8>, AgentError> {
     std::fs::read(path).map_err(|error| unusable(key, path, error))
 }
 
-fn unusable(key: &'static str, path: &PathBuf, error: impl ToString) -> AgentError {
-    AgentError::File { key, path: path.clone(), reason: error.to_string() }
+fn unusable(key: &'static str, path: &Path, error: impl ToString) -> AgentError {
+    AgentError::File { key, path: path.to_owned(), reason: error.to_string() }
 }
 
 fn nonsense(url: &Url, reason: impl ToString) -> RequestError {

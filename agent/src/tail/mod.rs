@@ -23,7 +23,7 @@ impl Turns {
     }
 
     /// Takes the file at the front.
-    pub fn next(&mut self) -> Option<FileSlot> {
+    pub fn take(&mut self) -> Option<FileSlot> {
         let slot = self.queue.pop_front()?;
         self.queued.remove(&slot);
         Some(slot)
@@ -45,9 +45,9 @@ mod tests {
         for slot in [1, 2, 1, 3] {
             turns.add(FileSlot(slot));
         }
-        let busy = turns.next().unwrap();
+        let busy = turns.take().unwrap();
         turns.add(busy);
-        let order: Vec<u64> = std::iter::from_fn(|| turns.next()).map(|slot| slot.0).collect();
+        let order: Vec<u64> = std::iter::from_fn(|| turns.take()).map(|slot| slot.0).collect();
         assert_eq!((busy.0, order), (1, vec![2, 3, 1]));
     }
 }

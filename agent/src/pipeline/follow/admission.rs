@@ -54,13 +54,16 @@ impl Follow {
         let (mut unwatched, mut unlisted) = (Vec::new(), Vec::new());
         let found = discovery.scan(
             |folder| {
-                if let Err(error) = watcher.watch(folder) {
+                if let Err(error) = watcher.watch_or_await(folder) {
                     unwatched.push((folder.to_owned(), error));
                 }
             },
-            |folder, error| unlisted.push((folder.to_owned(), error.to_string())),
+            |folder, error| match error.kind() {
+                io::ErrorKind::NotFound => tracing::debug!(folder = %folder.display(), "not there yet"),
+                _ => unlisted.push((folder.to_owned(), error.to_string())),
+            },
         );
-        for (folder, error) in unwatched.into_iter().filter(|(_, error)| *error != rustix::io::Errno::NOENT) {
+        for (folder, error) in unwatched {
             self.complain(&folder, &format!("the folder cannot be watched, only listed now and then: {error}"));
         }
         for (folder, error) in unlisted {
