@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::FileExt;
 
 use skidway_record::source::{FINGERPRINT_BYTES_MAX, Fingerprint, PhysicalId};
 
@@ -97,7 +98,12 @@ impl OpenFile {
     /// As the operating system says (retry).
     pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<Block> {
         let start = self.anchor.len as usize;
-        let end = read_at(&self.file, buffer, self.position - start as u64)?;
+        let from = self.position - start as u64;
+        let mut end = self.read_once(buffer, from)?;
+        if end < start {
+            // Too much hangs on it to believe one short read.
+            end = read_at(&self.file, buffer, from)?;
+        }
         if end < start || fingerprint::of(&buffer[..start]) != self.anchor {
             return Ok(Block::Truncated);
         }
@@ -106,6 +112,16 @@ impl OpenFile {
         }
         self.size = self.size.max(self.position + (end - start) as u64);
         Ok(Block::Bytes { start, end, at_end: end < buffer.len() })
+    }
+
+    /// Reads by one call. Of a local file a short read is its end; where it is not, the next scan sees that there is more.
+    fn read_once(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        loop {
+            match self.file.read_at(buffer, position) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                done => return done,
+            }
+        }
     }
 
     /// Moves the position over the first `consumed` bytes of the block that [`OpenFile::read`] left in the buffer at `start`.
@@ -178,7 +194,6 @@ impl OpenFile {
 mod tests {
     use super::*;
     use std::io::Write;
-    use std::os::unix::fs::FileExt;
 
     fn temp(text: &[u8]) -> (File, OpenFile) {
         let mut file = tempfile::tempfile().unwrap();
