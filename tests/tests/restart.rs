@@ -1,5 +1,6 @@
 //! Programs killed, frozen and cut off; state lost. Nothing is lost, nothing comes twice.
 
+use std::io::Write;
 use std::time::Duration;
 
 use skidway_tests::kill::{self, Plan};
@@ -11,6 +12,11 @@ use skidway_tests::{Agent, Collector, Site, topic, wait};
 /// Reads a number from the environment.
 fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+/// Says something even if the test passes: the seed must be known when the machine, not the test, fails.
+fn say(words: &str) {
+    writeln!(std::io::stderr(), "{words}").unwrap();
 }
 
 /// Writes lines in small steps while `meanwhile` happens, then checks that every line arrived once and in order.
@@ -35,15 +41,11 @@ fn check(site: &Site, collector: &Collector, agent: &mut Agent, mut meanwhile: i
 fn killing_agent_and_collector_loses_and_doubles_nothing() {
     let seed = number("SKIDWAY_TEST_SEED", rand::random::<u64>() >> 1);
     let scale = number("SKIDWAY_TEST_SCALE", 1) as u32;
-    eprintln!("seed {seed} (SKIDWAY_TEST_SEED={seed} repeats it)");
+    say(&format!("seed {seed} (SKIDWAY_TEST_SEED={seed} repeats it)"));
     let outcome = kill::run(&Plan { seed, kills_each: 10 * scale, pause_max: Duration::from_millis(1500) });
-    eprintln!(
-        "{} kills, {} with unacknowledged bytes, {:.1} MB/s written, {} lines",
-        outcome.kills,
-        outcome.kills_with_unacknowledged,
-        outcome.bytes_per_second / 1e6,
-        outcome.report.lines
-    );
+    let (kills, met) = (outcome.kills, outcome.kills_with_unacknowledged);
+    let (mb_per_second, lines) = (outcome.bytes_per_second / 1e6, outcome.report.lines);
+    say(&format!("{kills} kills, {met} with unacknowledged bytes, {mb_per_second:.1} MB/s written, {lines} lines"));
     assert!(outcome.report.is_perfect(), "seed {seed}: {:#?}", outcome.report);
     assert!(2 * outcome.kills_with_unacknowledged >= outcome.kills, "seed {seed}: the kills came at quiet moments");
     assert!(outcome.bytes_per_second >= 5e6, "seed {seed}: the writers were too slow for the test to count");
