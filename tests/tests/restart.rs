@@ -16,7 +16,8 @@ fn number(name: &str, default: u64) -> u64 {
 
 /// Says something even if the test passes: the seed must be known when the machine, not the test, fails.
 fn say(words: &str) {
-    writeln!(std::io::stderr(), "{words}").unwrap();
+    // Not `eprintln`, which the test runner captures.
+    std::io::stderr().write_all(format!("{words}\n").as_bytes()).unwrap();
 }
 
 /// Writes lines in small steps while `meanwhile` happens, then checks that every line arrived once and in order.
