@@ -74,8 +74,7 @@ impl Ingest {
     /// Commits the items of one session, one outcome each, in order. A request without items only proves the session.
     ///
     /// # Errors
-    /// [`IngestError::Fenced`] if the session is not the current one, [`IngestError::UnknownTopic`] if a topic may not be
-    /// created, [`IngestError::Log`] if the log cannot store now. Items before the failing one may be stored even so.
+    /// [`IngestError::Fenced`] if the session is not the current one, [`IngestError::Log`] if the log cannot store now. Items before the failing one may be stored even so.
     pub async fn commit(
         &self,
         session: SessionRef,
@@ -179,7 +178,6 @@ fn outcome(answer: Result<Committed, LogError>) -> Result<Outcome, IngestError> 
     match answer {
         Ok(_) => Ok(Outcome::Stored),
         Err(LogError::Refused(Refusal::Fenced { epoch, current })) => Err(IngestError::Fenced { epoch, current }),
-        Err(LogError::Refused(Refusal::UnknownTopic(topic))) => Err(IngestError::UnknownTopic(topic)),
         Err(LogError::Refused(refusal)) => Ok(Outcome::Refused(refusal)),
         Err(LogError::TooLarge { bytes, max }) => {
             let reason = format!("the item's batches take {bytes} bytes, at most {max}");

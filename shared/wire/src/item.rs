@@ -97,11 +97,12 @@ pub enum ItemResult {
         /// The source that has it.
         source: SourceId,
     },
-    /// The item is bad in itself; it will never be accepted.
+    /// The item was refused: for what its batches are (400, 413; it will never be accepted), or for what it asks of the
+    /// collector (404, such as a topic that may not be created; the same item may be accepted later).
     Rejected {
         /// Which batch, if one is to blame.
         batch: Option<u32>,
-        /// An HTTP status: 400 malformed, 413 too large.
+        /// An HTTP status: 400 malformed, 413 too large, 404 its topic is not there.
         status: u32,
         /// In words.
         reason: String,

@@ -79,7 +79,8 @@ fn result(outcome: Outcome) -> ItemResult {
         Outcome::Refused(Refusal::PositionMismatch { position, carry }) => ItemResult::Conflict { position, carry },
         Outcome::Refused(Refusal::UnknownSource) => ItemResult::UnknownSource,
         Outcome::Refused(Refusal::SourceExists { source_id }) => ItemResult::Exists { source: source_id },
-        Outcome::Refused(other) => ItemResult::Rejected { batch: None, status: 400, reason: other.to_string() },
+        // Not the lines' fault, such as a topic that may not be created: the agent keeps them and asks again.
+        Outcome::Refused(other) => ItemResult::Rejected { batch: None, status: 404, reason: other.to_string() },
         Outcome::Rejected { batch, too_large, reason } => {
             ItemResult::Rejected { batch, status: if too_large { 413 } else { 400 }, reason }
         }
