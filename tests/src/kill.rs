@@ -18,6 +18,8 @@ const WRITERS: u64 = 10;
 const ROTATE_BYTES: u64 = 1 << 20;
 const BYTES_PER_SECOND: u64 = 6_000_000;
 const LINES_PER_WRITE: u64 = 40;
+/// Writers write all the time, so a busy moment is never far.
+const BUSY_WITHIN: Duration = Duration::from_secs(2);
 
 /// Says what to do; all of it follows from the seed but the moments the machine chooses.
 #[derive(Debug, Clone)]
@@ -90,7 +92,9 @@ fn kill_all(plan: &Plan, agent: &mut Agent, collector: &mut Collector) -> u32 {
     let mut met = 0;
     for victim in victims {
         wait::pause(random_time(&mut random, plan.pause_max));
-        met += u32::from(agent.has_unacknowledged());
+        // A quick machine has nothing under way most of the time: three kills in four wait for a moment when it has.
+        let patience = if random.random_bool(0.75) { BUSY_WITHIN } else { Duration::ZERO };
+        met += u32::from(wait::within(patience, || agent.has_unacknowledged().then_some(())).is_some());
         match victim {
             Victim::Agent => agent.program().kill9(),
             Victim::Collector => collector.program().kill9(),

@@ -114,6 +114,16 @@ async fn a_bad_batch_is_rejected_alone() {
 }
 
 #[tokio::test]
+async fn a_file_whose_topic_may_not_be_created_holds_up_no_other() {
+    let collector = Collector::start_with(|config| config.topics.auto_create = false).await;
+    let session = session(&collector).await;
+    let results = commit(&collector, &session, vec![create(), Item::Opened { input: "nginx".into() }]).await;
+    let ItemResult::Rejected { batch: None, status: 404, reason } = &results[0] else { panic!("{results:?}") };
+    assert!(reason.contains("nginx"), "{reason}");
+    assert_eq!(results[1], ItemResult::Accepted);
+}
+
+#[tokio::test]
 async fn a_lost_span_is_told_in_the_events_topic_in_the_same_commit() {
     let collector = Collector::start().await;
     let session = session(&collector).await;

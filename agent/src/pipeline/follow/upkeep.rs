@@ -16,6 +16,8 @@ use crate::status::{FileStatus, SkippedFile, Status, Totals};
 const TALLY_INTERVAL: Duration = Duration::from_secs(1);
 /// A file whose time has come and that cannot have a turn now is asked again after this.
 const TIMER_MIN: Duration = Duration::from_millis(50);
+/// Sources are remembered so long after they were gone, as in the log.
+const GONE_KEPT_MS: i64 = 30 * 24 * 60 * 60 * 1000;
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Wakes files up. A file may be woken for nothing: whoever set the timer looks again.
@@ -180,8 +182,9 @@ impl Follow {
         self.parts.checkpoint.sources.remove(&source.id);
         self.checkpoint_changed = true;
         if let Some(session) = &self.session {
-            let input = &self.parts.config.inputs[source.input].name;
-            self.unattached.push(source.into_stored(session.agent.clone(), input, super::now_ms()));
+            let (input, now_ms) = (&self.parts.config.inputs[source.input].name, super::now_ms());
+            self.unattached.retain(|stored| stored.gone_at_ms.is_none_or(|at_ms| now_ms - at_ms < GONE_KEPT_MS));
+            self.unattached.push(source.into_stored(session.agent.clone(), input, now_ms));
         }
     }
 
