@@ -1,6 +1,6 @@
 //! What can be wrong with bytes that claim to be a batch, and with names that claim to be ours.
 
-/// Says what whoever meets an error does about it (HOUSE-STYLE §4).
+/// Says what whoever meets an error does about it (docs/HOUSE-STYLE.md §4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
     /// The same data may succeed later: back off and try again.
