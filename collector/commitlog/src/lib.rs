@@ -34,6 +34,7 @@ mod journal;
 mod writer;
 mod partition;
 mod segment;
+mod scan;
 mod index;
 mod files;
 mod store;
