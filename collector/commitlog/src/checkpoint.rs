@@ -9,7 +9,7 @@
 //! ```text
 //!  at  width  field
 //!   0    8    magic "SKIDCKPT"
-//!   8    4    version = 1
+//!   8    4    version = 2
 //!  12    4    CRC-32C of the snapshot
 //!  16    8    length of the snapshot
 //!  24         snapshot, postcard
@@ -21,22 +21,21 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use skidway_disk::{Disk, Open, replace_on};
+use skidway_disk::{Disk, DiskFile, Open, replace_on};
 
 use crate::effects::TopicId;
 use crate::error::Error;
 use crate::frame::serialize_into;
 use crate::journal;
+use crate::partition::Metadata;
 use crate::segment::{Extent, Segment};
 use crate::state::State;
+use crate::unsynced::in_parallel;
 
 const NAME: &str = "checkpoint";
 const MAGIC: &[u8; 8] = b"SKIDCKPT";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const HEADER_BYTES: usize = 24;
-
-/// Threads that sync files for a checkpoint.
-const SYNC_THREADS: usize = 8;
 
 /// Files that are not worth another thread.
 const SYNCS_PER_THREAD_MIN: usize = 8;
@@ -59,7 +58,7 @@ pub(crate) struct Snapshot<S> {
 #[derive(Debug, Default)]
 pub(crate) struct Dirty {
     segments: HashMap<u64, Arc<Segment>>,
-    files: Vec<PathBuf>,
+    metadata: Vec<Arc<Metadata>>,
     dirs: BTreeSet<PathBuf>,
 }
 
@@ -98,9 +97,9 @@ impl Dirty {
         self.segments.entry(segment.id()).or_insert_with(|| segment.clone());
     }
 
-    /// Notes that another file was written.
-    pub(crate) fn add_file(&mut self, path: PathBuf) {
-        self.files.push(path);
+    /// Notes that a partition's folder was given its topic.
+    pub(crate) fn add_metadata(&mut self, metadata: &Arc<Metadata>) {
+        self.metadata.push(metadata.clone());
     }
 
     /// Notes that names in a folder changed.
@@ -113,7 +112,7 @@ impl Dirty {
     /// Forgets what lies in a folder that is going away.
     pub(crate) fn forget(&mut self, dir: &Path) {
         self.segments.retain(|_, segment| !segment.path().starts_with(dir));
-        self.files.retain(|path| !path.starts_with(dir));
+        self.metadata.retain(|metadata| !metadata.path().starts_with(dir));
         self.dirs.remove(dir);
     }
 
@@ -123,31 +122,23 @@ impl Dirty {
     }
 
     fn sync(&self, disk: &dyn Disk) -> Result<(), Error> {
-        let segments = self.segments.values().flat_map(|segment| segment.paths());
-        let paths: Vec<PathBuf> = segments.chain(self.files.iter().cloned()).collect();
-        sync_files(disk, &paths)?;
+        let segments: Vec<&Arc<Segment>> = self.segments.values().collect();
+        in_parallel(&segments, SYNCS_PER_THREAD_MIN, |segment| {
+            segment.sync(open(disk, segment.path())?.as_ref())?;
+            segment.index_paths().iter().try_for_each(|path| open(disk, path)?.sync().map_err(Error::io("sync", path)))
+        })?;
+        self.metadata.iter().try_for_each(|metadata| metadata.sync(disk))?;
         // Deepest first: a folder's name counts only once what is in it does.
         for dir in self.dirs.iter().rev() {
             disk.sync_dir(dir).map_err(Error::io("sync", dir))?;
         }
+        self.segments.values().for_each(|segment| segment.set_named());
         Ok(())
     }
 }
 
-/// Syncs files, several at a time: a device takes many syncs together in little more time than one.
-fn sync_files(disk: &dyn Disk, paths: &[PathBuf]) -> Result<(), Error> {
-    let sync = |path: &PathBuf| {
-        let file = disk.open(path, Open::Existing).map_err(Error::io("open", path))?;
-        file.sync().map_err(Error::io("sync", path))
-    };
-    let share = paths.len().div_ceil(SYNC_THREADS).max(SYNCS_PER_THREAD_MIN);
-    std::thread::scope(|scope| {
-        let threads: Vec<_> =
-            paths.chunks(share).map(|some| scope.spawn(move || some.iter().try_for_each(sync))).collect();
-        threads.into_iter().try_for_each(|thread| {
-            thread.join().unwrap_or_else(|_| Err(Error::Halted { reason: "a syncing thread panicked".to_owned() }))
-        })
-    })
+fn open(disk: &dyn Disk, path: &Path) -> Result<Arc<dyn DiskFile>, Error> {
+    disk.open(path, Open::Existing).map_err(Error::io("open", path))
 }
 
 impl Snapshot<&State> {

@@ -147,10 +147,17 @@ pub enum TopicChange {
     Put(TopicName, TopicSettings),
     /// Deletes it with all its records.
     Delete(TopicName),
+    /// Deletes a partition's records below an offset (Kafka's DeleteRecords, KIP-107); below the log start it changes nothing.
+    DeleteRecords {
+        /// Which.
+        partition: TopicPartition,
+        /// First offset to keep; the next offset at most.
+        before: Offset,
+    },
 }
 
-/// Gives what a caller wants set; `None` keeps what is, or takes the rule's default when created.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+/// Gives what a caller wants set; `None` leaves it as it is: set before, or inherited from the first rule that matches.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct TopicSettings {
     /// 1 to 1000.
     pub partitions: Option<u32>,
@@ -269,6 +276,20 @@ pub enum Refusal {
         epoch: u64,
         /// In force.
         current: u64,
+    },
+    /// Records were to be deleted that there are not.
+    #[error("the partition's next offset is {current}; there is nothing to delete after it")]
+    BeyondEnd {
+        /// The next offset.
+        current: Offset,
+    },
+    /// The topic has as many idempotent producers as one may have; each is forgotten 7 days after its last request.
+    #[error("topic {topic} has {max} producers, and no more are remembered")]
+    TooManyProducers {
+        /// Topic.
+        topic: TopicName,
+        /// The bound.
+        max: usize,
     },
     /// Another wrote first.
     #[error("the partition's next offset is {current}")]

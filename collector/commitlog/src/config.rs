@@ -19,7 +19,9 @@ pub struct Config {
     pub segment_bytes: u64,
     /// Age at which a segment is closed even if small, in ms; 24 hours by default. Retention by age is no finer than this.
     pub segment_age_ms: u64,
-    /// Journal bytes between checkpoints; 256 MiB by default. Less means a faster start after a crash, and more writing.
+    /// Batches of this many bytes or more are written once, straight to their segment; smaller ones into the journal first. 64 KiB by default.
+    pub inline_batch_bytes_max: usize,
+    /// Bytes of journal and batches written beside it between checkpoints; 256 MiB by default. Less means a faster start after a crash, and more writing.
     pub checkpoint_bytes: u64,
     /// Step in which the journal's room is reserved, in bytes; 16 MiB by default.
     pub journal_step_bytes: u64,
@@ -77,6 +79,7 @@ impl Config {
             durability: Durability::Fsync,
             segment_bytes: 256 << 20,
             segment_age_ms: 24 * 60 * 60 * 1000,
+            inline_batch_bytes_max: 64 << 10,
             checkpoint_bytes: 256 << 20,
             journal_step_bytes: 16 << 20,
             reserve_bytes: 64 << 20,
@@ -139,6 +142,20 @@ impl TopicSettings {
             partitions: self.partitions.unwrap_or(base.partitions),
             retention_age_ms: self.retention_age_ms.unwrap_or(base.retention_age_ms),
             retention_bytes: self.retention_bytes.unwrap_or(base.retention_bytes),
+        }
+    }
+
+    /// Leaves out the number of partitions, which is a topic's own once it is there.
+    pub(crate) fn retention_only(&self) -> Self {
+        Self { partitions: None, ..self.clone() }
+    }
+
+    /// Gives what is set after this has been set over `before`.
+    pub(crate) fn over_own(&self, before: &Self) -> Self {
+        Self {
+            partitions: self.partitions.or(before.partitions),
+            retention_age_ms: self.retention_age_ms.or(before.retention_age_ms),
+            retention_bytes: self.retention_bytes.or(before.retention_bytes),
         }
     }
 }

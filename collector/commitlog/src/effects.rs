@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use skidway_record::source::{NewSource, PhysicalId};
 use skidway_record::{AgentId, SourceId};
 
-use crate::commit::{Advance, OpenSession, Topic};
+use crate::commit::{Advance, OpenSession, Topic, TopicSettings};
 
 /// Names a topic for good: another topic of the same name has another id.
 pub(crate) type TopicId = [u8; 16];
@@ -25,8 +25,8 @@ pub(crate) struct Effects {
 /// Changes one thing of the state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Change {
-    /// A topic is created, or its settings are changed.
-    TopicPut(Topic),
+    /// A topic is created, or its settings are changed; `own` are those that are not inherited.
+    TopicPut { topic: Topic, own: TopicSettings },
     /// A topic and all its records are gone.
     TopicDeleted(TopicId),
     /// A partition's records below an offset are gone.
@@ -47,13 +47,13 @@ pub(crate) enum Change {
     SourceGone { source: SourceId, at_ms: i64 },
     /// An idempotent producer's request was stored.
     Produced { topic: TopicId, producer: String, epoch: u64, request: ProducedRequest },
-    /// A batch was appended; its bytes follow the effects in the frame.
+    /// A batch was appended.
     Appended(Append),
     /// Producers not heard of, and sources gone, since before these times are forgotten.
     Forgotten { producers_before_ms: i64, sources_before_ms: i64 },
 }
 
-/// Places one batch.
+/// Places one batch. Segments are what these places make them: a replay writes the same bytes to the same places.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Append {
     pub(crate) topic: TopicId,
@@ -64,6 +64,12 @@ pub(crate) struct Append {
     pub(crate) next_offset: u64,
     /// Length of the batch.
     pub(crate) bytes: u32,
+    /// Base offset of the segment that holds it; its own if it is the first there.
+    pub(crate) segment: u64,
+    /// Where it begins in that segment.
+    pub(crate) position: u64,
+    /// CRC-32C of the whole stamped batch if it was written straight to the segment; `None` if its bytes follow the effects in the frame.
+    pub(crate) direct: Option<u32>,
 }
 
 /// Remembers one request of an idempotent producer, to answer its duplicate with.
@@ -80,9 +86,17 @@ pub(crate) struct ProducedRequest {
 }
 
 impl Effects {
-    /// Iterates over the appended batches, in the order their bytes stand in the frame.
+    /// Iterates over the appended batches, in the order of the commit.
     pub(crate) fn appends(&self) -> impl Iterator<Item = &Append> {
         self.changes.iter().filter_map(|change| match change {
+            Change::Appended(append) => Some(append),
+            _ => None,
+        })
+    }
+
+    /// Iterates over them to change them.
+    pub(crate) fn appends_mut(&mut self) -> impl Iterator<Item = &mut Append> {
+        self.changes.iter_mut().filter_map(|change| match change {
             Change::Appended(append) => Some(append),
             _ => None,
         })

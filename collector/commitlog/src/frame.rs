@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  at  width  field                 integers little-endian
-//!   0    4    magic "SKF1"          the 1 is the version of frame and effects
+//!   0    4    magic "SKF2"          the 2 is the version of frame and effects
 //!   4    4    CRC-32C               of everything from `length` to the end
 //!   8    4    length                of effects and batches together
 //!  12    4    effects length
@@ -10,7 +10,7 @@
 //!  24    8    durable LSN           the last commit known durable when this frame was written
 //!  32   16    journal file id       random: no record can forge a frame, and no older file's bytes pass for this one's
 //!  48         effects               postcard (effects.rs)
-//!             batches               one after the other, in the order of the effects' appends
+//!             batches               one after the other, in the order of the effects' appends; direct ones are in their segment
 //! ```
 //!
 //! Frames follow each other without gaps; zeros, or whatever a torn write left, follow the last.
@@ -29,7 +29,7 @@ pub(crate) const COMMIT_BYTES_MAX: usize = 64 << 20;
 /// Bounds a frame: a commit's batches and its effects.
 pub(crate) const FRAME_BYTES_MAX: usize = COMMIT_BYTES_MAX + (64 << 20);
 
-const MAGIC: [u8; 4] = *b"SKF1";
+const MAGIC: [u8; 4] = *b"SKF2";
 const CRC_COVERS_FROM: usize = 8;
 
 /// Names one journal file; random.
@@ -59,7 +59,7 @@ pub(crate) struct Frame {
     pub(crate) header: FrameHeader,
     /// What the commit did.
     pub(crate) effects: Effects,
-    /// Its batches, stamped, one after the other.
+    /// Its batches, stamped, one after the other, but for those written straight to their segment.
     pub(crate) batches: Bytes,
 }
 

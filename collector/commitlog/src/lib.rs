@@ -32,6 +32,7 @@ mod state;
 mod frame;
 mod journal;
 mod writer;
+mod unsynced;
 mod partition;
 mod segment;
 mod scan;
@@ -43,6 +44,7 @@ mod read;
 mod retention;
 mod checkpoint;
 mod replay;
+mod direct;
 mod recovery;
 
 pub use config::{Config, Durability, TopicDefaults, TopicRule};

@@ -9,7 +9,7 @@ use skidway_record::source::StoredSource;
 use skidway_record::{AgentId, Batch, Offset, SourceId, TopicName, TopicPartition};
 
 use crate::commit::{AgentState, Commit, Committed, LogIdentity, LogOffsets, OpenSession, Session, Topic, TopicChange};
-use crate::config::Config;
+use crate::config::{Config, TopicDefaults};
 use crate::error::Error;
 use crate::frame::COMMIT_BYTES_MAX;
 use crate::queue::{End, Queue};
@@ -113,6 +113,11 @@ impl CommitLog {
     /// Changes topics. As [`CommitLog::commit`].
     pub fn alter_topic(&self, change: TopicChange, done: impl FnOnce(Result<TopicAltered, Error>) + Send + 'static) {
         self.open.queue.push(Request::Topic(change, Box::new(done)));
+    }
+
+    /// Changes what topics get that no one has set: new ones, and all that there are but for their partitions. As [`CommitLog::commit`].
+    pub fn change_defaults(&self, defaults: TopicDefaults, done: impl FnOnce(Result<(), Error>) + Send + 'static) {
+        self.open.queue.push(Request::Defaults(defaults, Box::new(done)));
     }
 
     /// Lists an agent's sources in the order of their ids, those after `after` only, at most `limit`. As [`CommitLog::commit`].

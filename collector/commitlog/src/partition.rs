@@ -15,14 +15,15 @@ use std::sync::{Arc, PoisonError, RwLock};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use skidway_disk::{Disk, Open};
-use skidway_record::{Batch, Offset, TopicPartition};
+use skidway_record::{Offset, TopicPartition};
 
 use crate::checkpoint::Dirty;
 use crate::commit::LogOffsets;
 use crate::effects::TopicId;
 use crate::error::Error;
 use crate::files::Files;
-use crate::segment::{Extent, Segment, base_offset_of};
+use crate::segment::{Extent, Placed, Segment, base_offset_of};
+use crate::unsynced::SyncOnce;
 
 const METADATA_NAME: &str = "partition.metadata";
 
@@ -37,6 +38,26 @@ pub(crate) struct SegmentLimits {
     pub(crate) age_ms: u64,
 }
 
+/// Stands for the file that says which topic a partition's folder is of.
+#[derive(Debug)]
+pub(crate) struct Metadata {
+    path: PathBuf,
+    sync: SyncOnce,
+}
+
+impl Metadata {
+    /// Gives its path.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Makes what was written durable.
+    pub(crate) fn sync(&self, disk: &dyn Disk) -> Result<(), Error> {
+        let file = disk.open(&self.path, Open::Existing).map_err(Error::io("open", &self.path))?;
+        self.sync.sync(file.as_ref(), &self.path)
+    }
+}
+
 /// Holds one partition.
 #[derive(Debug)]
 pub(crate) struct Partition {
@@ -45,6 +66,7 @@ pub(crate) struct Partition {
     topic: TopicId,
     name: TopicPartition,
     dir: PathBuf,
+    metadata: Arc<Metadata>,
     log_start: AtomicU64,
     high_watermark: AtomicU64,
     /// In the order of their base offsets; batches go to the last.
@@ -56,11 +78,13 @@ pub(crate) struct Partition {
 impl Partition {
     /// Makes a partition without segments; nothing is on disk yet.
     pub(crate) fn new(topics_dir: &Path, topic: TopicId, name: TopicPartition) -> Self {
+        let dir = topics_dir.join(dir_name(&name));
         Self {
             key: NEXT_KEY.fetch_add(1, Ordering::Relaxed),
             topic,
-            dir: topics_dir.join(dir_name(&name)),
             name,
+            metadata: Arc::new(Metadata { path: dir.join(METADATA_NAME), sync: SyncOnce::default() }),
+            dir,
             log_start: AtomicU64::new(0),
             high_watermark: AtomicU64::new(0),
             segments: RwLock::default(),
@@ -128,37 +152,60 @@ impl Partition {
         segments.get(after).cloned()
     }
 
-    /// Appends batches, stamped, to the last segment, closing it and beginning another where need be.
-    pub(crate) fn append(
-        &self,
-        files: &Files,
-        mut batches: &[Batch],
-        at_ms: i64,
-        limits: SegmentLimits,
-        dirty: &mut Dirty,
-    ) -> Result<(), Error> {
-        while let Some(first) = batches.first() {
-            let (segment, fitting) = match self.last_with_room(batches, at_ms, limits) {
-                Some(found) => found,
-                None => {
-                    let segment = self.begin_segment(files, first.base_offset().0, at_ms, dirty)?;
-                    let fitting = fitting(0, segment.base_offset(), batches, limits).max(1);
-                    (segment, fitting)
-                }
-            };
-            let (now, later) = batches.split_at(fitting);
-            segment.append(files, now, at_ms)?;
+    /// Appends batches at their places, beginning segments where need be.
+    pub(crate) fn append(&self, files: &Files, placed: &[Placed], dirty: &mut Dirty) -> Result<(), Error> {
+        for run in placed.chunk_by(|one, other| one.segment == other.segment) {
+            let segment = self.segment_at(files, run[0].segment, run[0].at_ms, dirty)?;
+            segment.append(files, run)?;
             dirty.add(&segment);
-            batches = later;
         }
         Ok(())
+    }
+
+    /// Gives the segment that begins at an offset; begins it if it is not there.
+    pub(crate) fn segment_at(
+        &self,
+        files: &Files,
+        base_offset: u64,
+        at_ms: i64,
+        dirty: &mut Dirty,
+    ) -> Result<Arc<Segment>, Error> {
+        let found = self.segment_of(base_offset).filter(|segment| segment.base_offset() == base_offset);
+        if let Some(segment) = found {
+            return Ok(segment);
+        }
+        if !self.has_dir() {
+            self.make_dir(files.disk().as_ref(), dirty)?;
+            self.has_dir.store(true, Ordering::Relaxed);
+        }
+        let segment = Arc::new(Segment::create(files, &self.dir, base_offset, at_ms)?);
+        dirty.add_dir(&self.dir);
+        let mut segments = self.segments.write().unwrap_or_else(PoisonError::into_inner);
+        let place = segments.partition_point(|other| other.base_offset() < base_offset);
+        segments.insert(place, segment.clone());
+        Ok(segment)
+    }
+
+    /// Tells whether its folder is there.
+    pub(crate) fn has_dir(&self) -> bool {
+        self.has_dir.load(Ordering::Relaxed)
+    }
+
+    /// Gives the file that says which topic it is of.
+    pub(crate) fn metadata(&self) -> &Arc<Metadata> {
+        &self.metadata
     }
 
     /// Takes away the segments that lie wholly below `log_start`; their files stay until the next checkpoint has forgotten them.
     pub(crate) fn drop_below(&self, log_start: u64, next_offset: u64) -> Vec<Arc<Segment>> {
         let mut segments = self.segments.write().unwrap_or_else(PoisonError::into_inner);
         let ends = segments.iter().skip(1).map(|segment| segment.base_offset()).chain([next_offset]);
-        let count = ends.take_while(|&end| end <= log_start).count();
+        // One that was begun for batches not yet readable starts at the log start itself.
+        let below = segments
+            .iter()
+            .zip(ends)
+            .take_while(|(segment, end)| segment.base_offset() < log_start && *end <= log_start);
+        let count = below.count();
         segments.drain(..count).collect()
     }
 
@@ -167,27 +214,36 @@ impl Partition {
         self.segments().iter().map(|segment| segment.extent()).collect()
     }
 
-    /// Brings the folder, which is there, to what a checkpoint says of it: later segments are removed, the others cut.
+    /// Takes over the segments that a checkpoint knows; what else the folder holds stays until [`Partition::trim`].
     pub(crate) fn restore(&self, files: &Files, extents: Vec<Extent>, dirty: &mut Dirty) -> Result<(), Error> {
-        let known = |base_offset| extents.iter().any(|extent| extent.base_offset == base_offset);
-        for entry in files.disk().list(&self.dir).map_err(Error::io("list", &self.dir))? {
-            if base_offset_of(&entry.name).is_some_and(|base_offset| !known(base_offset)) {
-                let path = self.dir.join(&entry.name);
-                files.disk().remove(&path).map_err(Error::io("remove", &path))?;
-                dirty.add_dir(&self.dir);
-            }
-        }
         let mut segments = self.segments.write().unwrap_or_else(PoisonError::into_inner);
         for extent in extents {
-            let (segment, changed) = Segment::restore(files, &self.dir, extent)?;
+            let (segment, rebuilt) = Segment::restore(files, &self.dir, extent)?;
             let segment = Arc::new(segment);
-            if changed {
+            if rebuilt {
                 dirty.add(&segment);
             }
             segments.push(segment);
         }
         self.has_dir.store(true, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Cuts its files to what it knows of them, once a replay is through; lists the files of segments that are not its own.
+    pub(crate) fn trim(&self, files: &Files, dirty: &mut Dirty) -> Result<Vec<PathBuf>, Error> {
+        if !self.has_dir() {
+            return Ok(Vec::new());
+        }
+        let segments = self.segments();
+        for segment in &segments {
+            if segment.trim(files)? {
+                dirty.add(segment);
+            }
+        }
+        let known = |base_offset| segments.iter().any(|segment| segment.base_offset() == base_offset);
+        let entries = files.disk().list(&self.dir).map_err(Error::io("list", &self.dir))?;
+        let stray = |name: &str| base_offset_of(name).is_some_and(|base_offset| !known(base_offset));
+        Ok(entries.iter().filter(|entry| stray(&entry.name)).map(|entry| self.dir.join(&entry.name)).collect())
     }
 
     /// Gives the folder of a deleted topic another name, so that a new topic can have this one. `None` if there is no folder.
@@ -200,48 +256,20 @@ impl Partition {
         Ok(Some(aside))
     }
 
-    /// Gives the last segment if the first batches fit into it, and how many do.
-    fn last_with_room(&self, batches: &[Batch], at_ms: i64, limits: SegmentLimits) -> Option<(Arc<Segment>, usize)> {
-        let segments = self.segments.read().unwrap_or_else(PoisonError::into_inner);
-        let last = segments.last()?;
-        let age_ms = at_ms.saturating_sub(last.extent().first_append_ms);
-        let fitting = fitting(last.bytes(), last.base_offset(), batches, limits);
-        (fitting > 0 && age_ms < limits.age_ms as i64).then(|| (last.clone(), fitting))
-    }
-
-    fn begin_segment(&self, files: &Files, base: u64, at_ms: i64, dirty: &mut Dirty) -> Result<Arc<Segment>, Error> {
-        if !self.has_dir.load(Ordering::Relaxed) {
-            self.make_dir(files.disk().as_ref(), dirty)?;
-            self.has_dir.store(true, Ordering::Relaxed);
-        }
-        let segment = Arc::new(Segment::create(files, &self.dir, base, at_ms)?);
-        dirty.add_dir(&self.dir);
-        self.segments.write().unwrap_or_else(PoisonError::into_inner).push(segment.clone());
-        Ok(segment)
-    }
-
     fn make_dir(&self, disk: &dyn Disk, dirty: &mut Dirty) -> Result<(), Error> {
         disk.create_dir(&self.dir).map_err(Error::io("create", &self.dir))?;
-        let path = self.dir.join(METADATA_NAME);
-        let file = disk.open(&path, Open::Empty).map_err(Error::io("create", &path))?;
+        let path = self.metadata.path();
+        // Never emptied: in recovery it may be the one thing that says whose the folder is.
+        let file = disk.open(path, Open::OrCreate).map_err(Error::io("create", path))?;
         let text = format!("version: 0\ntopic_id: {}\n", URL_SAFE_NO_PAD.encode(self.topic));
-        file.write_at(text.as_bytes(), 0).map_err(Error::io("write", &path))?;
-        dirty.add_file(path);
+        file.write_at(text.as_bytes(), 0).map_err(Error::io("write", path))?;
+        dirty.add_metadata(&self.metadata);
         dirty.add_dir(&self.dir);
         if let Some(topics_dir) = self.dir.parent() {
             dirty.add_dir(topics_dir);
         }
         Ok(())
     }
-}
-
-/// Counts the batches that fit into a segment of `bytes`: its size and the width of its index entries bound it.
-fn fitting(mut bytes: u64, base_offset: u64, batches: &[Batch], limits: SegmentLimits) -> usize {
-    let fits = |batch: &&Batch| {
-        bytes += batch.bytes().len() as u64;
-        bytes <= limits.bytes && batch.next_offset().0 - base_offset <= u64::from(u32::MAX)
-    };
-    batches.iter().take_while(fits).count()
 }
 
 /// Names a partition's folder, as Kafka does.

@@ -31,15 +31,15 @@ impl Recent {
     }
 
     /// Keeps batches just appended to a partition, in order.
-    pub(crate) fn push(&self, partition: u64, batches: &[Batch]) {
+    pub(crate) fn push(&self, partition: u64, batches: impl Iterator<Item = Batch>) {
         if self.bytes_max == 0 {
             return;
         }
         let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
         for batch in batches {
-            kept.bytes += cost(batch);
+            kept.bytes += cost(&batch);
             kept.order.push_back(partition);
-            kept.by_partition.entry(partition).or_default().push_back(batch.clone());
+            kept.by_partition.entry(partition).or_default().push_back(batch);
         }
         while kept.bytes > self.bytes_max {
             kept.evict();

@@ -1,29 +1,31 @@
 //! Opens a data folder: brings files and state to what the checkpoint and the journal after it say, durably, before anything is shown.
 //!
-//! Twice through the journal: first the state, so that it is known which topics are still there at its end; then the records of those.
-//! Segments are cut back to the checkpoint and everything after it is written again, never merely compared: bytes that a killed process
-//! left behind may be in the page cache only. A crash in here changes nothing that the next start needs, so it may be repeated at will.
+//! First it is found how far the journal holds (`direct.rs`); then the state, so that it is known which topics are still there at its end;
+//! then the records of those. All that follows the checkpoint is written again at its place, never merely compared: bytes that a killed
+//! process left behind may be in the page cache only. What lies beyond is cut off. A crash in here changes nothing that the next start
+//! needs, so it may be repeated at will.
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use skidway_disk::{Disk, Open};
-use skidway_record::LogId;
+use skidway_record::{LogId, TopicPartition};
 
 use crate::checkpoint::{self, Extents, Plan, Snapshot};
 use crate::commit::LogIdentity;
 use crate::config::Config;
+use crate::direct::Direct;
 use crate::effects::{Change, Effects, TopicId};
 use crate::error::Error;
 use crate::files::Files;
 use crate::journal::{self, JOURNAL_HEADER_BYTES, Journal};
-use crate::partition::{SegmentLimits, dir_name, topic_of_dir};
+use crate::partition::{dir_name, topic_of_dir};
 use crate::recent::Recent;
 use crate::replay::Tail;
 use crate::state::{PartitionState, State};
 use crate::store::Store;
-use crate::writer::Writer;
+use crate::writer::{Batches, Writer};
 
 /// Batch bytes gathered before they are written.
 const FLUSH_BYTES: usize = 4 << 20;
@@ -46,13 +48,11 @@ pub(crate) fn recover(config: &Config, disk: &Arc<dyn Disk>) -> Result<Recovered
     let topics_dir = make_dirs(disk.as_ref(), dir)?;
     let files = Files::new(disk.clone(), config.open_files_max);
     let store = Arc::new(Store::new(files, Recent::new(config.recent_bytes_max), topics_dir.clone()));
-    let limits = SegmentLimits { bytes: config.segment_bytes, age_ms: config.segment_age_ms };
-    let mut writer = Writer::new(store.clone(), limits);
+    let mut writer = Writer::new(store.clone());
     let state = match checkpoint::load(disk.as_ref(), dir)? {
-        Some(snapshot) => replay(disk.as_ref(), dir, &topics_dir, snapshot, &mut writer)?,
+        Some(snapshot) => replay(disk, dir, &topics_dir, snapshot, &mut writer)?,
         None => begin(disk.as_ref(), dir, &topics_dir)?,
     };
-    writer.flush()?;
     writer.publish();
     check_offsets(&state, &writer, &topics_dir)?;
     let journal = save(config, disk.as_ref(), &state, &mut writer)?;
@@ -107,33 +107,39 @@ fn begin(disk: &dyn Disk, dir: &Path, topics_dir: &Path) -> Result<State, Error>
 }
 
 fn replay(
-    disk: &dyn Disk,
+    disk: &Arc<dyn Disk>,
     dir: &Path,
     topics_dir: &Path,
     snapshot: Snapshot<State>,
     writer: &mut Writer,
 ) -> Result<State, Error> {
     let Snapshot { mut state, journal, extents } = snapshot;
-    let tail = Tail::open(disk, dir, journal)?;
+    let tail = Tail::open(disk.as_ref(), dir, journal)?;
     let checkpoint_lsn = state.lsn;
-    let saved = SavedTopics::of(&state, extents);
-    let last_lsn = tail.replay(checkpoint_lsn, |frame| {
+    let mut direct = Direct::new(disk, topics_dir.to_owned(), &state);
+    let end = direct.sound_end(&tail, checkpoint_lsn)?;
+    let mut saved = SavedTopics::of(&state, extents);
+    tail.replay(checkpoint_lsn, end, |frame| {
         state.apply(&frame.effects);
-        Ok(())
+        saved.note(&frame.effects);
+        Ok(true)
     })?;
-    saved.restore(disk, &state, topics_dir, writer)?;
+    saved.restore(disk.as_ref(), &state, topics_dir, writer)?;
     let mut waiting = 0;
-    tail.replay(checkpoint_lsn, |frame| {
-        waiting += frame.batches.len();
-        let Some((effects, batches)) = of_live_topics(&state, frame.effects, frame.batches) else { return Ok(()) };
-        writer.apply(&effects, batches)?;
+    tail.replay(checkpoint_lsn, end, |frame| {
+        let Some((effects, inline)) = of_live_topics(&state, frame.effects, frame.batches) else { return Ok(true) };
+        let batches = direct.batches_of(&effects)?;
+        waiting += inline.len() + batches.iter().map(|batch| batch.bytes().len()).sum::<usize>();
+        writer.apply(&effects, Batches { inline, direct: batches.into_iter(), direct_is_written: false })?;
         if waiting >= FLUSH_BYTES {
             waiting = 0;
             writer.flush()?;
         }
-        Ok(())
+        Ok(true)
     })?;
-    tracing::info!(commits = last_lsn - checkpoint_lsn, dir = %dir.display(), "replayed the journal");
+    writer.flush()?;
+    writer.trim()?;
+    tracing::info!(commits = end - checkpoint_lsn, dir = %dir.display(), "replayed the journal");
     Ok(state)
 }
 
@@ -141,19 +147,26 @@ fn replay(
 struct SavedTopics {
     topics: Vec<(crate::commit::Topic, Vec<PartitionState>)>,
     extents: HashMap<(TopicId, u32), Vec<crate::segment::Extent>>,
+    /// Partitions that have batches, written straight to their segments, after the checkpoint.
+    direct: HashSet<(TopicId, u32)>,
 }
 
 impl SavedTopics {
     fn of(state: &State, extents: Extents) -> Self {
         let topics = state.topics().map(|held| (held.topic.clone(), held.partitions.clone())).collect();
         let extents = extents.into_iter().map(|(topic, partition, extents)| ((topic, partition), extents)).collect();
-        Self { topics, extents }
+        Self { topics, extents, direct: HashSet::new() }
     }
 
-    /// Brings the folders of the topics still there at the journal's end to the checkpoint, and removes all others.
+    fn note(&mut self, effects: &Effects) {
+        let direct = effects.appends().filter(|append| append.direct.is_some());
+        self.direct.extend(direct.map(|append| (append.topic, append.partition)));
+    }
+
+    /// Takes over the segments of the topics still there at the journal's end, and removes all other folders.
     fn restore(mut self, disk: &dyn Disk, state: &State, topics_dir: &Path, writer: &mut Writer) -> Result<(), Error> {
+        self.remove_strays(disk, state, topics_dir)?;
         self.topics.retain(|(topic, _)| state.topic_by_id(&topic.id).is_some());
-        self.remove_strays(disk, topics_dir)?;
         for (topic, partitions) in self.topics {
             let with_extents = partitions
                 .into_iter()
@@ -164,20 +177,25 @@ impl SavedTopics {
         Ok(())
     }
 
-    /// Removes whatever is not the folder of a partition that the checkpoint has segments of.
-    fn remove_strays(&self, disk: &dyn Disk, topics_dir: &Path) -> Result<(), Error> {
+    /// Removes whatever is not the folder of a partition that has segments here.
+    fn remove_strays(&self, disk: &dyn Disk, state: &State, topics_dir: &Path) -> Result<(), Error> {
         let mut kept: HashMap<String, TopicId> = HashMap::new();
-        for (topic, partitions) in &self.topics {
-            for partition in (0..partitions.len() as u32).filter(|&n| self.extents.contains_key(&(topic.id, n))) {
-                let name = skidway_record::TopicPartition::new(topic.name.clone(), partition);
-                kept.insert(dir_name(&name), topic.id);
+        for &(id, partition) in self.extents.keys().chain(&self.direct) {
+            if let Some(held) = state.topic_by_id(&id) {
+                kept.insert(dir_name(&TopicPartition::new(held.topic.name.clone(), partition)), id);
             }
         }
         for entry in disk.list(topics_dir).map_err(Error::io("list", topics_dir))? {
             let path = topics_dir.join(&entry.name);
-            let expected = kept.get(&entry.name);
-            if expected.is_none() || topic_of_dir(disk, &path).as_ref() != expected {
-                disk.remove(&path).map_err(Error::io("remove", &path))?;
+            let found = topic_of_dir(disk, &path);
+            match kept.get(&entry.name) {
+                Some(expected) if found == Some(*expected) => {}
+                // A folder that does not say whose it is may hold what is looked for.
+                Some(_) if found.is_none_or(|found| state.topic_by_id(&found).is_some()) => {
+                    let reason = "the folder does not say that it is of the topic it should be";
+                    return Err(Error::corrupt(&path, 0, reason));
+                }
+                _ => disk.remove(&path).map_err(Error::io("remove", &path))?,
             }
         }
         Ok(())
@@ -193,7 +211,7 @@ fn of_live_topics(state: &State, mut effects: Effects, batches: bytes::Bytes) ->
     }
     let mut live_batches = Vec::new();
     let mut rest = batches;
-    for append in effects.appends() {
+    for append in effects.appends().filter(|append| append.direct.is_none()) {
         let batch = rest.split_to(append.bytes as usize);
         if is_live(&append.topic) {
             live_batches.extend_from_slice(&batch);
@@ -205,7 +223,7 @@ fn of_live_topics(state: &State, mut effects: Effects, batches: bytes::Bytes) ->
 
 fn topic_of(change: &Change) -> Option<&TopicId> {
     match change {
-        Change::TopicPut(topic) => Some(&topic.id),
+        Change::TopicPut { topic, .. } => Some(&topic.id),
         Change::TopicDeleted(topic) | Change::LogStartMoved { topic, .. } => Some(topic),
         Change::Appended(append) => Some(&append.topic),
         _ => None,

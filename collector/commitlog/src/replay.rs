@@ -52,15 +52,28 @@ impl Tail {
         Ok(Self { files })
     }
 
-    /// Calls `each` with every commit after `lsn`, in order. Returns the last one's LSN.
-    pub(crate) fn replay(&self, mut lsn: u64, mut each: impl FnMut(Frame) -> Result<(), Error>) -> Result<u64, Error> {
+    /// Calls `each` with every commit after `lsn` up to `end`, in order, until it says that one is not valid. Returns the LSN of the last
+    /// valid one.
+    pub(crate) fn replay(
+        &self,
+        mut lsn: u64,
+        end: u64,
+        mut each: impl FnMut(Frame) -> Result<bool, Error>,
+    ) -> Result<u64, Error> {
         for file in &self.files {
             let mut reader = Reader { file, position: JOURNAL_HEADER_BYTES, buffer: Bytes::new() };
-            while let Some(frame) = reader.next(lsn + 1)? {
+            loop {
+                let position = reader.position;
+                if lsn == end {
+                    return Ok(lsn);
+                }
+                let valid = reader.next(lsn + 1)?.map_or(Ok(false), &mut each)?;
+                if !valid {
+                    file.check_torn(position, lsn + 1)?;
+                    break;
+                }
                 lsn += 1;
-                each(frame)?;
             }
-            file.check_torn(reader.position, lsn + 1)?;
         }
         Ok(lsn)
     }

@@ -4,6 +4,7 @@ use skidway_record::source::{NewSource, Partitioning, StoredSource};
 use skidway_record::{AgentId, SourceId};
 
 use crate::commit::{AgentState, Commit, Committed, OpenSession, Session, SourceChange, TopicChange};
+use crate::config::TopicDefaults;
 use crate::error::Error;
 use crate::log::TopicAltered;
 
@@ -24,6 +25,7 @@ pub(crate) enum Request {
     Commit(Box<Commit>, Done<Committed>),
     Session(OpenSession, Done<Session>),
     Topic(TopicChange, Done<TopicAltered>),
+    Defaults(TopicDefaults, Done<()>),
     Sources { agent: AgentId, after: Option<SourceId>, limit: usize, done: Done<Vec<StoredSource>> },
     Agents(Done<Vec<AgentState>>),
 }
@@ -33,6 +35,7 @@ pub(crate) enum Answer {
     Commit(Result<Committed, Error>, Done<Committed>),
     Session(Result<Session, Error>, Done<Session>),
     Topic(Result<TopicAltered, Error>, Done<TopicAltered>),
+    Defaults(Done<()>),
     Sources(Vec<StoredSource>, Done<Vec<StoredSource>>),
     Agents(Vec<AgentState>, Done<Vec<AgentState>>),
 }
@@ -42,7 +45,8 @@ impl Request {
     pub(crate) fn bytes(&self) -> usize {
         match self {
             Self::Commit(commit, _) => commit_bytes(commit),
-            Self::Session(..) | Self::Topic(..) => COMMIT_OVERHEAD_BYTES,
+            // A reload may concern every topic; its frame is bounded by what the journal is asked for then.
+            Self::Session(..) | Self::Topic(..) | Self::Defaults(..) => COMMIT_OVERHEAD_BYTES,
             Self::Sources { .. } | Self::Agents(_) => 0,
         }
     }
@@ -59,8 +63,8 @@ impl Request {
     pub(crate) fn grows(&self) -> bool {
         match self {
             Self::Commit(..) => true,
-            Self::Topic(change, _) => !matches!(change, TopicChange::Delete(_)),
-            Self::Session(..) | Self::Sources { .. } | Self::Agents(_) => false,
+            Self::Topic(change, _) => !matches!(change, TopicChange::Delete(_) | TopicChange::DeleteRecords { .. }),
+            Self::Session(..) | Self::Defaults(..) | Self::Sources { .. } | Self::Agents(_) => false,
         }
     }
 
@@ -71,6 +75,7 @@ impl Request {
             Self::Commit(_, done) => done(Err(error)),
             Self::Session(_, done) => done(Err(error)),
             Self::Topic(_, done) => done(Err(error)),
+            Self::Defaults(.., done) => done(Err(error)),
             Self::Sources { done, .. } => done(Err(error)),
             Self::Agents(done) => done(Err(error)),
         }
@@ -84,6 +89,7 @@ impl Answer {
             Self::Commit(result, done) => done(result),
             Self::Session(result, done) => done(result),
             Self::Topic(result, done) => done(result),
+            Self::Defaults(done) => done(Ok(())),
             Self::Sources(sources, done) => done(Ok(sources)),
             Self::Agents(agents, done) => done(Ok(agents)),
         }
@@ -96,6 +102,7 @@ impl Answer {
             Self::Commit(_, done) => done(Err(error)),
             Self::Session(_, done) => done(Err(error)),
             Self::Topic(_, done) => done(Err(error)),
+            Self::Defaults(done) => done(Err(error)),
             Self::Sources(_, done) => done(Err(error)),
             Self::Agents(_, done) => done(Err(error)),
         }

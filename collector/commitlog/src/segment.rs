@@ -4,17 +4,18 @@
 //! written here is durable only by the journal, until a checkpoint has synced it.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
-use skidway_disk::{Disk, Open};
+use skidway_disk::{Disk, DiskFile, Open};
 use skidway_record::{Batch, Offset};
 
 use crate::error::Error;
 use crate::files::Files;
 use crate::index::{INDEX_INTERVAL_BYTES, Index, OffsetEntry, TimeEntry};
 use crate::scan::Scan;
+use crate::unsynced::SyncOnce;
 
 /// Ends the names of segment files.
 pub(crate) const LOG_EXTENSION: &str = "log";
@@ -31,6 +32,11 @@ pub(crate) struct Segment {
     base_offset: u64,
     path: PathBuf,
     bytes: AtomicU64,
+    /// Its names, and its folder's, are durable.
+    is_named: AtomicBool,
+    sync: SyncOnce,
+    /// Length of the file when it was opened: a recovery cuts off what it does not know.
+    found_bytes: u64,
     growth: Mutex<Growth>,
 }
 
@@ -55,6 +61,21 @@ pub(crate) struct Extent {
     pub(crate) max_timestamp_offset: u64,
 }
 
+/// Holds a batch, stamped, with its place.
+#[derive(Debug)]
+pub(crate) struct Placed {
+    /// The batch.
+    pub(crate) batch: Batch,
+    /// Base offset of its segment.
+    pub(crate) segment: u64,
+    /// Where it begins there.
+    pub(crate) position: u64,
+    /// When it was appended, in ms since 1970.
+    pub(crate) at_ms: i64,
+    /// Its bytes are there already.
+    pub(crate) written: bool,
+}
+
 #[derive(Debug)]
 struct Growth {
     extent: Extent,
@@ -65,7 +86,9 @@ struct Growth {
 }
 
 impl Segment {
-    /// Creates an empty segment with its three files. Their names are durable once the folder is synced.
+    /// Begins a segment with its three files. Their names are durable once the folder is synced.
+    ///
+    /// A log file that is there is left as it is: in recovery, batches written straight to it are there already.
     pub(crate) fn create(files: &Files, dir: &Path, base_offset: u64, now_ms: i64) -> Result<Self, Error> {
         let extent = Extent {
             base_offset,
@@ -77,34 +100,42 @@ impl Segment {
             max_timestamp_ms: i64::MIN,
             max_timestamp_offset: base_offset,
         };
-        let segment = Self::new(dir, extent);
-        let file = files.disk().open(&segment.path, Open::Empty).map_err(Error::io("create", &segment.path))?;
+        let path = dir.join(log_name(base_offset));
+        let file = files.disk().open(&path, Open::OrCreate).map_err(Error::io("create", &path))?;
+        let segment = Self::new(path, extent, file.len().map_err(Error::io("measure", dir))?);
         files.keep(segment.id, file);
-        for path in segment.paths() {
-            files.disk().open(&path, Open::Empty).map_err(Error::io("create", &path))?;
+        for path in &segment.index_paths() {
+            files.disk().open(path, Open::Empty).map_err(Error::io("create", path))?;
         }
         Ok(segment)
     }
 
-    /// Opens a segment as a checkpoint describes it: what was written after it is cut off. Tells whether anything was changed.
+    /// Opens a segment as a checkpoint describes it; what was written after it stays until [`Segment::trim`]. Tells whether an index had
+    /// to be rebuilt.
     pub(crate) fn restore(files: &Files, dir: &Path, extent: Extent) -> Result<(Self, bool), Error> {
-        let bytes = extent.bytes;
-        let segment = Self::new(dir, extent);
-        let path = &segment.path;
-        let file = files.disk().open(path, Open::Existing).map_err(Error::io("open", path))?;
-        let len = file.len().map_err(Error::io("measure", path))?;
+        let (bytes, path) = (extent.bytes, dir.join(log_name(extent.base_offset)));
+        let file = files.disk().open(&path, Open::Existing).map_err(Error::io("open", &path))?;
+        let len = file.len().map_err(Error::io("measure", &path))?;
         if len < bytes {
-            return Err(Error::corrupt(path, len, format!("the checkpoint knows {bytes} bytes of it")));
+            return Err(Error::corrupt(&path, len, format!("the checkpoint knows {bytes} bytes of it")));
         }
-        if len > bytes {
-            file.set_len(bytes).map_err(Error::io("cut", path))?;
-        }
+        let segment = Self::new(path, extent, len);
+        segment.set_named();
         let rebuilt = segment.restore_indexes(files)?;
-        Ok((segment, len > bytes || rebuilt))
+        Ok((segment, rebuilt))
     }
 
-    fn new(dir: &Path, extent: Extent) -> Self {
-        let path = dir.join(log_name(extent.base_offset));
+    /// Cuts off what the file held beyond the segment's end when it was opened. Tells whether there was anything.
+    pub(crate) fn trim(&self, files: &Files) -> Result<bool, Error> {
+        let bytes = self.bytes();
+        if self.found_bytes <= bytes {
+            return Ok(false);
+        }
+        files.get(self.id, &self.path)?.set_len(bytes).map_err(Error::io("cut", &self.path))?;
+        Ok(true)
+    }
+
+    fn new(path: PathBuf, extent: Extent, found_bytes: u64) -> Self {
         let growth = Growth {
             offsets: Index::new(&path, extent.offset_entries),
             times: Index::new(&path, extent.time_entries),
@@ -112,8 +143,16 @@ impl Segment {
             last_time_entry: if extent.time_entries == 0 { i64::MIN } else { extent.max_timestamp_ms },
             extent,
         };
-        let (base_offset, bytes) = (growth.extent.base_offset, AtomicU64::new(growth.extent.bytes));
-        Self { id: NEXT_ID.fetch_add(1, Ordering::Relaxed), base_offset, path, bytes, growth: Mutex::new(growth) }
+        Self {
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            base_offset: growth.extent.base_offset,
+            path,
+            bytes: AtomicU64::new(growth.extent.bytes),
+            is_named: AtomicBool::new(false),
+            sync: SyncOnce::default(),
+            found_bytes,
+            growth: Mutex::new(growth),
+        }
     }
 
     /// Gives its number in this process.
@@ -148,24 +187,59 @@ impl Segment {
 
     /// Lists its three files.
     pub(crate) fn paths(&self) -> [PathBuf; 3] {
-        let growth = self.growth();
-        [self.path.clone(), growth.offsets.path().to_owned(), growth.times.path().to_owned()]
+        let [offsets, times] = self.index_paths();
+        [self.path.clone(), offsets, times]
     }
 
-    /// Appends batches with one write. The caller sees to it that they fit.
-    pub(crate) fn append(&self, files: &Files, batches: &[Batch], at_ms: i64) -> Result<(), Error> {
+    /// Lists its two index files.
+    pub(crate) fn index_paths(&self) -> [PathBuf; 2] {
+        let growth = self.growth();
+        [growth.offsets.path().to_owned(), growth.times.path().to_owned()]
+    }
+
+    /// Makes its batches durable; `file` is its log file.
+    pub(crate) fn sync(&self, file: &dyn DiskFile) -> Result<(), Error> {
+        self.sync.sync(file, &self.path)
+    }
+
+    /// Tells whether a power cut leaves its names.
+    pub(crate) fn is_named(&self) -> bool {
+        self.is_named.load(Ordering::Relaxed)
+    }
+
+    /// Notes that its names are durable.
+    pub(crate) fn set_named(&self) {
+        self.is_named.store(true, Ordering::Relaxed);
+    }
+
+    /// Writes bytes at their place, ahead of [`Segment::append`]; no reader sees them yet.
+    pub(crate) fn write(&self, files: &Files, bytes: &[u8], position: u64) -> Result<(), Error> {
         let file = files.get(self.id, &self.path)?;
-        let position = self.bytes();
-        let written = match batches {
-            [batch] => file.write_at(batch.bytes(), position),
-            several => file.write_at(&joined(several), position),
-        };
-        written.map_err(Error::io("write", &self.path))?;
-        let mut growth = self.growth();
-        for batch in batches {
-            growth.add(batch);
+        file.write_at(bytes, position).map_err(Error::io("write", &self.path))
+    }
+
+    /// Appends batches at its end, which is their place; those that follow each other and are not written yet with one write.
+    pub(crate) fn append(&self, files: &Files, placed: &[Placed]) -> Result<(), Error> {
+        let mut end = self.bytes();
+        for batch in placed {
+            if batch.position != end {
+                let reason = format!("a batch belongs to byte {}, where the segment does not end", batch.position);
+                return Err(Error::corrupt(&self.path, end, reason));
+            }
+            end += batch.batch.bytes().len() as u64;
         }
-        growth.extent.last_append_ms = at_ms;
+        for run in placed.chunk_by(|one, other| one.written == other.written) {
+            match run {
+                [first, ..] if first.written => {}
+                [only] => self.write(files, only.batch.bytes(), only.position)?,
+                several => self.write(files, &joined(several), several[0].position)?,
+            }
+        }
+        let mut growth = self.growth();
+        for batch in placed {
+            growth.add(&batch.batch);
+            growth.extent.last_append_ms = batch.at_ms;
+        }
         self.bytes.store(growth.extent.bytes, Ordering::Release);
         if growth.offsets.is_due() {
             growth.flush(files.disk().as_ref())?;
@@ -302,8 +376,8 @@ pub(crate) fn base_offset_of(name: &str) -> Option<u64> {
     (ours && digits.len() == DIGITS).then(|| digits.parse().ok()).flatten()
 }
 
-fn joined(batches: &[Batch]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(batches.iter().map(|batch| batch.bytes().len()).sum());
-    batches.iter().for_each(|batch| bytes.extend_from_slice(batch.bytes()));
+fn joined(placed: &[Placed]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(placed.iter().map(|placed| placed.batch.bytes().len()).sum());
+    placed.iter().for_each(|placed| bytes.extend_from_slice(placed.batch.bytes()));
     bytes
 }

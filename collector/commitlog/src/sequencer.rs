@@ -14,18 +14,20 @@ use skidway_record::{Batch, Offset};
 use crate::checkpoint::{Plan, Snapshot};
 use crate::commit::{Commit, Committed, Target, TopicChange};
 use crate::config::{Config, Durability};
-use crate::decide::{Circumstances, decide_commit, decide_session, decide_topic};
+use crate::decide::{Circumstances, decide_commit, decide_defaults, decide_session, decide_topic};
 use crate::effects::{Change, Effects};
 use crate::error::Error;
 use crate::frame;
 use crate::journal::Journal;
 use crate::log::{Observer, TopicAltered};
+use crate::partition::SegmentLimits;
 use crate::queue::{End, Queue};
 use crate::recovery::Recovered;
 use crate::request::{Answer, Request};
 use crate::retention;
 use crate::state::State;
-use crate::writer::Writer;
+use crate::unsynced::Unsynced;
+use crate::writer::{Batches, Writer};
 
 /// Batch bytes that share one sync; what comes later waits for the next.
 const GROUP_BYTES_MAX: usize = 8 << 20;
@@ -35,6 +37,9 @@ const PRODUCER_KEPT_MS: i64 = 7 * 24 * 60 * 60 * 1000;
 
 /// Sources are forgotten so long after they were gone.
 const SOURCE_KEPT_MS: i64 = 30 * 24 * 60 * 60 * 1000;
+
+/// Bounds what one topic adds to a frame.
+const TOPIC_BYTES_MAX: usize = 512;
 
 /// Bounds what one log-start move adds to a frame.
 const LOG_START_BYTES: u64 = 64;
@@ -50,6 +55,10 @@ pub(crate) struct Sequencer {
     journal: Journal,
     /// The last commit known durable.
     durable_lsn: u64,
+    /// What was written straight to segments and is not synced.
+    unsynced: Unsynced,
+    /// Bytes written so since the last checkpoint.
+    direct_bytes: u64,
     checkpoint: Option<JoinHandle<()>>,
     next_upkeep: Instant,
     requests: Vec<Request>,
@@ -64,6 +73,8 @@ struct Staged {
     effects: Effects,
     batches_start: usize,
     batches_end: usize,
+    /// Its batches that are not in the frame.
+    direct: Vec<Batch>,
 }
 
 /// Says what the disk still takes.
@@ -96,6 +107,8 @@ impl Sequencer {
             state,
             writer,
             journal,
+            unsynced: Unsynced::default(),
+            direct_bytes: 0,
             checkpoint: None,
             requests: Vec::new(),
             group: Vec::new(),
@@ -122,6 +135,8 @@ impl Sequencer {
     }
 
     fn serve(&mut self) -> Result<(), Error> {
+        self.stage_defaults()?;
+        self.finish_group()?;
         loop {
             let timeout = self.next_upkeep.saturating_duration_since(Instant::now());
             let end = self.queue.take(&mut self.requests, GROUP_BYTES_MAX, timeout)?;
@@ -157,7 +172,7 @@ impl Sequencer {
                     request.fail(full);
                     continue;
                 }
-                _ => self.stage(request),
+                _ => self.stage(request)?,
             };
             self.answers.push(answer);
         }
@@ -180,52 +195,87 @@ impl Sequencer {
         Ok(if self.journal.reserve(bytes as u64)? { Room::Enough } else { Room::Nothing(full) })
     }
 
-    fn stage(&mut self, request: Request) -> Answer {
-        match request {
+    fn stage(&mut self, request: Request) -> Result<Answer, Error> {
+        Ok(match request {
             Request::Commit(commit, done) => Answer::Commit(self.stage_commit(&commit), done),
             Request::Session(open, done) => {
                 let (changes, session) = decide_session(&self.state, &open);
-                self.stage_changes(changes, &[]);
+                self.stage_changes(now_ms(), changes, &[]);
                 Answer::Session(Ok(session), done)
             }
             Request::Topic(change, done) => Answer::Topic(self.stage_topic(&change), done),
+            Request::Defaults(defaults, done) => {
+                self.config.topics = defaults;
+                self.stage_defaults()?;
+                Answer::Defaults(done)
+            }
             Request::Sources { agent, after, limit, done } => {
                 Answer::Sources(self.state.sources_of(&agent, after, limit), done)
             }
             Request::Agents(done) => Answer::Agents(self.state.agents().cloned().collect(), done),
+        })
+    }
+
+    /// Lets topics follow what they inherit. On a full disk they do so at the next start.
+    fn stage_defaults(&mut self) -> Result<(), Error> {
+        let changes = decide_defaults(&self.state, &self.config.topics);
+        let bytes = frame::FRAME_HEADER_BYTES + changes.len() * TOPIC_BYTES_MAX;
+        if self.journal.reserve((self.group.len() + bytes) as u64)? {
+            self.stage_changes(now_ms(), changes, &[]);
         }
+        Ok(())
     }
 
     fn stage_commit(&mut self, commit: &Commit) -> Result<Committed, Error> {
-        let mut mint = rand::random;
-        let mut circumstances = Circumstances { topics: &self.config.topics, now_ms: now_ms(), mint: &mut mint };
-        let (changes, committed) = decide_commit(&self.state, commit, &mut circumstances)?;
-        self.stage_changes(changes, &commit.batches);
+        let now_ms = now_ms();
+        let (changes, committed) = self.decide(now_ms, |state, given| decide_commit(state, commit, given))?;
+        self.stage_changes(now_ms, changes, &commit.batches);
         Ok(committed)
     }
 
     fn stage_topic(&mut self, change: &TopicChange) -> Result<TopicAltered, Error> {
-        let mut mint = rand::random;
-        let mut circumstances = Circumstances { topics: &self.config.topics, now_ms: now_ms(), mint: &mut mint };
-        let (changes, altered) = decide_topic(&self.state, change, &mut circumstances)?;
-        self.stage_changes(changes, &[]);
+        let now_ms = now_ms();
+        let (changes, altered) = self.decide(now_ms, |state, given| decide_topic(state, change, given))?;
+        self.stage_changes(now_ms, changes, &[]);
         Ok(altered)
     }
 
+    fn decide<T>(&self, now_ms: i64, decide: impl FnOnce(&State, &mut Circumstances<'_>) -> T) -> T {
+        let segments = SegmentLimits { bytes: self.config.segment_bytes, age_ms: self.config.segment_age_ms };
+        let mut mint = rand::random;
+        decide(&self.state, &mut Circumstances { topics: &self.config.topics, segments, now_ms, mint: &mut mint })
+    }
+
     /// Puts a decided commit's frame into the group, and its effects into the staged state.
-    fn stage_changes(&mut self, changes: Vec<Change>, batches: &[(Target, Batch)]) {
+    fn stage_changes(&mut self, at_ms: i64, changes: Vec<Change>, batches: &[(Target, Batch)]) {
         if changes.is_empty() {
             return;
         }
-        let effects = Effects { at_ms: now_ms(), changes };
+        let mut effects = Effects { at_ms, changes };
+        let direct = self.take_direct(&mut effects, batches);
         let place = (self.state.lsn + 1, self.durable_lsn, self.journal.file_id());
         let batches_start = frame::write(&mut self.group, place, &effects, |out| {
             for (append, (_, batch)) in effects.appends().zip(batches) {
-                batch.append_to(Offset(append.base_offset), out);
+                if append.direct.is_none() {
+                    batch.append_to(Offset(append.base_offset), out);
+                }
             }
         });
         self.state.apply(&effects);
-        self.staged.push(Staged { effects, batches_start, batches_end: self.group.len() });
+        self.staged.push(Staged { effects, batches_start, batches_end: self.group.len(), direct });
+    }
+
+    /// Chooses the batches that are written once, straight to their segments, and stamps them.
+    fn take_direct(&self, effects: &mut Effects, batches: &[(Target, Batch)]) -> Vec<Batch> {
+        let mut direct = Vec::new();
+        for (append, (_, batch)) in effects.appends_mut().zip(batches) {
+            if batch.bytes().len() >= self.config.inline_batch_bytes_max && self.writer.takes_direct(append) {
+                let stamped = batch.clone().with_base_offset(Offset(append.base_offset));
+                append.direct = Some(crc32c::crc32c(stamped.bytes()));
+                direct.push(stamped);
+            }
+        }
+        direct
     }
 
     /// Makes the group durable, shows it, and answers.
@@ -240,24 +290,38 @@ impl Sequencer {
 
     fn make_durable(&mut self) -> Result<(), Error> {
         let started = Instant::now();
+        for Staged { effects, direct, .. } in &self.staged {
+            self.writer.write_direct(effects, direct, &mut self.unsynced)?;
+            self.direct_bytes += direct.iter().map(|batch| batch.bytes().len() as u64).sum::<u64>();
+        }
         self.journal.append(&self.group)?;
         if self.config.durability == Durability::Fsync {
-            self.journal.sync()?;
-            self.durable_lsn = self.state.lsn;
+            self.sync()?;
         }
         self.observer.synced(started.elapsed(), self.staged.len());
+        Ok(())
+    }
+
+    /// Makes all that was appended durable: the journal, and what was written straight to segments.
+    fn sync(&mut self) -> Result<(), Error> {
+        let journal = &self.journal;
+        self.unsynced.sync(self.disk.as_ref(), || journal.sync())?;
+        self.durable_lsn = self.state.lsn;
         Ok(())
     }
 
     fn carry_out(&mut self) -> Result<(), Error> {
         let staged = std::mem::take(&mut self.staged);
         let group = Bytes::from(std::mem::take(&mut self.group));
-        for Staged { effects, batches_start, batches_end } in &staged {
+        for Staged { effects, batches_start, batches_end, direct } in staged {
             if effects.changes.iter().any(|change| matches!(change, Change::TopicDeleted(_))) {
-                // A running checkpoint syncs files by their names, which are about to change.
+                // A running checkpoint syncs files by their names, which are about to change; so would a later sync.
                 self.wait_for_checkpoint()?;
+                self.sync()?;
             }
-            self.writer.apply(effects, group.slice(*batches_start..*batches_end))?;
+            let inline = group.slice(batches_start..batches_end);
+            let batches = Batches { inline, direct: direct.into_iter(), direct_is_written: true };
+            self.writer.apply(&effects, batches)?;
         }
         self.writer.flush()?;
         let published = self.writer.publish();
@@ -284,7 +348,7 @@ impl Sequencer {
         let bytes = frame::FRAME_HEADER_BYTES as u64 + LOG_START_BYTES * (1 + changes.len() as u64);
         let staged_bytes = self.group.len() as u64;
         if self.journal.reserve(staged_bytes + bytes)? {
-            self.stage_changes(changes, &[]);
+            self.stage_changes(now_ms(), changes, &[]);
         }
         Ok(())
     }
@@ -312,7 +376,7 @@ impl Sequencer {
     }
 
     fn checkpoint_if_due(&mut self) -> Result<(), Error> {
-        let bytes = self.journal.bytes();
+        let bytes = self.journal.bytes() + self.direct_bytes;
         let is_due = bytes >= self.config.checkpoint_bytes || !self.writer.garbage.is_empty();
         let is_overdue = bytes >= 2 * self.config.checkpoint_bytes;
         let is_running = self.checkpoint.as_ref().is_some_and(|running| !running.is_finished());
@@ -334,10 +398,10 @@ impl Sequencer {
 
     /// Begins the next journal file and takes the state as it is before its first frame.
     fn begin_checkpoint(&mut self) -> Result<Plan, Error> {
-        let dir = &self.config.data_dir;
         // No frame of the new file may follow one that is not durable.
-        self.journal.sync()?;
-        self.durable_lsn = self.state.lsn;
+        self.sync()?;
+        let dir = &self.config.data_dir;
+        self.direct_bytes = 0;
         let number = self.journal.number() + 1;
         let step = self.config.journal_step_bytes;
         self.journal = Journal::create(self.disk.as_ref(), dir, number, rand::random(), step)?;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use skidway_record::source::{NewSource, PhysicalId, StoredSource};
 use skidway_record::{AgentId, SourceId, TopicName};
 
-use crate::commit::{Advance, AgentState, LogIdentity, OpenSession, Topic};
+use crate::commit::{Advance, AgentState, LogIdentity, OpenSession, Topic, TopicSettings};
 use crate::effects::{Append, Change, Effects, ProducedRequest, TopicId};
 
 /// Requests remembered of each producer.
@@ -42,19 +42,52 @@ pub(crate) struct State {
 pub(crate) struct TopicState {
     /// Its description.
     pub(crate) topic: Topic,
+    /// The retention settings that are its own; the rest is inherited.
+    pub(crate) own: TopicSettings,
     /// Its partitions, as many as the configuration says.
     pub(crate) partitions: Vec<PartitionState>,
     /// Its idempotent producers, by id.
     pub(crate) producers: HashMap<String, ProducerState>,
 }
 
-/// Holds one partition's offsets.
+/// Holds where one partition begins and ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct PartitionState {
     /// First offset kept.
     pub(crate) log_start: u64,
     /// Offset of the next record.
     pub(crate) next_offset: u64,
+    /// The segment that grows, if there is one.
+    pub(crate) segment: Option<SegmentEnd>,
+}
+
+/// Holds the end of the segment that grows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SegmentEnd {
+    /// Offset of its first record.
+    pub(crate) base_offset: u64,
+    /// Where its next batch begins.
+    pub(crate) bytes: u64,
+    /// When its first batch was appended, in ms since 1970.
+    pub(crate) began_ms: i64,
+}
+
+impl PartitionState {
+    /// Adds a batch at its place.
+    pub(crate) fn append(&mut self, append: &Append, at_ms: i64) {
+        let grown = self.segment.filter(|segment| segment.base_offset == append.segment);
+        let began_ms = grown.map_or(at_ms, |segment| segment.began_ms);
+        let bytes = append.position + u64::from(append.bytes);
+        self.next_offset = append.next_offset;
+        self.segment = Some(SegmentEnd { base_offset: append.segment, bytes, began_ms });
+    }
+
+    fn move_log_start(&mut self, log_start: u64) {
+        self.log_start = log_start;
+        if log_start >= self.next_offset {
+            self.segment = None;
+        }
+    }
 }
 
 /// Holds one idempotent producer's place in a topic.
@@ -153,16 +186,16 @@ impl State {
     pub(crate) fn apply(&mut self, effects: &Effects) {
         self.lsn += 1;
         for change in &effects.changes {
-            self.apply_change(change);
+            self.apply_change(change, effects.at_ms);
         }
     }
 
-    fn apply_change(&mut self, change: &Change) {
+    fn apply_change(&mut self, change: &Change, at_ms: i64) {
         match change {
-            Change::TopicPut(topic) => self.put_topic(topic),
+            Change::TopicPut { topic, own } => self.put_topic(topic, own),
             Change::TopicDeleted(id) => self.delete_topic(id),
             Change::LogStartMoved { topic, partition, log_start } => {
-                self.partition(topic, *partition).log_start = *log_start;
+                self.partition(topic, *partition).move_log_start(*log_start);
             }
             Change::SessionOpened { session, epoch } => self.open_session(session, *epoch),
             Change::InputOpened { agent, input } => self.open_input(agent, input),
@@ -174,20 +207,21 @@ impl State {
             Change::Produced { topic, producer, epoch, request } => {
                 self.remember_request(topic, producer, *epoch, request);
             }
-            Change::Appended(append) => self.append(append),
+            Change::Appended(append) => self.append(append, at_ms),
             Change::Forgotten { producers_before_ms, sources_before_ms } => {
                 self.forget(*producers_before_ms, *sources_before_ms);
             }
         }
     }
 
-    fn put_topic(&mut self, topic: &Topic) {
+    fn put_topic(&mut self, topic: &Topic, own: &TopicSettings) {
         let held = self.topics.entry(topic.id).or_insert_with(|| TopicState {
             topic: topic.clone(),
+            own: own.clone(),
             partitions: Vec::new(),
             producers: HashMap::new(),
         });
-        held.topic = topic.clone();
+        (held.topic, held.own) = (topic.clone(), own.clone());
         held.partitions.resize(topic.config.partitions as usize, PartitionState::default());
         self.topic_ids.insert(topic.name.clone(), topic.id);
     }
@@ -202,10 +236,10 @@ impl State {
         held.partitions.get_mut(partition as usize).expect("a topic holds all its partitions")
     }
 
-    fn append(&mut self, append: &Append) {
+    fn append(&mut self, append: &Append, at_ms: i64) {
         let partition = self.partition(&append.topic, append.partition);
         assert_eq!(partition.next_offset, append.base_offset, "offsets are given without gaps");
-        partition.next_offset = append.next_offset;
+        partition.append(append, at_ms);
     }
 
     fn open_session(&mut self, session: &OpenSession, epoch: u64) {

@@ -13,23 +13,22 @@ use crate::checkpoint::{Dirty, Extents};
 use crate::commit::Topic;
 use crate::effects::{Append, Change, Effects, TopicId};
 use crate::error::Error;
-use crate::partition::{Partition, SegmentLimits};
-use crate::segment::Extent;
+use crate::partition::Partition;
+use crate::segment::{Extent, Placed};
 use crate::state::PartitionState;
 use crate::store::{LiveTopic, Publication, Store};
+use crate::unsynced::Unsynced;
 
 /// Writes segments and collects what is to be published.
 #[derive(Debug)]
 pub(crate) struct Writer {
     store: Arc<Store>,
-    limits: SegmentLimits,
     live: HashMap<TopicId, LiveTopic>,
     /// Batches of this group, by partition: one write each.
     gathered: Vec<Gathered>,
     gathered_by_key: HashMap<u64, usize>,
     unpublished: HashMap<u64, Publication>,
     topics_changed: bool,
-    at_ms: i64,
     /// What is not synced.
     pub(crate) dirty: Dirty,
     /// What the next checkpoint lets be removed.
@@ -39,7 +38,18 @@ pub(crate) struct Writer {
 #[derive(Debug)]
 struct Gathered {
     partition: Arc<Partition>,
-    batches: Vec<Batch>,
+    batches: Vec<Placed>,
+}
+
+/// Holds the batches of one commit, stamped, in the order of its appends.
+#[derive(Debug)]
+pub(crate) struct Batches {
+    /// Those that the frame holds, one after the other.
+    pub(crate) inline: Bytes,
+    /// Those written straight to their segments.
+    pub(crate) direct: std::vec::IntoIter<Batch>,
+    /// The direct ones need not be written (again).
+    pub(crate) direct_is_written: bool,
 }
 
 /// Tells what has become readable.
@@ -53,34 +63,54 @@ pub(crate) struct Published {
 
 impl Writer {
     /// Makes a writer for a store without topics.
-    pub(crate) fn new(store: Arc<Store>, limits: SegmentLimits) -> Self {
+    pub(crate) fn new(store: Arc<Store>) -> Self {
         Self {
             store,
-            limits,
             live: HashMap::new(),
             gathered: Vec::new(),
             gathered_by_key: HashMap::new(),
             unpublished: HashMap::new(),
             topics_changed: false,
-            at_ms: 0,
             dirty: Dirty::default(),
             garbage: Vec::new(),
         }
     }
 
-    /// Carries out a commit; `batches` holds the bytes its appends name. Complete only after [`Writer::flush`].
-    pub(crate) fn apply(&mut self, effects: &Effects, mut batches: Bytes) -> Result<(), Error> {
-        self.at_ms = effects.at_ms;
+    /// Tells whether a batch may be written straight to its segment: its partition must have a folder.
+    pub(crate) fn takes_direct(&self, append: &Append) -> bool {
+        let live = self.live.get(&append.topic).and_then(|live| live.partitions.get(append.partition as usize));
+        live.is_some_and(|partition| partition.has_dir())
+    }
+
+    /// Writes a commit's direct batches to their places, ahead of [`Writer::apply`].
+    pub(crate) fn write_direct(
+        &mut self,
+        effects: &Effects,
+        direct: &[Batch],
+        unsynced: &mut Unsynced,
+    ) -> Result<(), Error> {
+        for (append, batch) in effects.appends().filter(|append| append.direct.is_some()).zip(direct) {
+            let partition = &self.live[&append.topic].partitions[append.partition as usize];
+            let segment = partition.segment_at(&self.store.files, append.segment, effects.at_ms, &mut self.dirty)?;
+            segment.write(&self.store.files, batch.bytes(), append.position)?;
+            self.dirty.add(&segment);
+            unsynced.add(&self.store.files, partition, &segment)?;
+        }
+        Ok(())
+    }
+
+    /// Carries out a commit. Complete only after [`Writer::flush`].
+    pub(crate) fn apply(&mut self, effects: &Effects, mut batches: Batches) -> Result<(), Error> {
         for change in &effects.changes {
             match change {
-                Change::TopicPut(topic) => self.put_topic(topic),
+                Change::TopicPut { topic, .. } => self.put_topic(topic),
                 Change::TopicDeleted(id) => self.delete_topic(id)?,
                 Change::LogStartMoved { topic, partition, log_start } => {
                     self.move_log_start(topic, *partition, *log_start)?;
                 }
                 Change::Appended(append) => {
-                    let bytes = batches.split_to(append.bytes as usize);
-                    self.gather(append, bytes)?;
+                    let batch = batches.next(append)?;
+                    self.gather(append, batch, effects.at_ms, append.direct.is_some() && batches.direct_is_written);
                 }
                 _ => {}
             }
@@ -91,13 +121,20 @@ impl Writer {
     /// Writes what is gathered.
     pub(crate) fn flush(&mut self) -> Result<(), Error> {
         self.gathered_by_key.clear();
-        for gathered in self.gathered.drain(..) {
-            let Gathered { partition, batches } = gathered;
-            partition.append(&self.store.files, &batches, self.at_ms, self.limits, &mut self.dirty)?;
-            self.store.recent.push(partition.key(), &batches);
+        for Gathered { partition, batches } in self.gathered.drain(..) {
+            partition.append(&self.store.files, &batches, &mut self.dirty)?;
             if let Some(last) = batches.last() {
-                publication(&mut self.unpublished, &partition).high_watermark = last.next_offset().0;
+                publication(&mut self.unpublished, &partition).high_watermark = last.batch.next_offset().0;
             }
+            self.store.recent.push(partition.key(), batches.into_iter().map(|placed| placed.batch));
+        }
+        Ok(())
+    }
+
+    /// Brings the files of all partitions to what is known of them, once a replay is through.
+    pub(crate) fn trim(&mut self) -> Result<(), Error> {
+        for partition in self.live.values().flat_map(|live| &live.partitions) {
+            self.garbage.extend(partition.trim(&self.store.files, &mut self.dirty)?);
         }
         Ok(())
     }
@@ -178,17 +215,32 @@ impl Writer {
         Ok(())
     }
 
-    fn gather(&mut self, append: &Append, mut bytes: Bytes) -> Result<(), Error> {
+    fn gather(&mut self, append: &Append, batch: Batch, at_ms: i64, written: bool) {
         let partition = &self.live[&append.topic].partitions[append.partition as usize];
-        let batch = Batch::take(&mut bytes).map_err(|error| {
-            Error::corrupt(partition.dir(), append.base_offset, format!("a batch to append is not valid: {error}"))
-        })?;
         let place = *self.gathered_by_key.entry(partition.key()).or_insert(self.gathered.len());
         if place == self.gathered.len() {
             self.gathered.push(Gathered { partition: partition.clone(), batches: Vec::new() });
         }
-        self.gathered[place].batches.push(batch);
-        Ok(())
+        let placed = Placed { batch, segment: append.segment, position: append.position, at_ms, written };
+        self.gathered[place].batches.push(placed);
+    }
+}
+
+impl Batches {
+    /// Takes the batch of the next append.
+    fn next(&mut self, append: &Append) -> Result<Batch, Error> {
+        let invalid = |reason: String| {
+            let path = PathBuf::from(format!("commit of offset {}", append.base_offset));
+            Error::corrupt(&path, append.position, format!("a batch to append is not valid: {reason}"))
+        };
+        if append.direct.is_some() {
+            return self.direct.next().ok_or_else(|| invalid("it is missing".to_owned()));
+        }
+        if self.inline.len() < append.bytes as usize {
+            return Err(invalid("it is cut short".to_owned()));
+        }
+        let mut bytes = self.inline.split_to(append.bytes as usize);
+        Batch::take(&mut bytes).map_err(|error| invalid(error.to_string()))
     }
 }
 

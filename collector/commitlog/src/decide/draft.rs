@@ -1,12 +1,14 @@
 //! A commit being decided: the state as it would be with the changes decided so far.
 
+use std::collections::HashMap;
+
 use skidway_record::{Batch, Offset, PartitionId, TopicName, TopicPartition};
 
-use crate::commit::{Appended, Commit, Committed, Refusal, Target, Topic, TopicConfig};
+use crate::commit::{Appended, Commit, Committed, Refusal, Target, Topic, TopicConfig, TopicSettings};
 use crate::decide::Circumstances;
 use crate::decide::source::Owner;
 use crate::effects::{Append, Change, TopicId};
-use crate::state::State;
+use crate::state::{PartitionState, SegmentEnd, State};
 
 /// Appended to a topic's name for records that were refused.
 const DEAD_SUFFIX: &str = ".dead";
@@ -17,11 +19,13 @@ pub(super) struct Draft<'a, 'c> {
     pub(super) circumstances: &'a mut Circumstances<'c>,
     pub(super) changes: Vec<Change>,
     pub(super) appended: Vec<Appended>,
+    /// Ends of the partitions that this draft appends to.
+    ends: HashMap<(TopicId, u32), PartitionState>,
 }
 
 impl<'a, 'c> Draft<'a, 'c> {
     pub(super) fn new(state: &'a State, circumstances: &'a mut Circumstances<'c>) -> Self {
-        Self { state, circumstances, changes: Vec::new(), appended: Vec::new() }
+        Self { state, circumstances, changes: Vec::new(), appended: Vec::new(), ends: HashMap::new() }
     }
 
     pub(super) fn finish(self) -> (Vec<Change>, Committed) {
@@ -32,7 +36,7 @@ impl<'a, 'c> Draft<'a, 'c> {
     pub(super) fn expect_offset(&mut self, of: &TopicPartition, expected: Offset) -> Result<(), Refusal> {
         let (topic, config) = self.topic(&of.topic, false)?;
         check_partition(of, &config)?;
-        let current = Offset(self.next_offset(topic, of.partition.0));
+        let current = Offset(self.end(topic, of.partition.0).next_offset);
         if current == expected { Ok(()) } else { Err(Refusal::OffsetMismatch { current }) }
     }
 
@@ -48,15 +52,24 @@ impl<'a, 'c> Draft<'a, 'c> {
     /// Gives a batch its place.
     pub(super) fn append(&mut self, target: &Target, owner: Option<&Owner>, batch: &Batch) -> Result<(), Refusal> {
         let (partition, topic) = self.place(target, owner)?;
-        let base_offset = self.next_offset(topic, partition.partition.0);
-        let header = batch.header();
-        self.changes.push(Change::Appended(Append {
+        let mut end = self.end(topic, partition.partition.0);
+        let (base_offset, header) = (end.next_offset, batch.header());
+        let mut append = Append {
             topic,
             partition: partition.partition.0,
             base_offset,
             next_offset: base_offset + u64::from(header.last_offset_delta) + 1,
             bytes: header.total_bytes as u32,
-        }));
+            segment: base_offset,
+            position: 0,
+            direct: None,
+        };
+        if let Some(segment) = end.segment.filter(|segment| self.fits(segment, &append)) {
+            (append.segment, append.position) = (segment.base_offset, segment.bytes);
+        }
+        end.append(&append, self.circumstances.now_ms);
+        self.ends.insert((topic, append.partition), end);
+        self.changes.push(Change::Appended(append));
         self.appended.push(Appended { partition, base_offset: Offset(base_offset), count: header.record_count });
         Ok(())
     }
@@ -91,7 +104,7 @@ impl<'a, 'c> Draft<'a, 'c> {
             return Ok((held.topic.id, held.topic.config.clone()));
         }
         let drafted = self.changes.iter().find_map(|change| match change {
-            Change::TopicPut(topic) if topic.name == *name => Some((topic.id, topic.config.clone())),
+            Change::TopicPut { topic, .. } if topic.name == *name => Some((topic.id, topic.config.clone())),
             _ => None,
         });
         if let Some(found) = drafted {
@@ -105,23 +118,29 @@ impl<'a, 'c> Draft<'a, 'c> {
             name: name.clone(),
             config: self.circumstances.topics.config_for(name),
         };
-        self.changes.push(Change::TopicPut(topic.clone()));
-        Ok((topic.id, topic.config))
+        let created = (topic.id, topic.config.clone());
+        self.changes.push(Change::TopicPut { topic, own: TopicSettings::default() });
+        Ok(created)
     }
 
-    /// Gives the next offset, batches placed by this draft included.
-    fn next_offset(&self, topic: TopicId, partition: u32) -> u64 {
-        let drafted = self.changes.iter().rev().find_map(|change| match change {
-            Change::Appended(last) if last.topic == topic && last.partition == partition => Some(last.next_offset),
-            _ => None,
-        });
-        let stored =
-            || self.state.topic_by_id(&topic).map_or(0, |held| held.partitions[partition as usize].next_offset);
-        drafted.unwrap_or_else(stored)
+    /// Gives a partition's end, batches placed by this draft included.
+    fn end(&self, topic: TopicId, partition: u32) -> PartitionState {
+        let stored = || self.state.topic_by_id(&topic)?.partitions.get(partition as usize).copied();
+        self.ends.get(&(topic, partition)).copied().or_else(stored).unwrap_or_default()
+    }
+
+    /// Tells whether a batch still goes into the segment that grows: its size, its age and the width of its index entries bound it.
+    fn fits(&self, segment: &SegmentEnd, append: &Append) -> bool {
+        let limits = self.circumstances.segments;
+        let age_ms = self.circumstances.now_ms.saturating_sub(segment.began_ms);
+        segment.bytes + u64::from(append.bytes) <= limits.bytes
+            && age_ms < limits.age_ms as i64
+            && append.next_offset - segment.base_offset <= u64::from(u32::MAX)
     }
 }
 
-fn check_partition(asked: &TopicPartition, config: &TopicConfig) -> Result<(), Refusal> {
+/// Refuses a partition that the topic has not.
+pub(super) fn check_partition(asked: &TopicPartition, config: &TopicConfig) -> Result<(), Refusal> {
     let PartitionId(partition) = asked.partition;
     if partition < config.partitions {
         return Ok(());

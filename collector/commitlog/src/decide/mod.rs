@@ -11,15 +11,18 @@ mod topic;
 use crate::commit::{Commit, Committed, OpenSession, Refusal, Session, SessionRef};
 use crate::config::TopicDefaults;
 use crate::effects::{Change, TopicId};
+use crate::partition::SegmentLimits;
 use crate::state::State;
 use draft::Draft;
 
-pub(crate) use topic::decide_topic;
+pub(crate) use topic::{decide_defaults, decide_topic};
 
 /// Holds what is handed in beside the state.
 pub(crate) struct Circumstances<'a> {
     /// What new topics get.
     pub(crate) topics: &'a TopicDefaults,
+    /// When segments are closed.
+    pub(crate) segments: SegmentLimits,
     /// Now, in ms since 1970.
     pub(crate) now_ms: i64,
     /// Mints the id of a new topic.

@@ -7,6 +7,9 @@ use crate::decide::draft::Draft;
 use crate::effects::{Change, ProducedRequest};
 use crate::state::{ProducerState, State};
 
+/// Bounds the idempotent producers that a topic remembers. Forgetting one early would let its duplicate pass.
+const PRODUCERS_PER_TOPIC_MAX: usize = 100_000;
+
 /// Checks a request's place. `Some` is the first answer to a request that was stored before.
 pub(super) fn check(state: &State, sequence: &ProducerSequence) -> Result<Option<Committed>, Refusal> {
     let known = state.topic(&sequence.topic).and_then(|held| held.producers.get(&sequence.producer));
@@ -19,6 +22,9 @@ pub(super) fn check(state: &State, sequence: &ProducerSequence) -> Result<Option
                 return Ok(Some(first_answer(sequence, request)));
             }
             known.expected()
+        }
+        None if producers(state, sequence) >= PRODUCERS_PER_TOPIC_MAX => {
+            return Err(Refusal::TooManyProducers { topic: sequence.topic.clone(), max: PRODUCERS_PER_TOPIC_MAX });
         }
         _ => 0,
     };
@@ -34,6 +40,10 @@ pub(super) fn remember(draft: &mut Draft<'_, '_>, sequence: &ProducerSequence) -
     let (producer, epoch) = (sequence.producer.clone(), sequence.epoch);
     draft.changes.push(Change::Produced { topic, producer, epoch, request });
     Ok(())
+}
+
+fn producers(state: &State, sequence: &ProducerSequence) -> usize {
+    state.topic(&sequence.topic).map_or(0, |held| held.producers.len())
 }
 
 fn find<'a>(known: &'a ProducerState, sequence: &ProducerSequence) -> Option<&'a ProducedRequest> {

@@ -40,7 +40,12 @@ fn decide(state: &State, commit: &Commit) -> Result<(Vec<Change>, Committed), Re
         last += 1;
         [last; 16]
     };
-    decide_commit(state, commit, &mut Circumstances { topics: &topics, now_ms: NOW_MS, mint: &mut mint })
+    decide_commit(state, commit, &mut circumstances(&topics, &mut mint))
+}
+
+fn circumstances<'a>(topics: &'a TopicDefaults, mint: &'a mut dyn FnMut() -> TopicId) -> Circumstances<'a> {
+    let segments = SegmentLimits { bytes: 1 << 20, age_ms: 1000 };
+    Circumstances { topics, segments, now_ms: NOW_MS, mint }
 }
 
 fn agent(name: &str) -> AgentId {
@@ -254,7 +259,7 @@ fn batches_of_a_source_without_partition_take_turns() {
 fn topics_are_created_changed_and_deleted() {
     let topics = TopicDefaults::default();
     let mut mint = || [9; 16];
-    let mut circumstances = Circumstances { topics: &topics, now_ms: NOW_MS, mint: &mut mint };
+    let mut circumstances = circumstances(&topics, &mut mint);
     let settings = |partitions| TopicSettings { partitions: Some(partitions), ..TopicSettings::default() };
     let nginx = || topic("nginx");
     for (change, expected) in [

@@ -1,13 +1,15 @@
 //! Decides changes of topics.
 
-use skidway_record::TopicName;
 use skidway_record::limits::PARTITIONS_MAX;
+use skidway_record::{Offset, TopicName, TopicPartition};
 
-use crate::commit::{Refusal, Topic, TopicChange, TopicSettings};
+use crate::commit::{Refusal, Topic, TopicChange, TopicConfig, TopicSettings};
+use crate::config::TopicDefaults;
 use crate::decide::Circumstances;
+use crate::decide::draft::check_partition;
 use crate::effects::Change;
 use crate::log::TopicAltered;
-use crate::state::State;
+use crate::state::{State, TopicState};
 
 /// Decides a change of a topic.
 pub(crate) fn decide_topic(
@@ -17,11 +19,11 @@ pub(crate) fn decide_topic(
 ) -> Result<(Vec<Change>, TopicAltered), Refusal> {
     match change {
         TopicChange::Ensure(name) => match state.topic(name) {
-            Some(held) => Ok((Vec::new(), TopicAltered { topic: Some(held.topic.clone()), ..TopicAltered::default() })),
+            Some(held) => Ok((Vec::new(), unchanged(held))),
             None => create(name, &TopicSettings::default(), circumstances),
         },
         TopicChange::Put(name, settings) => match state.topic(name) {
-            Some(held) => change_settings(&held.topic, settings),
+            Some(held) => change_settings(held, settings, circumstances.topics),
             None => create(name, settings, circumstances),
         },
         TopicChange::Delete(name) => Ok(match state.topic(name) {
@@ -31,7 +33,17 @@ pub(crate) fn decide_topic(
             }
             None => (Vec::new(), TopicAltered::default()),
         }),
+        TopicChange::DeleteRecords { partition, before } => delete_records(state, partition, *before),
     }
+}
+
+/// Decides what other defaults and rules mean for the topics there are: what they inherit follows, the partitions stay.
+pub(crate) fn decide_defaults(state: &State, defaults: &TopicDefaults) -> Vec<Change> {
+    let inherited = |held: &TopicState| {
+        let config = config_of(held, &held.own, held.topic.config.partitions, defaults);
+        (config != held.topic.config).then(|| put(held, config, held.own.clone()))
+    };
+    state.topics().filter_map(inherited).collect()
 }
 
 fn create(
@@ -43,20 +55,53 @@ fn create(
     check_partitions(config.partitions)?;
     let topic = Topic { id: (circumstances.mint)(), name: name.clone(), config };
     let altered = TopicAltered { created: true, changed: false, topic: Some(topic.clone()) };
-    Ok((vec![Change::TopicPut(topic)], altered))
+    Ok((vec![Change::TopicPut { topic, own: settings.retention_only() }], altered))
 }
 
-fn change_settings(topic: &Topic, settings: &TopicSettings) -> Result<(Vec<Change>, TopicAltered), Refusal> {
-    let config = settings.over(&topic.config);
-    check_partitions(config.partitions)?;
-    if config.partitions < topic.config.partitions {
-        let (have, asked) = (topic.config.partitions, config.partitions);
-        return Err(Refusal::FewerPartitions { topic: topic.name.clone(), have, asked });
+fn change_settings(
+    held: &TopicState,
+    settings: &TopicSettings,
+    defaults: &TopicDefaults,
+) -> Result<(Vec<Change>, TopicAltered), Refusal> {
+    let have = held.topic.config.partitions;
+    let asked = settings.partitions.unwrap_or(have);
+    check_partitions(asked)?;
+    if asked < have {
+        return Err(Refusal::FewerPartitions { topic: held.topic.name.clone(), have, asked });
     }
-    let changed = config != topic.config;
-    let topic = Topic { config, ..topic.clone() };
-    let changes = if changed { vec![Change::TopicPut(topic.clone())] } else { Vec::new() };
+    let own = settings.retention_only().over_own(&held.own);
+    let config = config_of(held, &own, asked, defaults);
+    let changed = config != held.topic.config;
+    let topic = Topic { config: config.clone(), ..held.topic.clone() };
+    let changes = if changed || own != held.own { vec![put(held, config, own)] } else { Vec::new() };
     Ok((changes, TopicAltered { created: false, changed, topic: Some(topic) }))
+}
+
+/// Gives the settings in force. Partitions are never inherited once they are there.
+fn config_of(held: &TopicState, own: &TopicSettings, partitions: u32, defaults: &TopicDefaults) -> TopicConfig {
+    TopicConfig { partitions, ..own.over(&defaults.config_for(&held.topic.name)) }
+}
+
+fn put(held: &TopicState, config: TopicConfig, own: TopicSettings) -> Change {
+    Change::TopicPut { topic: Topic { config, ..held.topic.clone() }, own }
+}
+
+fn delete_records(state: &State, of: &TopicPartition, before: Offset) -> Result<(Vec<Change>, TopicAltered), Refusal> {
+    let held = state.topic(&of.topic).ok_or_else(|| Refusal::UnknownTopic(of.topic.clone()))?;
+    check_partition(of, &held.topic.config)?;
+    let partition = held.partitions[of.partition.0 as usize];
+    if before.0 > partition.next_offset {
+        return Err(Refusal::BeyondEnd { current: Offset(partition.next_offset) });
+    }
+    if before.0 <= partition.log_start {
+        return Ok((Vec::new(), unchanged(held)));
+    }
+    let moved = Change::LogStartMoved { topic: held.topic.id, partition: of.partition.0, log_start: before.0 };
+    Ok((vec![moved], TopicAltered { changed: true, ..unchanged(held) }))
+}
+
+fn unchanged(held: &TopicState) -> TopicAltered {
+    TopicAltered { topic: Some(held.topic.clone()), ..TopicAltered::default() }
 }
 
 fn check_partitions(partitions: u32) -> Result<(), Refusal> {

@@ -10,7 +10,9 @@ const FILE: JournalFileId = [7; 16];
 fn frame_of(lsn: u64, batches: &[Vec<u8>]) -> (Effects, Vec<u8>) {
     let append = |batch: &Vec<u8>| {
         let bytes = batch.len() as u32;
-        Change::Appended(Append { topic: [1; 16], partition: 3, base_offset: 5, next_offset: 6, bytes })
+        let (segment, position, direct) = (5, 0, None);
+        let (topic, partition, base_offset, next_offset) = ([1; 16], 3, 5, 6);
+        Change::Appended(Append { topic, partition, base_offset, next_offset, bytes, segment, position, direct })
     };
     let effects = Effects { at_ms: -9, changes: batches.iter().map(append).collect() };
     let mut out = Vec::new();

@@ -205,6 +205,7 @@ fn run(opened: &Opened, start: View, dice: &mut Dice, first_number: usize) -> Ve
 fn crash_config() -> Config {
     let mut config =
         Config { checkpoint_bytes: 12 << 10, segment_bytes: 4 << 10, recent_bytes_max: 2 << 10, ..config() };
+    config.inline_batch_bytes_max = 200;
     config.topics.default.partitions = PARTITIONS;
     config
 }

@@ -56,6 +56,7 @@ struct Opened {
 fn config() -> Config {
     Config {
         segment_bytes: 8 << 10,
+        inline_batch_bytes_max: 512,
         checkpoint_bytes: 64 << 10,
         journal_step_bytes: 16 << 10,
         reserve_bytes: 64 << 10,

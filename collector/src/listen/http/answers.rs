@@ -94,6 +94,9 @@ impl From<LogError> for Failure {
     }
 }
 
+/// A topic's producers are forgotten days after their last request: nobody should ask every second.
+const PRODUCERS_RETRY: Duration = Duration::from_secs(60);
+
 impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
         let detail = refusal.to_string();
@@ -112,6 +115,12 @@ impl From<Refusal> for Failure {
             }
             Refusal::OffsetMismatch { current } => {
                 Self::new(412, "offset-mismatch", detail).with("current_offset", current.0)
+            }
+            Refusal::BeyondEnd { current } => Self::new(400, "offset-beyond-end", detail)
+                .with("parameter", "before_offset")
+                .with("high_watermark", current.0),
+            Refusal::TooManyProducers { .. } => {
+                Self::new(429, "too-many-producers", detail).retry_after(PRODUCERS_RETRY)
             }
             Refusal::Fenced { .. } => Self::new(409, "fenced", detail),
             Refusal::PositionMismatch { .. } | Refusal::UnknownSource | Refusal::SourceExists { .. } => {
