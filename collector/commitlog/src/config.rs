@@ -25,7 +25,8 @@ pub struct Config {
     pub checkpoint_bytes: u64,
     /// Step in which the journal's room is reserved, in bytes; 16 MiB by default.
     pub journal_step_bytes: u64,
-    /// Free bytes kept for deletions and checkpoints; 64 MiB by default. Below them commits are refused as [`crate::Error::NoSpace`].
+    /// Bytes held on the disk (file `ballast`) for deletions, checkpoints and recovery when it is full; 64 MiB by default. Commits are refused
+    /// as [`crate::Error::NoSpace`] when a quarter as much is not free beside them.
     pub reserve_bytes: u64,
     /// Requests that may wait; 4096 by default. More wait in their callers.
     pub queue_requests_max: usize,

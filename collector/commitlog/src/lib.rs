@@ -11,6 +11,7 @@
 //!
 //! ```text
 //! lock                                        held while the log is open
+//! ballast                                     room for what must go on when the disk is full (ballast.rs)
 //! checkpoint                                  the state at a place in the journal           (checkpoint.rs)
 //! <20-digit number>.journal                   frames of commits, one file a checkpoint      (journal.rs, frame.rs)
 //! topics/<topic>-<partition>/                 Kafka's names and formats:
@@ -38,6 +39,7 @@ mod segment;
 mod scan;
 mod index;
 mod files;
+mod ballast;
 mod store;
 mod recent;
 mod read;

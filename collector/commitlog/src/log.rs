@@ -8,6 +8,7 @@ use skidway_disk::Disk;
 use skidway_record::source::StoredSource;
 use skidway_record::{AgentId, Batch, Offset, SourceId, TopicName, TopicPartition};
 
+use crate::ballast::{Ballast, WithBallast};
 use crate::commit::{AgentState, Commit, Committed, LogIdentity, LogOffsets, OpenSession, Session, Topic, TopicChange};
 use crate::config::{Config, TopicDefaults};
 use crate::error::Error;
@@ -74,11 +75,13 @@ impl CommitLog {
     pub fn open(config: Config, disk: Arc<dyn Disk>, observer: Arc<dyn Observer>) -> Result<Self, Error> {
         let config = config.clamped();
         let lock = take_lock(&config, disk.as_ref())?;
+        let ballast = Arc::new(Ballast::find(disk.clone(), &config.data_dir, config.reserve_bytes)?);
+        let disk: Arc<dyn Disk> = Arc::new(WithBallast::new(disk, ballast.clone()));
         let recovered = recovery::recover(&config, &disk)?;
         let (identity, store) = (recovered.state.identity, recovered.store.clone());
         let queue = Arc::new(Queue::new(config.queue_requests_max, config.queue_bytes_max));
         let data_dir = config.data_dir.clone();
-        let sequencer = Sequencer::new(config, disk, observer, queue.clone(), recovered);
+        let sequencer = Sequencer::new(config, (disk, ballast), observer, queue.clone(), recovered);
         let unanswered = RefuseOnPanic(queue.clone());
         let work = move || {
             let ended = sequencer.run();

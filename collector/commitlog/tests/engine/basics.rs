@@ -207,3 +207,63 @@ fn the_real_disk_keeps_a_log_and_locks_it() {
     let opened = Opened { log: again().unwrap(), heard: Arc::default() };
     assert_eq!(opened.lines(&a), lines);
 }
+
+#[test]
+fn records_are_deleted_up_to_any_offset_and_stay_so() {
+    let disk = FaultyDisk::new();
+    let opened = open(&disk).unwrap();
+    let a = partition("a", 0);
+    opened.append(&a, &["0", "1", "2"]).unwrap();
+    opened.append(&a, &["3"]).unwrap();
+    let delete = |opened: &Opened, before| {
+        opened.alter(TopicChange::DeleteRecords { partition: partition("a", 0), before: Offset(before) })
+    };
+    let start = |opened: &Opened| opened.log.offsets(&partition("a", 0)).unwrap().log_start;
+    assert!(delete(&opened, 2).unwrap().changed);
+    assert_eq!(start(&opened), Offset(2));
+    assert!(!delete(&opened, 1).unwrap().changed, "what is gone is gone");
+    assert!(matches!(delete(&opened, 5), Err(Error::Refused(Refusal::BeyondEnd { current: Offset(4) }))));
+    assert!(matches!(opened.log.fetch(&a, Offset(1), 100), Err(Error::OffsetOutOfRange { .. })));
+    assert_eq!(opened.log.offset_at(&a, 0).unwrap(), Some(Offset(2)));
+    drop(opened);
+    disk.crash(1);
+    let opened = open(&disk).unwrap();
+    assert_eq!(start(&opened), Offset(2));
+    delete(&opened, 4).unwrap();
+    assert!(opened.lines(&a).is_empty());
+    assert_eq!(opened.append(&a, &["4"]).unwrap().appended[0].base_offset, Offset(4));
+    assert_eq!(opened.lines(&a), ["4"]);
+    opened.log.close().unwrap();
+    let opened = open(&disk).unwrap();
+    assert_eq!(opened.lines(&a), ["4"]);
+    assert_eq!(disk.list(&data("topics/a-0")).unwrap().len(), 4, "one segment and the folder's own file");
+}
+
+#[test]
+fn topics_follow_the_rules_but_in_what_is_their_own() {
+    let disk = FaultyDisk::new();
+    let opened = open(&disk).unwrap();
+    let own = TopicSettings { retention_bytes: Some(Some(1)), ..TopicSettings::default() };
+    opened.alter(TopicChange::Put(topic("own"), own)).unwrap();
+    opened.alter(TopicChange::Ensure(topic("plain"))).unwrap();
+    let retention = |opened: &Opened, name: &str| {
+        let config = opened.log.topic(&topic(name)).unwrap().config;
+        (config.partitions, config.retention_age_ms, config.retention_bytes)
+    };
+    let mut changed = config();
+    changed.topics.default.partitions = 9;
+    changed.topics.default.retention_age_ms = Some(7);
+    changed.topics.default.retention_bytes = None;
+    answered(|done| opened.log.change_defaults(changed.topics.clone(), done)).unwrap();
+    let expected = [(4, Some(7), Some(1)), (4, Some(7), None)];
+    assert_eq!([retention(&opened, "own"), retention(&opened, "plain")], expected);
+    drop(opened);
+    let opened = open_with(&disk, changed).unwrap();
+    assert_eq!([retention(&opened, "own"), retention(&opened, "plain")], expected);
+    let opened_again = {
+        drop(opened);
+        open(&disk).unwrap()
+    };
+    opened_again.session("web").unwrap();
+    assert_eq!(retention(&opened_again, "plain").2, Some(10 << 30), "at a start the configuration counts");
+}

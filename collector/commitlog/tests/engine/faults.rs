@@ -16,7 +16,7 @@ fn a_full_disk_refuses_commits_until_there_is_room_and_reads_go_on() {
     let (a, b) = (partition("a", 0), partition("b", 0));
     opened.append(&a, &["1"]).unwrap();
     opened.append(&b, &["kept"]).unwrap();
-    disk.set_capacity(used(&disk) + (60 << 10));
+    disk.set_capacity(used(&disk) + (10 << 10));
     assert!(matches!(opened.append(&a, &["2"]), Err(Error::NoSpace { .. })));
     assert!(matches!(opened.alter(TopicChange::Ensure(topic("c"))), Err(Error::NoSpace { .. })));
     assert_eq!(opened.lines(&a), ["1"]);
@@ -28,6 +28,34 @@ fn a_full_disk_refuses_commits_until_there_is_room_and_reads_go_on() {
     assert!(opened.heard.halted.lock().unwrap().is_empty());
     drop(opened);
     assert_eq!(open(&disk).unwrap().lines(&a), ["1", "2"]);
+}
+
+#[test]
+fn a_disk_that_others_fill_up_to_the_last_byte_stops_commits_and_nothing_else() {
+    let disk = FaultyDisk::new();
+    let opened = open(&disk).unwrap();
+    let a = partition("a", 0);
+    for n in 0..40 {
+        opened.append(&a, &[&format!("{n} {}", noise(n, 400))]).unwrap();
+    }
+    let before = opened.lines(&a);
+    disk.set_capacity(used(&disk));
+    assert!(matches!(opened.append(&a, &["refused"]), Err(Error::NoSpace { .. })));
+    for epoch in 1..100 {
+        assert_eq!(opened.session("web").unwrap().epoch, epoch, "the ballast is there for what adds nothing");
+    }
+    opened.log.close().expect("the last checkpoint finds room too");
+    let opened = open(&disk).expect("so does a recovery");
+    assert_eq!(opened.lines(&a), before);
+    assert!(matches!(opened.append(&a, &["refused"]), Err(Error::NoSpace { .. })));
+    let delete = TopicChange::DeleteRecords { partition: a.clone(), before: Offset(30) };
+    assert!(opened.alter(delete).unwrap().changed);
+    disk.set_capacity(used(&disk) + PLENTY);
+    opened.append(&a, &["taken"]).unwrap();
+    assert_eq!(opened.lines(&a).len(), 11);
+    let ballast = disk.open(&data("ballast"), Open::Existing).unwrap();
+    assert_eq!(ballast.len().unwrap(), 64 << 10, "and the ballast is taken again");
+    assert!(opened.heard.halted.lock().unwrap().is_empty());
 }
 
 #[test]

@@ -3,6 +3,9 @@
 //! Rejections are answered with the group too, so that no answer tells of anything a power cut could take. Any failed write or sync ends
 //! the thread: what is true then, the next start decides. A full disk is found before anything is staged, and merely refuses.
 
+mod room;
+mod upkeep;
+
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -11,7 +14,7 @@ use bytes::Bytes;
 use skidway_disk::Disk;
 use skidway_record::{Batch, Offset};
 
-use crate::checkpoint::{Plan, Snapshot};
+use crate::ballast::Ballast;
 use crate::commit::{Commit, Committed, Target, TopicChange};
 use crate::config::{Config, Durability};
 use crate::decide::{Circumstances, decide_commit, decide_defaults, decide_session, decide_topic};
@@ -24,7 +27,7 @@ use crate::partition::SegmentLimits;
 use crate::queue::{End, Queue};
 use crate::recovery::Recovered;
 use crate::request::{Answer, Request};
-use crate::retention;
+use crate::sequencer::room::Room;
 use crate::state::State;
 use crate::unsynced::Unsynced;
 use crate::writer::{Batches, Writer};
@@ -32,22 +35,14 @@ use crate::writer::{Batches, Writer};
 /// Batch bytes that share one sync; what comes later waits for the next.
 const GROUP_BYTES_MAX: usize = 8 << 20;
 
-/// Idempotent producers are forgotten so long after their last request.
-const PRODUCER_KEPT_MS: i64 = 7 * 24 * 60 * 60 * 1000;
-
-/// Sources are forgotten so long after they were gone.
-const SOURCE_KEPT_MS: i64 = 30 * 24 * 60 * 60 * 1000;
-
 /// Bounds what one topic adds to a frame.
 const TOPIC_BYTES_MAX: usize = 512;
-
-/// Bounds what one log-start move adds to a frame.
-const LOG_START_BYTES: u64 = 64;
 
 /// Owns the state, the journal and the segments' ends.
 pub(crate) struct Sequencer {
     config: Config,
     disk: Arc<dyn Disk>,
+    ballast: Arc<Ballast>,
     observer: Arc<dyn Observer>,
     queue: Arc<Queue>,
     state: State,
@@ -77,21 +72,11 @@ struct Staged {
     direct: Vec<Batch>,
 }
 
-/// Says what the disk still takes.
-enum Room {
-    /// Everything.
-    Enough,
-    /// What adds nothing: there is room in the reserve only.
-    Reserve(Error),
-    /// Nothing.
-    Nothing(Error),
-}
-
 impl Sequencer {
     /// Takes over a recovered log.
     pub(crate) fn new(
         config: Config,
-        disk: Arc<dyn Disk>,
+        (disk, ballast): (Arc<dyn Disk>, Arc<Ballast>),
         observer: Arc<dyn Observer>,
         queue: Arc<Queue>,
         recovered: Recovered,
@@ -102,6 +87,7 @@ impl Sequencer {
             next_upkeep: Instant::now() + config.retention_interval,
             config,
             disk,
+            ballast,
             observer,
             queue,
             state,
@@ -135,6 +121,7 @@ impl Sequencer {
     }
 
     fn serve(&mut self) -> Result<(), Error> {
+        self.ballast.take()?;
         self.stage_defaults()?;
         self.finish_group()?;
         loop {
@@ -178,21 +165,6 @@ impl Sequencer {
         }
         self.requests = requests;
         Ok(())
-    }
-
-    /// Sees to it that the group finds room in the journal and, as far as can be told, in the segments.
-    fn room(&mut self) -> Result<Room, Error> {
-        let dir = &self.config.data_dir;
-        let bytes: usize = self.requests.iter().map(Request::bytes).sum();
-        let growing: usize = self.requests.iter().filter(|request| request.grows()).map(Request::bytes).sum();
-        let need = self.config.reserve_bytes + 2 * growing as u64;
-        let free = self.disk.free_bytes(dir).map_err(Error::io("measure the room of", dir))?;
-        let full = Error::NoSpace { path: dir.clone(), free, need };
-        if growing > 0 && free < need {
-            let exempt = bytes - growing;
-            return Ok(if self.journal.reserve(exempt as u64)? { Room::Reserve(full) } else { Room::Nothing(full) });
-        }
-        Ok(if self.journal.reserve(bytes as u64)? { Room::Enough } else { Room::Nothing(full) })
     }
 
     fn stage(&mut self, request: Request) -> Result<Answer, Error> {
@@ -332,99 +304,6 @@ impl Sequencer {
             self.observer.published(&published.advanced);
         }
         Ok(())
-    }
-
-    /// Moves log starts by retention and forgets what has not been heard of, now and then.
-    fn stage_upkeep_if_due(&mut self) -> Result<(), Error> {
-        if Instant::now() < self.next_upkeep {
-            return Ok(());
-        }
-        self.next_upkeep = Instant::now() + self.config.retention_interval;
-        let mut changes = self.log_start_moves();
-        let (producers_before_ms, sources_before_ms) = (now_ms() - PRODUCER_KEPT_MS, now_ms() - SOURCE_KEPT_MS);
-        if self.state.would_forget(producers_before_ms, sources_before_ms) {
-            changes.push(Change::Forgotten { producers_before_ms, sources_before_ms });
-        }
-        let bytes = frame::FRAME_HEADER_BYTES as u64 + LOG_START_BYTES * (1 + changes.len() as u64);
-        let staged_bytes = self.group.len() as u64;
-        if self.journal.reserve(staged_bytes + bytes)? {
-            self.stage_changes(now_ms(), changes, &[]);
-        }
-        Ok(())
-    }
-
-    fn log_start_moves(&self) -> Vec<Change> {
-        let now_ms = now_ms();
-        let mut moves = Vec::new();
-        for live in self.writer.topics() {
-            let (topic, config) = (live.topic.id, &live.topic.config);
-            // A topic deleted in this very group is no longer in the state.
-            let Some(held) = self.state.topic_by_id(&topic) else { continue };
-            for (partition, offsets) in live.partitions.iter().zip(&held.partitions) {
-                // What this group appends is not in the segments yet; next time.
-                if partition.shown().1 != offsets.next_offset {
-                    continue;
-                }
-                let extents = partition.extents();
-                if let Some(log_start) = retention::new_log_start(&extents, offsets.next_offset, config, now_ms) {
-                    let partition = partition.name().partition.0;
-                    moves.push(Change::LogStartMoved { topic, partition, log_start });
-                }
-            }
-        }
-        moves
-    }
-
-    fn checkpoint_if_due(&mut self) -> Result<(), Error> {
-        let bytes = self.journal.bytes() + self.direct_bytes;
-        let is_due = bytes >= self.config.checkpoint_bytes || !self.writer.garbage.is_empty();
-        let is_overdue = bytes >= 2 * self.config.checkpoint_bytes;
-        let is_running = self.checkpoint.as_ref().is_some_and(|running| !running.is_finished());
-        if !is_due || (is_running && !is_overdue) {
-            return Ok(());
-        }
-        self.wait_for_checkpoint()?;
-        let plan = self.begin_checkpoint()?;
-        let (disk, queue) = (self.disk.clone(), self.queue.clone());
-        let work = move || {
-            if let Err(error) = plan.run(disk.as_ref()) {
-                queue.fail(error);
-            }
-        };
-        let thread = std::thread::Builder::new().name("skidway-checkpoint".to_owned()).spawn(work);
-        self.checkpoint = Some(thread.map_err(Error::io("start the checkpoint of", &self.config.data_dir))?);
-        Ok(())
-    }
-
-    /// Begins the next journal file and takes the state as it is before its first frame.
-    fn begin_checkpoint(&mut self) -> Result<Plan, Error> {
-        // No frame of the new file may follow one that is not durable.
-        self.sync()?;
-        let dir = &self.config.data_dir;
-        self.direct_bytes = 0;
-        let number = self.journal.number() + 1;
-        let step = self.config.journal_step_bytes;
-        self.journal = Journal::create(self.disk.as_ref(), dir, number, rand::random(), step)?;
-        let extents = self.writer.extents()?;
-        Ok(Plan {
-            dir: dir.clone(),
-            snapshot: Snapshot { state: &self.state, journal: number, extents }.encode(),
-            journal: number,
-            dirty: std::mem::take(&mut self.writer.dirty),
-            garbage: std::mem::take(&mut self.writer.garbage),
-        })
-    }
-
-    fn wait_for_checkpoint(&mut self) -> Result<(), Error> {
-        if let Some(running) = self.checkpoint.take() {
-            running.join().map_err(|_| Error::Halted { reason: "the checkpoint's thread panicked".to_owned() })?;
-        }
-        self.queue.check()
-    }
-
-    fn save_at_the_end(&mut self) -> Result<(), Error> {
-        self.wait_for_checkpoint()?;
-        self.begin_checkpoint()?.run(self.disk.as_ref())
     }
 }
 

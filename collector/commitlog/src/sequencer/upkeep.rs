@@ -1,0 +1,115 @@
+//! What the sequencer does beside commits: retention, forgetting, checkpoints.
+
+use std::time::Instant;
+
+use crate::checkpoint::{Plan, Snapshot};
+use crate::effects::Change;
+use crate::error::Error;
+use crate::frame;
+use crate::journal::Journal;
+use crate::retention;
+use crate::sequencer::{Sequencer, now_ms};
+
+/// Idempotent producers are forgotten so long after their last request.
+const PRODUCER_KEPT_MS: i64 = 7 * 24 * 60 * 60 * 1000;
+
+/// Sources are forgotten so long after they were gone.
+const SOURCE_KEPT_MS: i64 = 30 * 24 * 60 * 60 * 1000;
+
+/// Bounds what one log-start move adds to a frame.
+const LOG_START_BYTES: u64 = 64;
+
+impl Sequencer {
+    /// Moves log starts by retention and forgets what has not been heard of, now and then.
+    pub(super) fn stage_upkeep_if_due(&mut self) -> Result<(), Error> {
+        if Instant::now() < self.next_upkeep {
+            return Ok(());
+        }
+        self.next_upkeep = Instant::now() + self.config.retention_interval;
+        let mut changes = self.log_start_moves();
+        let (producers_before_ms, sources_before_ms) = (now_ms() - PRODUCER_KEPT_MS, now_ms() - SOURCE_KEPT_MS);
+        if self.state.would_forget(producers_before_ms, sources_before_ms) {
+            changes.push(Change::Forgotten { producers_before_ms, sources_before_ms });
+        }
+        let bytes = frame::FRAME_HEADER_BYTES as u64 + LOG_START_BYTES * (1 + changes.len() as u64);
+        let staged_bytes = self.group.len() as u64;
+        if self.journal.reserve(staged_bytes + bytes)? {
+            self.stage_changes(now_ms(), changes, &[]);
+        }
+        Ok(())
+    }
+
+    fn log_start_moves(&self) -> Vec<Change> {
+        let now_ms = now_ms();
+        let mut moves = Vec::new();
+        for live in self.writer.topics() {
+            let (topic, config) = (live.topic.id, &live.topic.config);
+            // A topic deleted in this very group is no longer in the state.
+            let Some(held) = self.state.topic_by_id(&topic) else { continue };
+            for (partition, offsets) in live.partitions.iter().zip(&held.partitions) {
+                // What this group appends is not in the segments yet; next time.
+                if partition.shown().1 != offsets.next_offset {
+                    continue;
+                }
+                let extents = partition.extents();
+                if let Some(log_start) = retention::new_log_start(&extents, offsets.next_offset, config, now_ms) {
+                    let partition = partition.name().partition.0;
+                    moves.push(Change::LogStartMoved { topic, partition, log_start });
+                }
+            }
+        }
+        moves
+    }
+
+    pub(super) fn checkpoint_if_due(&mut self) -> Result<(), Error> {
+        let bytes = self.journal.bytes() + self.direct_bytes;
+        let is_due = bytes >= self.config.checkpoint_bytes || !self.writer.garbage.is_empty();
+        let is_overdue = bytes >= 2 * self.config.checkpoint_bytes;
+        let is_running = self.checkpoint.as_ref().is_some_and(|running| !running.is_finished());
+        if !is_due || (is_running && !is_overdue) {
+            return Ok(());
+        }
+        self.wait_for_checkpoint()?;
+        let plan = self.begin_checkpoint()?;
+        let (disk, queue) = (self.disk.clone(), self.queue.clone());
+        let work = move || {
+            if let Err(error) = plan.run(disk.as_ref()) {
+                queue.fail(error);
+            }
+        };
+        let thread = std::thread::Builder::new().name("skidway-checkpoint".to_owned()).spawn(work);
+        self.checkpoint = Some(thread.map_err(Error::io("start the checkpoint of", &self.config.data_dir))?);
+        Ok(())
+    }
+
+    /// Begins the next journal file and takes the state as it is before its first frame.
+    fn begin_checkpoint(&mut self) -> Result<Plan, Error> {
+        // No frame of the new file may follow one that is not durable.
+        self.sync()?;
+        let dir = &self.config.data_dir;
+        self.direct_bytes = 0;
+        let number = self.journal.number() + 1;
+        let step = self.config.journal_step_bytes;
+        self.journal = Journal::create(self.disk.as_ref(), dir, number, rand::random(), step)?;
+        let extents = self.writer.extents()?;
+        Ok(Plan {
+            dir: dir.clone(),
+            snapshot: Snapshot { state: &self.state, journal: number, extents }.encode(),
+            journal: number,
+            dirty: std::mem::take(&mut self.writer.dirty),
+            garbage: std::mem::take(&mut self.writer.garbage),
+        })
+    }
+
+    pub(super) fn wait_for_checkpoint(&mut self) -> Result<(), Error> {
+        if let Some(running) = self.checkpoint.take() {
+            running.join().map_err(|_| Error::Halted { reason: "the checkpoint's thread panicked".to_owned() })?;
+        }
+        self.queue.check()
+    }
+
+    pub(super) fn save_at_the_end(&mut self) -> Result<(), Error> {
+        self.wait_for_checkpoint()?;
+        self.begin_checkpoint()?.run(self.disk.as_ref())
+    }
+}
