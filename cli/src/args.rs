@@ -131,6 +131,17 @@ pub enum TopicAction {
         #[command(flatten)]
         settings: TopicSettings,
     },
+    /// Delete the first records of a partition, up to an offset
+    DeleteRecords {
+        /// The topic.
+        topic: TopicName,
+        /// The partition
+        #[arg(long, value_name = "N")]
+        partition: u32,
+        /// The first offset to keep, or latest for none that there is
+        #[arg(long, value_name = "OFFSET", value_parser = before_offset)]
+        before_offset: String,
+    },
     /// Delete a topic and every record in it
     Delete {
         /// The topic.
@@ -153,6 +164,12 @@ pub struct TopicSettings {
     /// Keep at most this much in each partition, such as 10GiB
     #[arg(long, value_name = "SIZE", value_parser = retention_bytes)]
     pub retention_bytes: Option<String>,
+}
+
+/// Checks an offset here, where the message can name the argument.
+fn before_offset(text: &str) -> Result<String, String> {
+    let valid = text == "latest" || text.parse::<u64>().is_ok();
+    valid.then(|| text.to_owned()).ok_or_else(|| "expected an offset, or latest".to_owned())
 }
 
 /// Checks a duration here, where the message can name the argument, and passes it on as it was written.

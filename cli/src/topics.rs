@@ -1,4 +1,4 @@
-//! `skidway topics`: list, show, create, change, delete.
+//! `skidway topics`: list, show, create, change, delete, and delete records.
 
 use std::io::{IsTerminal, Write};
 
@@ -8,7 +8,7 @@ use reqwest::header::CONTENT_TYPE;
 use serde_json::{Map, Value, json};
 use skidway_record::TopicName;
 use skidway_wire::TopicList;
-use skidway_wire::http::TopicDescription;
+use skidway_wire::http::{RecordsDeleted, TopicDescription};
 
 use crate::args::{TopicAction, TopicSettings};
 use crate::client::Client;
@@ -29,6 +29,9 @@ pub async fn run(client: Client, action: Option<TopicAction>, form: Form, out: &
         TopicAction::Show { topic } => show(&client, &topic, form, out).await,
         TopicAction::Create { topic, settings } => create(&client, &topic, &settings, form, out).await,
         TopicAction::Alter { topic, settings } => alter(&client, &topic, &settings, form, out).await,
+        TopicAction::DeleteRecords { topic, partition, before_offset } => {
+            delete_records(&client, &topic, partition, &before_offset, form, out).await
+        }
         TopicAction::Delete { topic, yes } => delete(&client, &topic, yes, form, out).await,
     }
 }
@@ -98,6 +101,24 @@ async fn delete(client: &Client, topic: &TopicName, yes: bool, form: Form, out: 
     }
     client.send(client.request(Method::DELETE, &path(topic.as_str()), &[])).await?;
     say(out, form, topic, "deleted")
+}
+
+async fn delete_records(
+    client: &Client,
+    topic: &TopicName,
+    partition: u32,
+    before_offset: &str,
+    form: Form,
+    out: &mut impl Write,
+) -> Result<(), Error> {
+    let (path, number) = (format!("{}/records", path(topic.as_str())), partition.to_string());
+    let query = [("partition", number.as_str()), ("before_offset", before_offset)];
+    let deleted: RecordsDeleted = client.fetch(client.request(Method::DELETE, &path, &query)).await?;
+    let text = match form.json {
+        true => json!(deleted).to_string(),
+        false => format!("partition {partition} of topic {topic} starts at offset {}", count(deleted.log_start_offset)),
+    };
+    Ok(writeln!(out, "{text}")?)
 }
 
 /// Asks the person at the keyboard, if there is one.

@@ -72,6 +72,8 @@ pub struct EngineConfig {
     pub open_files_max: u32,
     /// Recently appended bytes kept in memory; 64 MiB.
     pub recent_bytes_max: u64,
+    /// Time since its last append after which a closed segment's small batches are merged; 1 h.
+    pub merge_after: Option<Duration>,
 }
 
 impl Default for Config {
@@ -114,6 +116,7 @@ impl Default for EngineConfig {
             reserve_bytes: engine.reserve_bytes,
             open_files_max: engine.open_files_max as u32,
             recent_bytes_max: engine.recent_bytes_max as u64,
+            merge_after: engine.merge_after_ms.map(Duration::from_millis),
         }
     }
 }
@@ -160,6 +163,7 @@ impl Config {
             durability: engine.durability,
             segment_bytes: engine.segment_bytes,
             segment_age_ms: engine.segment_age.as_millis() as u64,
+            merge_after_ms: engine.merge_after.map(|after| after.as_millis() as u64),
             checkpoint_bytes: engine.checkpoint_bytes,
             reserve_bytes: engine.reserve_bytes,
             open_files_max: engine.open_files_max as usize,
@@ -214,6 +218,7 @@ impl EngineConfig {
             reserve_bytes: bytes("reserve_bytes", default.reserve_bytes, ByteSize::mib(1), ByteSize::gib(64)),
             open_files_max: engine.within("open_files_max", default.open_files_max, 4..=1_000_000),
             recent_bytes_max: bytes("recent_bytes", default.recent_bytes_max, ByteSize(0), ByteSize::gib(64)),
+            merge_after: engine.optional::<After>("merge_after").map_or(default.merge_after, |After(after)| after),
         }
     }
 }
@@ -263,6 +268,22 @@ impl Setting for Bound<Duration> {
         match written.text()? {
             "unlimited" => Some(Self(None)),
             text => parse_duration(text).filter(|age| !age.is_zero()).map(|age| Self(Some(age))),
+        }
+    }
+}
+
+/// Is a time to wait, or the word `never`.
+struct After(Option<Duration>);
+
+impl Setting for After {
+    fn expected() -> String {
+        "a duration such as \"1h\", or \"never\"".to_owned()
+    }
+
+    fn read(written: Written<'_>) -> Option<Self> {
+        match written.text()? {
+            "never" => Some(Self(None)),
+            text => parse_duration(text).map(|after| Self(Some(after))),
         }
     }
 }

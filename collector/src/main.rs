@@ -1,14 +1,15 @@
 //! `skidway-collector`: `run`, `check`. Exit codes: 0 stopped in order, 1 could not start or had to stop, 64 usage, 78 bad
 //! configuration.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use skidway_collector::config::{Config, ENV_PREFIX};
-use skidway_collector::server::Server;
+use skidway_collector::server::{Reloader, Server};
 use skidway_daemon::config::{Document, EXIT_CONFIG, EXIT_USAGE, Mistakes};
+use skidway_daemon::shutdown::Hangup;
 use skidway_daemon::{VERSION, notify, shutdown, telemetry};
 use tokio_util::sync::CancellationToken;
 
@@ -49,22 +50,22 @@ fn main() -> ExitCode {
             Ok(_) => say(&format!("{}: good", config.display())),
             Err(mistakes) => bad_configuration(&mistakes),
         },
-        Command::Run { config } => match load(&config) {
-            Ok(config) => run(config),
+        Command::Run { config: path } => match load(&path) {
+            Ok(config) => run(config, path),
             Err(mistakes) => bad_configuration(&mistakes),
         },
     }
 }
 
-fn load(path: &std::path::Path) -> Result<Config, Mistakes> {
+fn load(path: &Path) -> Result<Config, Mistakes> {
     Config::read(Document::load(Some(path), ENV_PREFIX)?)
 }
 
-fn run(config: Config) -> ExitCode {
+fn run(config: Config, path: PathBuf) -> ExitCode {
     telemetry::init(&config.logging);
     telemetry::metrics();
     shutdown::exit_on_panic();
-    match serve(config) {
+    match serve(config, &path) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{}", explain(&error));
@@ -74,19 +75,36 @@ fn run(config: Config) -> ExitCode {
 }
 
 #[tokio::main]
-async fn serve(config: Config) -> anyhow::Result<()> {
+async fn serve(config: Config, path: &Path) -> anyhow::Result<()> {
     let stopping = shutdown::on_signals().context("cannot catch signals")?;
+    let hangup = Hangup::listen().context("cannot catch SIGHUP")?;
     let server = Server::start(config).await?;
     notify::ready();
     let ended = CancellationToken::new();
+    let reload = ended.run_until_cancelled(reload_on(hangup, path, server.reloader()));
     let serve = async {
         let served = server.run(stopping.clone()).await;
         ended.cancel();
         served
     };
     // The watchdog hears of us until the very end, the drain included.
-    let (served, (), ()) = tokio::join!(serve, notify::watchdog(ended.clone()), tell_stopping(&stopping, &ended));
+    let (served, (), (), _) =
+        tokio::join!(serve, notify::watchdog(ended.clone()), tell_stopping(&stopping, &ended), reload);
     Ok(served?)
+}
+
+/// Reads the configuration again at each SIGHUP. One with mistakes changes nothing.
+async fn reload_on(mut hangup: Hangup, path: &Path, reloader: Reloader) {
+    loop {
+        hangup.next().await;
+        match load(path) {
+            Err(mistakes) => tracing::error!("the configuration is not reloaded:\n{mistakes}"),
+            Ok(config) => match reloader.reload(config.topics).await {
+                Ok(()) => tracing::info!(path = %path.display(), "[topics] is reloaded; all else needs a restart"),
+                Err(error) => tracing::error!(%error, "the configuration is not reloaded"),
+            },
+        }
+    }
 }
 
 /// Says an error with its causes, but none that was said already.

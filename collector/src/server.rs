@@ -5,6 +5,7 @@
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -14,6 +15,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use skidway_commitlog::TopicDefaults;
 use skidway_disk::RealDisk;
 use skidway_wire::http::About;
 use tokio::net::{TcpListener, TcpStream};
@@ -29,7 +31,7 @@ use crate::ingest::Ingest;
 use crate::ingest::fleet::Fleet;
 use crate::listen::http::{Door, Peer, router, too_many_connections};
 use crate::log::embedded::EmbeddedLog;
-use crate::log::{Log, LogReader, LogWriter};
+use crate::log::{Log, LogError, LogReader, LogWriter};
 use crate::metrics;
 use crate::read::Reader;
 
@@ -47,9 +49,27 @@ pub struct Server {
     config: Config,
     listener: TcpListener,
     address: SocketAddr,
-    log: EmbeddedLog,
+    reloader: Reloader,
     router: Router,
     tasks: Tasks,
+}
+
+/// Brings a changed configuration to a collector that runs: what `[topics]` says. All else needs a restart.
+#[derive(Clone)]
+pub struct Reloader {
+    log: EmbeddedLog,
+    auto_create: Arc<AtomicBool>,
+}
+
+impl Reloader {
+    /// Lets topics follow other defaults and rules.
+    ///
+    /// # Errors
+    /// [`LogError::Closing`], [`LogError::Failed`].
+    pub async fn reload(&self, topics: TopicDefaults) -> Result<(), LogError> {
+        self.auto_create.store(topics.auto_create, Ordering::Relaxed);
+        self.log.change_defaults(topics).await
+    }
 }
 
 /// Holds what every connection's task shares.
@@ -83,8 +103,9 @@ impl Server {
             room: Arc::new(Semaphore::new(config.http.connections_max as usize)),
             refusals: Arc::new(Semaphore::new(REFUSALS_MAX)),
         };
-        let router = router(Arc::new(open_door(&config, &log, tasks.draining.clone()).await));
-        Ok(Self { config, listener, address, log, router, tasks })
+        let reloader = Reloader { log, auto_create: Arc::new(AtomicBool::new(config.topics.auto_create)) };
+        let router = router(Arc::new(open_door(&config, &reloader, tasks.draining.clone()).await));
+        Ok(Self { config, listener, address, reloader, router, tasks })
     }
 
     /// Tells where it listens; the port that was chosen if the configured one is 0.
@@ -92,12 +113,18 @@ impl Server {
         self.address
     }
 
+    /// Gives what reloads the configuration while this runs.
+    pub fn reloader(&self) -> Reloader {
+        self.reloader.clone()
+    }
+
     /// Serves until `shutdown` is cancelled, then stops in order within the configured time.
     ///
     /// # Errors
     /// [`ServeError::Halted`] at once if the log halts; [`ServeError::Close`].
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), ServeError> {
-        let Self { config, listener, address, log, router, tasks } = self;
+        let Self { config, listener, address, reloader, router, tasks } = self;
+        let log = reloader.log;
         tracing::info!(%address, data_dir = %config.data_dir.display(), "the collector takes requests");
         tokio::select! {
             biased; // A halted log beats everything: nothing more may be promised.
@@ -128,7 +155,8 @@ async fn open_log(config: &Config) -> Result<EmbeddedLog, StartError> {
     Ok(log)
 }
 
-async fn open_door(config: &Config, log: &EmbeddedLog, draining: CancellationToken) -> Door {
+async fn open_door(config: &Config, reloader: &Reloader, draining: CancellationToken) -> Door {
+    let log = &reloader.log;
     let identity = log.identity();
     let about = About {
         log_id: identity.id.to_string(),
@@ -140,7 +168,7 @@ async fn open_door(config: &Config, log: &EmbeddedLog, draining: CancellationTok
     let known = log.agents().await.unwrap_or_default();
     let log: Arc<dyn Log> = Arc::new(log.clone());
     let reader = Reader::new(log.clone(), config.read_cache_bytes as usize);
-    let ingest = Ingest::new(log.clone(), config.validation, config.topics.auto_create);
+    let ingest = Ingest::new(log.clone(), config.validation, reloader.auto_create.clone());
     let fleet = Fleet::new(known, Instant::now());
     Door::new(log, (reader, ingest, fleet), config.http.clone(), draining, about)
 }

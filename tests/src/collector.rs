@@ -47,14 +47,28 @@ impl Collector {
     /// # Panics
     /// When it ends, or does not become ready.
     pub fn start(&mut self) {
+        self.configure();
+        let args = ["run".into(), "--config".into(), self.config.display().to_string()];
+        self.program = Some(Program::start("skidway-collector", &args, &self.log));
+        self.ready();
+    }
+
+    /// Gives it other lines of configuration (see [`Collector::with`]) while it runs, and asks it to read them.
+    ///
+    /// # Panics
+    /// Before it is started.
+    pub fn reload(&mut self, toml: &str) {
+        self.extra = format!("{toml}\n");
+        self.configure();
+        self.program().hang_up();
+    }
+
+    fn configure(&self) {
         let config = format!(
             "[collector]\ndata_dir = {:?}\n[http]\nlisten = \"127.0.0.1:{}\"\n{}",
             self.data_dir, self.port, self.extra
         );
         std::fs::write(&self.config, config).expect("the configuration is written");
-        let args = ["run".into(), "--config".into(), self.config.display().to_string()];
-        self.program = Some(Program::start("skidway-collector", &args, &self.log));
-        self.ready();
     }
 
     fn ready(&mut self) {

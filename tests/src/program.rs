@@ -126,6 +126,11 @@ impl Program {
         self.exit_within(PATIENCE);
     }
 
+    /// Asks it to read its configuration again (SIGHUP).
+    pub fn hang_up(&self) {
+        self.signal(Signal::HUP);
+    }
+
     /// Stops it in mid-step (SIGSTOP), as a hanging machine would.
     pub fn freeze(&self) {
         self.signal(Signal::STOP);

@@ -48,6 +48,9 @@ fn topics_are_listed_made_and_removed() {
     assert!(skidway(&collector, &["topics"]).1.contains("orders"));
     assert_eq!(collector.client().get("/v1/topics/orders").json()["partitions"].as_array().map(Vec::len), Some(3));
     assert_eq!(skidway(&collector, &["topics", "alter", "orders", "--partitions", "2"]).0, Some(1));
+    collector.client().post("/v1/topics/orders/records?partition=2", "text/plain", "a\nb\n");
+    let delete = ["topics", "delete-records", "orders", "--partition", "2", "--before-offset", "1"];
+    assert_eq!(skidway(&collector, &delete).1, "partition 2 of topic orders starts at offset 1\n");
     assert_eq!(skidway(&collector, &["topics", "delete", "orders", "--yes"]).0, Some(0));
     assert_eq!(collector.client().get("/v1/topics/orders").status, 404);
 }

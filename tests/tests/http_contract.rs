@@ -1,7 +1,7 @@
 //! Topics, producing and problems: the rest of the HTTP interface (DESIGN §7).
 
 use serde_json::json;
-use skidway_tests::{Answer, Client, Collector, Site, topic};
+use skidway_tests::{Answer, Client, Collector, Site, topic, wait};
 
 const NDJSON: &str = "application/x-ndjson";
 
@@ -40,6 +40,45 @@ fn health_readiness_and_metrics_answer() {
     let metrics = client.get("/metrics");
     assert_eq!(metrics.status, 200);
     assert!(metrics.text().contains("# TYPE"), "{}", metrics.text());
+}
+
+#[test]
+fn topics_follow_a_reloaded_configuration_unless_it_has_mistakes() {
+    let site = Site::new();
+    let mut collector = site.collector().started();
+    let client = collector.client();
+    client.put("/v1/topics/own", &json!({"retention": {"bytes": "1GiB"}}));
+    client.put("/v1/topics/plain", &json!({}));
+    let bytes = |topic: &str| client.get(&format!("/v1/topics/{topic}")).json()["config"]["retention"]["bytes"].clone();
+    collector.reload("[topics]\nretention = { bytes = \"2GiB\" }\npartitions = 0");
+    wait::until("the mistake is named", || collector.program().said().contains("1 to 1000").then_some(()));
+    assert_eq!(bytes("plain"), "10GiB");
+    collector.reload("[topics]\nretention = { bytes = \"2GiB\" }\nauto_create = false");
+    wait::until("the topic follows", || (bytes("plain") == "2GiB").then_some(()));
+    assert_eq!(bytes("own"), "1GiB");
+    problem(&client.post("/v1/topics/unknown/records", "text/plain", "x\n"), 404);
+}
+
+#[test]
+fn records_are_deleted_up_to_an_offset() {
+    let (_site, _collector, client) = serving();
+    client.put("/v1/topics/t", &json!({"partitions": 1}));
+    client.post("/v1/topics/t/records", "text/plain", "0\n1\n2\n");
+    let delete = |query: &str| client.delete(&format!("/v1/topics/t/records?{query}"));
+    assert_eq!(delete("partition=0&before_offset=2").json(), json!({"partition": 0, "log_start_offset": 2}));
+    assert_eq!(delete("partition=0&before_offset=1").json()["log_start_offset"], 2, "what is gone is gone");
+    let page = client.get("/v1/topics/t/records?partition=0").json();
+    assert_eq!(page["records"].as_array().map(Vec::len), Some(1));
+    assert_eq!(page["records"][0]["value"], "2");
+    problem(&client.get("/v1/topics/t/records?partition=0&offset=1"), 410);
+    let beyond = delete("partition=0&before_offset=4");
+    problem(&beyond, 400);
+    assert_eq!(beyond.json()["high_watermark"], 3);
+    for wrong in ["partition=0", "before_offset=1", "partition=0&before_offset=-1", "partition=0&before_offset=1&x=1"] {
+        problem(&delete(wrong), 400);
+    }
+    problem(&delete("partition=9&before_offset=latest"), 404);
+    assert_eq!(delete("partition=0&before_offset=latest").json()["log_start_offset"], 3);
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! Saves the state at a place in the journal, so that a start replays only what follows, and removes what is then superfluous.
 //!
 //! The order is everything: (1) all segment bytes that the state knows are synced, and the folders that name them; (2) the checkpoint file
-//! is replaced; (3) older journal files go, and the files of deleted topics and dropped segments. The journal after the checkpoint is a
-//! new file, begun before (1). A crash anywhere leaves the old checkpoint with its journals, or the new one with its own.
+//! is replaced; (3) merged segments take the places of those they were made of (`merge.rs`); (4) older journal files go, and the files of
+//! deleted topics and dropped segments. The journal after the checkpoint is a new file, begun before (1). A crash anywhere leaves the old
+//! checkpoint with its journals, or the new one with its own; what of (3) is missing then, a start does.
 //!
 //! The file `checkpoint`, integers little-endian:
 //!
@@ -25,8 +26,10 @@ use skidway_disk::{Disk, DiskFile, Open, replace_on};
 
 use crate::effects::TopicId;
 use crate::error::Error;
+use crate::files::Files;
 use crate::frame::serialize_into;
 use crate::journal;
+use crate::merge::{Merged, Swap};
 use crate::partition::Metadata;
 use crate::segment::{Extent, Segment};
 use crate::state::State;
@@ -52,6 +55,8 @@ pub(crate) struct Snapshot<S> {
     pub(crate) journal: u64,
     /// The segments of each partition that has any.
     pub(crate) extents: Extents,
+    /// Segments whose merged files are to take the place of their own.
+    pub(crate) swaps: Vec<Swap>,
 }
 
 /// Collects what was written and not synced since the last checkpoint.
@@ -73,16 +78,20 @@ pub(crate) struct Plan {
     pub(crate) journal: u64,
     /// What must be synced before.
     pub(crate) dirty: Dirty,
+    /// Segments that take their places after.
+    pub(crate) merged: Vec<Merged>,
     /// What is removed after.
     pub(crate) garbage: Vec<PathBuf>,
 }
 
 impl Plan {
     /// Does it. Durable when it returns.
-    pub(crate) fn run(self, disk: &dyn Disk) -> Result<(), Error> {
+    pub(crate) fn run(self, files: &Files) -> Result<(), Error> {
+        let disk = files.disk().as_ref();
         self.dirty.sync(disk)?;
         let path = self.dir.join(NAME);
         replace_on(disk, &path, &self.snapshot).map_err(Error::io("replace", &path))?;
+        self.merged.iter().try_for_each(|merged| merged.partition().swap_in(files, merged))?;
         let older = journal::numbers(disk, &self.dir)?.into_iter().filter(|&number| number < self.journal);
         for path in older.map(|number| journal::path_of(&self.dir, number)).chain(self.garbage) {
             disk.remove(&path).map_err(Error::io("remove", &path))?;

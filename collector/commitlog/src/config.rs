@@ -38,6 +38,8 @@ pub struct Config {
     pub recent_bytes_max: usize,
     /// How often retention is looked at; 30 seconds by default, at least 1 ms.
     pub retention_interval: Duration,
+    /// How long a closed segment has not been written to before its small batches are merged, in ms; 1 hour by default, `None`: never.
+    pub merge_after_ms: Option<u64>,
     /// What new topics get.
     pub topics: TopicDefaults,
 }
@@ -89,6 +91,7 @@ impl Config {
             open_files_max: 512,
             recent_bytes_max: 64 << 20,
             retention_interval: Duration::from_secs(30),
+            merge_after_ms: Some(60 * 60 * 1000),
             topics: TopicDefaults::default(),
         }
     }

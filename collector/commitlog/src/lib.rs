@@ -44,6 +44,7 @@ mod store;
 mod recent;
 mod read;
 mod retention;
+mod merge;
 mod checkpoint;
 mod replay;
 mod direct;

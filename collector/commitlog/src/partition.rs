@@ -22,7 +22,8 @@ use crate::commit::LogOffsets;
 use crate::effects::TopicId;
 use crate::error::Error;
 use crate::files::Files;
-use crate::segment::{Extent, Placed, Segment, base_offset_of};
+use crate::merge::{self, Merged};
+use crate::segment::{Extent, Placed, Segment, base_offset_of, log_name};
 use crate::unsynced::SyncOnce;
 
 const METADATA_NAME: &str = "partition.metadata";
@@ -73,6 +74,8 @@ pub(crate) struct Partition {
     segments: RwLock<Vec<Arc<Segment>>>,
     /// The folder is there, and says whose it is.
     has_dir: AtomicBool,
+    /// Counts segments that others took the place of.
+    swaps: AtomicU64,
 }
 
 impl Partition {
@@ -89,12 +92,18 @@ impl Partition {
             high_watermark: AtomicU64::new(0),
             segments: RwLock::default(),
             has_dir: AtomicBool::new(false),
+            swaps: AtomicU64::new(0),
         }
     }
 
     /// Gives its number in this process.
     pub(crate) fn key(&self) -> u64 {
         self.key
+    }
+
+    /// Gives the topic it is of.
+    pub(crate) fn topic(&self) -> TopicId {
+        self.topic
     }
 
     /// Gives its name.
@@ -178,7 +187,7 @@ impl Partition {
             self.make_dir(files.disk().as_ref(), dirty)?;
             self.has_dir.store(true, Ordering::Relaxed);
         }
-        let segment = Arc::new(Segment::create(files, &self.dir, base_offset, at_ms)?);
+        let segment = Arc::new(Segment::create(files, self.dir.join(log_name(base_offset)), base_offset, at_ms)?);
         dirty.add_dir(&self.dir);
         let mut segments = self.segments.write().unwrap_or_else(PoisonError::into_inner);
         let place = segments.partition_point(|other| other.base_offset() < base_offset);
@@ -242,8 +251,32 @@ impl Partition {
         }
         let known = |base_offset| segments.iter().any(|segment| segment.base_offset() == base_offset);
         let entries = files.disk().list(&self.dir).map_err(Error::io("list", &self.dir))?;
-        let stray = |name: &str| base_offset_of(name).is_some_and(|base_offset| !known(base_offset));
+        let stray = |name: &str| {
+            merge::is_merged_name(name) || base_offset_of(name).is_some_and(|base_offset| !known(base_offset))
+        };
         Ok(entries.iter().filter(|entry| stray(&entry.name)).map(|entry| self.dir.join(&entry.name)).collect())
+    }
+
+    /// Puts a merged segment into the place of the one it was made of. Readers of that one may stumble, and read again.
+    pub(crate) fn swap_in(&self, files: &Files, merged: &Merged) -> Result<(), Error> {
+        let mut segments = self.segments.write().unwrap_or_else(PoisonError::into_inner);
+        merged.rename_files(files.disk().as_ref(), &self.dir)?;
+        // One that retention took away meanwhile is not brought back.
+        let base_offset = merged.extent().base_offset;
+        if let Some(place) = segments.iter_mut().find(|segment| segment.base_offset() == base_offset) {
+            let path = self.dir.join(log_name(base_offset));
+            let segment = Segment::new(path, merged.extent().clone(), merged.extent().bytes);
+            segment.set_named();
+            files.forget(place.id());
+            *place = Arc::new(segment);
+        }
+        self.swaps.fetch_add(1, Ordering::Release);
+        Ok(())
+    }
+
+    /// Counts the segments that merged ones took the place of: who stumbles while this grows reads again.
+    pub(crate) fn swaps(&self) -> u64 {
+        self.swaps.load(Ordering::Acquire)
     }
 
     /// Gives the folder of a deleted topic another name, so that a new topic can have this one. `None` if there is no folder.

@@ -28,7 +28,7 @@ impl Store {
         if let Some(batches) = self.recent.read(partition.key(), at, high_watermark, bytes_max) {
             return Ok(Fetched { batches, offsets });
         }
-        match self.fetch_from_segments(&partition, at, high_watermark, bytes_max) {
+        match reread(&partition, || self.fetch_from_segments(&partition, at, high_watermark, bytes_max)) {
             Ok(batches) => Ok(Fetched { batches, offsets }),
             Err(error) => Err(self.explain(error, from, &partition, at)),
         }
@@ -37,16 +37,20 @@ impl Store {
     /// Finds the first record whose timestamp is `timestamp_ms` or later.
     pub(crate) fn offset_at(&self, of: &TopicPartition, timestamp_ms: i64) -> Result<Option<Offset>, Error> {
         let (partition, offsets) = self.partition(of)?;
-        for segment in partition.segments() {
-            if segment.max_timestamp_ms() < timestamp_ms {
-                continue;
-            }
-            match self.offset_in_segment(&segment, offsets, timestamp_ms) {
-                Ok(None) => {}
-                found => return found.map_err(|error| self.explain(error, of, &partition, offsets.log_start)),
-            }
-        }
-        Ok(None)
+        let found = reread(&partition, || self.offset_in_segments(&partition, offsets, timestamp_ms));
+        found.map_err(|error| self.explain(error, of, &partition, offsets.log_start))
+    }
+
+    fn offset_in_segments(
+        &self,
+        partition: &Partition,
+        offsets: LogOffsets,
+        timestamp_ms: i64,
+    ) -> Result<Option<Offset>, Error> {
+        let segments = partition.segments();
+        let mut new_enough = segments.iter().filter(|segment| segment.max_timestamp_ms() >= timestamp_ms);
+        let found = new_enough.find_map(|segment| self.offset_in_segment(segment, offsets, timestamp_ms).transpose());
+        found.transpose()
     }
 
     fn fetch_from_segments(
@@ -121,6 +125,17 @@ impl Store {
             Err(unknown) => unknown,
             Ok((now, _)) if !Arc::ptr_eq(&now, read) => Error::UnknownPartition(name.clone()),
             Ok((_, offsets)) => check_range(at, offsets).err().unwrap_or(error),
+        }
+    }
+}
+
+/// Reads again if a merged segment took the place of another meanwhile: the old one's places mean nothing in the new file.
+fn reread<T>(partition: &Partition, read: impl Fn() -> Result<T, Error>) -> Result<T, Error> {
+    loop {
+        let swaps = partition.swaps();
+        match read() {
+            Err(_) if partition.swaps() != swaps => {}
+            done => return done,
         }
     }
 }

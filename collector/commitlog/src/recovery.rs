@@ -20,6 +20,7 @@ use crate::effects::{Change, Effects, TopicId};
 use crate::error::Error;
 use crate::files::Files;
 use crate::journal::{self, JOURNAL_HEADER_BYTES, Journal};
+use crate::merge::{self, Swap};
 use crate::partition::{dir_name, topic_of_dir};
 use crate::recent::Recent;
 use crate::replay::Tail;
@@ -67,12 +68,13 @@ fn save(config: &Config, disk: &dyn Disk, state: &State, writer: &mut Writer) ->
     let extents = writer.extents()?;
     let plan = Plan {
         dir: dir.clone(),
-        snapshot: Snapshot { state, journal: number, extents }.encode(),
+        snapshot: Snapshot { state, journal: number, extents, swaps: Vec::new() }.encode(),
         journal: number,
         dirty: std::mem::take(&mut writer.dirty),
+        merged: Vec::new(),
         garbage: std::mem::take(&mut writer.garbage),
     };
-    plan.run(disk)?;
+    plan.run(&writer.store().files)?;
     Ok(journal)
 }
 
@@ -113,7 +115,8 @@ fn replay(
     snapshot: Snapshot<State>,
     writer: &mut Writer,
 ) -> Result<State, Error> {
-    let Snapshot { mut state, journal, extents } = snapshot;
+    let Snapshot { mut state, journal, extents, swaps } = snapshot;
+    finish_swaps(disk.as_ref(), topics_dir, &state, &swaps)?;
     let tail = Tail::open(disk.as_ref(), dir, journal)?;
     let checkpoint_lsn = state.lsn;
     let mut direct = Direct::new(disk, topics_dir.to_owned(), &state);
@@ -141,6 +144,18 @@ fn replay(
     writer.trim()?;
     tracing::info!(commits = end - checkpoint_lsn, dir = %dir.display(), "replayed the journal");
     Ok(state)
+}
+
+/// Lets merged segments take their places where a crash came before that. Folders of topics deleted since are left alone.
+fn finish_swaps(disk: &dyn Disk, topics_dir: &Path, state: &State, swaps: &[Swap]) -> Result<(), Error> {
+    for swap in swaps {
+        let Some(held) = state.topic_by_id(&swap.topic) else { continue };
+        let dir = topics_dir.join(dir_name(&TopicPartition::new(held.topic.name.clone(), swap.partition)));
+        if topic_of_dir(disk, &dir) == Some(swap.topic) {
+            merge::rename_files(disk, &dir, swap.base_offset)?;
+        }
+    }
+    Ok(())
 }
 
 /// Holds what a checkpoint says of topics, while the state moves on.

@@ -29,16 +29,7 @@ mod tests {
     use super::*;
 
     fn segment(base_offset: u64, bytes: u64, last_append_ms: i64) -> Extent {
-        Extent {
-            base_offset,
-            bytes,
-            offset_entries: 0,
-            time_entries: 0,
-            first_append_ms: 0,
-            last_append_ms,
-            max_timestamp_ms: 0,
-            max_timestamp_offset: base_offset,
-        }
+        Extent { bytes, last_append_ms, ..Extent::empty(base_offset, 0) }
     }
 
     #[test]

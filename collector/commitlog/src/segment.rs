@@ -59,6 +59,28 @@ pub(crate) struct Extent {
     pub(crate) max_timestamp_ms: i64,
     /// Last offset of the batch that has it.
     pub(crate) max_timestamp_offset: u64,
+    /// Its batches.
+    pub(crate) batches: u64,
+    /// Its small batches were merged.
+    pub(crate) is_merged: bool,
+}
+
+impl Extent {
+    /// Describes a segment without batches.
+    pub(crate) fn empty(base_offset: u64, now_ms: i64) -> Self {
+        Self {
+            base_offset,
+            bytes: 0,
+            offset_entries: 0,
+            time_entries: 0,
+            first_append_ms: now_ms,
+            last_append_ms: now_ms,
+            max_timestamp_ms: i64::MIN,
+            max_timestamp_offset: base_offset,
+            batches: 0,
+            is_merged: false,
+        }
+    }
 }
 
 /// Holds a batch, stamped, with its place.
@@ -89,20 +111,10 @@ impl Segment {
     /// Begins a segment with its three files. Their names are durable once the folder is synced.
     ///
     /// A log file that is there is left as it is: in recovery, batches written straight to it are there already.
-    pub(crate) fn create(files: &Files, dir: &Path, base_offset: u64, now_ms: i64) -> Result<Self, Error> {
-        let extent = Extent {
-            base_offset,
-            bytes: 0,
-            offset_entries: 0,
-            time_entries: 0,
-            first_append_ms: now_ms,
-            last_append_ms: now_ms,
-            max_timestamp_ms: i64::MIN,
-            max_timestamp_offset: base_offset,
-        };
-        let path = dir.join(log_name(base_offset));
+    pub(crate) fn create(files: &Files, path: PathBuf, base_offset: u64, now_ms: i64) -> Result<Self, Error> {
         let file = files.disk().open(&path, Open::OrCreate).map_err(Error::io("create", &path))?;
-        let segment = Self::new(path, extent, file.len().map_err(Error::io("measure", dir))?);
+        let found_bytes = file.len().map_err(Error::io("measure", &path))?;
+        let segment = Self::new(path, Extent::empty(base_offset, now_ms), found_bytes);
         files.keep(segment.id, file);
         for path in &segment.index_paths() {
             files.disk().open(path, Open::Empty).map_err(Error::io("create", path))?;
@@ -135,7 +147,8 @@ impl Segment {
         Ok(true)
     }
 
-    fn new(path: PathBuf, extent: Extent, found_bytes: u64) -> Self {
+    /// Takes a segment as it is described; its files are there.
+    pub(crate) fn new(path: PathBuf, extent: Extent, found_bytes: u64) -> Self {
         let growth = Growth {
             offsets: Index::new(&path, extent.offset_entries),
             times: Index::new(&path, extent.time_entries),
@@ -333,6 +346,7 @@ impl Growth {
         let bytes = batch.bytes().len() as u64;
         self.bytes_since_entry += bytes;
         self.extent.bytes += bytes;
+        self.extent.batches += 1;
     }
 
     fn push_entries(&mut self, position: u64, last_offset: u64) {
@@ -360,7 +374,7 @@ impl Growth {
         let log = self.offsets.path().with_extension(LOG_EXTENSION);
         (self.offsets, self.times) = (Index::new(&log, 0), Index::new(&log, 0));
         (self.bytes_since_entry, self.last_time_entry) = (0, i64::MIN);
-        (self.extent.bytes, self.extent.max_timestamp_ms) = (0, i64::MIN);
+        (self.extent.bytes, self.extent.batches, self.extent.max_timestamp_ms) = (0, 0, i64::MIN);
     }
 }
 

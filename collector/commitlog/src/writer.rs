@@ -167,6 +167,11 @@ impl Writer {
         Ok(())
     }
 
+    /// Gives what readers see.
+    pub(crate) fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
     /// Lists the topics and their partitions.
     pub(crate) fn topics(&self) -> impl Iterator<Item = &LiveTopic> {
         self.live.values()

@@ -12,6 +12,7 @@ pub mod agent;
 pub mod fleet;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 pub use error::IngestError;
 pub use validate::Validation;
@@ -24,14 +25,14 @@ use partitioner::RoundRobin;
 pub struct Ingest {
     log: Arc<dyn Log>,
     validation: Validation,
-    auto_create: bool,
+    auto_create: Arc<AtomicBool>,
     compressors: Arc<Compressors>,
     keyless: RoundRobin,
 }
 
 impl Ingest {
-    /// Writes to this log. With `auto_create`, producing to an unknown topic creates it.
-    pub fn new(log: Arc<dyn Log>, validation: Validation, auto_create: bool) -> Self {
+    /// Writes to this log. While `auto_create` is set, producing to an unknown topic creates it.
+    pub fn new(log: Arc<dyn Log>, validation: Validation, auto_create: Arc<AtomicBool>) -> Self {
         Self { log, validation, auto_create, compressors: Arc::default(), keyless: RoundRobin::default() }
     }
 }

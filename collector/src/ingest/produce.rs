@@ -1,5 +1,7 @@
 //! A producer's request as one commit: stored whole or not at all.
 
+use std::sync::atomic::Ordering;
+
 use skidway_record::{Batch, Offset, PartitionId, TopicName, TopicPartition};
 
 use crate::ingest::encoder::{Encoder, Route};
@@ -48,7 +50,7 @@ impl Ingest {
             return Err(IngestError::InternalTopic(name.clone()));
         }
         match self.log.topic(name) {
-            None if !self.auto_create => Err(IngestError::UnknownTopic(name.clone())),
+            None if !self.auto_create.load(Ordering::Relaxed) => Err(IngestError::UnknownTopic(name.clone())),
             found => Ok(found),
         }
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use skidway_commitlog::{CommitLog, Config, Error as EngineError, Observer};
+use skidway_commitlog::{CommitLog, Config, Error as EngineError, Observer, TopicDefaults};
 use skidway_disk::Disk;
 use skidway_record::source::StoredSource;
 use skidway_record::{AgentId, Batch, Offset, SourceId, TopicName, TopicPartition};
@@ -66,6 +66,14 @@ impl EmbeddedLog {
     /// As the engine's `close` (halt); what was acknowledged is durable all the same.
     pub fn close(self) -> Result<(), EngineError> {
         self.engine.close()
+    }
+
+    /// Changes what topics get that no one has set: new ones, and those there are but for their partitions.
+    ///
+    /// # Errors
+    /// [`LogError::Closing`], [`LogError::Failed`].
+    pub async fn change_defaults(&self, defaults: TopicDefaults) -> Result<(), LogError> {
+        self.ask(move |engine, reply| engine.change_defaults(defaults, move |outcome| reply.send(outcome))).await
     }
 
     /// Waits for room in the sequencer's queue.

@@ -51,6 +51,24 @@ async fn listen(mut signals: Signals, shutdown: CancellationToken) {
     std::process::exit(EXIT_AT_ONCE);
 }
 
+/// Hears SIGHUP, which asks a daemon to read its configuration again. Without this the signal ends the process.
+pub struct Hangup(Signal);
+
+impl Hangup {
+    /// Hears the signal from now on. Must be called in a tokio runtime.
+    ///
+    /// # Errors
+    /// The operating system refused a signal handler (halt).
+    pub fn listen() -> io::Result<Self> {
+        Ok(Self(signal(SignalKind::hangup())?))
+    }
+
+    /// Waits for the next one.
+    pub async fn next(&mut self) {
+        self.0.recv().await;
+    }
+}
+
 /// Makes a panic in any thread or task end the whole process with [`EXIT_PANIC`], after it was logged.
 ///
 /// A process with one dead task would look healthy and do half of its work; a restarted one does all of it.

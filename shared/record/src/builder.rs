@@ -5,6 +5,7 @@ use bytes::Bytes;
 use crate::batch::Batch;
 use crate::compression::{Compression, Compressor};
 use crate::header::{BatchHeader, CRC_COVERS_FROM, HEADER_BYTES};
+use crate::record::Record;
 use crate::varint;
 
 /// Smallest body worth compressing, in bytes. Below it, building zstd's tables costs far more than the few bytes it saves: one-line
@@ -16,6 +17,14 @@ const COMPRESS_FROM_BYTES: usize = 512;
 pub struct EncodedHeaders(Vec<u8>);
 
 impl EncodedHeaders {
+    /// Takes a record's headers over as they are.
+    pub(crate) fn of(record: &Record<'_>) -> Self {
+        let mut encoded = Vec::with_capacity(record.encoded_headers().len() + 1);
+        varint::write(&mut encoded, i64::from(record.header_count()));
+        encoded.extend_from_slice(record.encoded_headers());
+        Self(encoded)
+    }
+
     /// Encodes headers in the given order; a `None` value is null. Keys may repeat.
     pub fn new<'a>(headers: impl IntoIterator<Item = (&'a [u8], Option<&'a [u8]>)>) -> Self {
         let mut fields = Vec::new();
@@ -47,6 +56,7 @@ impl EncodedHeaders {
 pub struct BatchBuilder {
     body: Vec<u8>,
     record_count: u32,
+    last_offset_delta: u32,
     base_timestamp_ms: i64,
     max_timestamp_ms: i64,
 }
@@ -60,12 +70,26 @@ impl BatchBuilder {
     /// Appends a record; `None` as value is a tombstone. `timestamp_ms` counts from 1970.
     #[inline]
     pub fn push(&mut self, timestamp_ms: i64, key: Option<&[u8]>, value: Option<&[u8]>, headers: &EncodedHeaders) {
+        self.push_at(self.record_count, timestamp_ms, key, value, headers);
+    }
+
+    /// Appends a record at an offset of its own, above those before it.
+    #[inline]
+    pub(crate) fn push_at(
+        &mut self,
+        offset_delta: u32,
+        timestamp_ms: i64,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: &EncodedHeaders,
+    ) {
         if self.record_count == 0 {
             (self.base_timestamp_ms, self.max_timestamp_ms) = (timestamp_ms, timestamp_ms);
         }
         self.max_timestamp_ms = self.max_timestamp_ms.max(timestamp_ms);
+        self.last_offset_delta = offset_delta;
         let timestamp_delta = timestamp_ms.wrapping_sub(self.base_timestamp_ms);
-        let offset_delta = i64::from(self.record_count);
+        let offset_delta = i64::from(offset_delta);
         let length = 1
             + varint::len(timestamp_delta)
             + varint::len(offset_delta)
@@ -103,6 +127,16 @@ impl BatchBuilder {
     /// A body of 512 bytes or more is compressed if that makes it smaller. `None` if there are no records. The result may exceed
     /// [`crate::limits::BATCH_BYTES_MAX`] if more was pushed than a batch may hold: the caller bounds what it pushes.
     pub fn finish(&mut self, compressor: &mut Compressor) -> Option<Batch> {
+        self.finish_at(0, self.last_offset_delta, compressor)
+    }
+
+    /// Encodes the records as a batch of that base offset which reaches as far as its last offset, whether or not a record is there.
+    pub(crate) fn finish_at(
+        &mut self,
+        base_offset: i64,
+        last_offset_delta: u32,
+        compressor: &mut Compressor,
+    ) -> Option<Batch> {
         if self.is_empty() {
             return None;
         }
@@ -114,7 +148,7 @@ impl BatchBuilder {
             bytes.extend_from_slice(&self.body);
             Compression::None
         };
-        let header = self.header(codec, bytes.len());
+        let header = BatchHeader { base_offset, last_offset_delta, ..self.header(codec, bytes.len()) };
         self.body.clear();
         self.record_count = 0;
         Some(seal(header, bytes))
@@ -127,7 +161,7 @@ impl BatchBuilder {
             leader_epoch: 0,
             crc: 0,
             attributes: i16::from(codec.code()),
-            last_offset_delta: self.record_count - 1,
+            last_offset_delta: self.last_offset_delta,
             base_timestamp_ms: self.base_timestamp_ms,
             max_timestamp_ms: self.max_timestamp_ms,
             producer_id: -1,

@@ -123,6 +123,11 @@ impl BatchHeader {
         self.attributes & 0x20 != 0
     }
 
+    /// Tells whether the batch belongs to a transaction.
+    pub fn is_transactional(&self) -> bool {
+        self.attributes & 0x10 != 0
+    }
+
     /// Tells whether every record has the time of its append, `max_timestamp_ms`, instead of its own.
     pub fn is_log_append_time(&self) -> bool {
         self.attributes & 0x08 != 0

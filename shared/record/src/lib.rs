@@ -13,6 +13,7 @@ pub mod record;
 pub mod header;
 pub mod builder;
 pub mod batch;
+pub mod merge;
 
 pub use batch::{Batch, Decoded};
 pub use builder::{BatchBuilder, EncodedHeaders};
@@ -20,4 +21,5 @@ pub use compression::{Compression, Compressor};
 pub use error::{BatchError, Fate, InvalidName};
 pub use header::BatchHeader;
 pub use ids::{AgentId, LogId, Offset, PartitionId, SourceId, TopicName, TopicPartition};
+pub use merge::Merger;
 pub use record::{Header, Record};

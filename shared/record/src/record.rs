@@ -45,6 +45,11 @@ impl<'a> Record<'a> {
         (0..self.header_count).map_while(move |_| read_header(&mut rest))
     }
 
+    /// Gives the headers as they are encoded, without their count.
+    pub(crate) fn encoded_headers(&self) -> &'a [u8] {
+        self.headers
+    }
+
     /// Gives the record with the time of its append, if the batch has one, instead of its own.
     pub(crate) fn with_append_time(mut self, append_time_ms: Option<i64>) -> Self {
         self.timestamp_ms = append_time_ms.unwrap_or(self.timestamp_ms);

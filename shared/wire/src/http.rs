@@ -102,6 +102,15 @@ pub struct PartitionDescription {
     pub bytes: u64,
 }
 
+/// Answers the deletion of a partition's first records.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordsDeleted {
+    /// Number, from 0.
+    pub partition: u32,
+    /// First offset kept.
+    pub log_start_offset: u64,
+}
+
 /// Answers a produce request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Produced {

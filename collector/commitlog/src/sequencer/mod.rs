@@ -3,6 +3,7 @@
 //! Rejections are answered with the group too, so that no answer tells of anything a power cut could take. Any failed write or sync ends
 //! the thread: what is true then, the next start decides. A full disk is found before anything is staged, and merely refuses.
 
+mod merging;
 mod room;
 mod upkeep;
 
@@ -27,6 +28,7 @@ use crate::partition::SegmentLimits;
 use crate::queue::{End, Queue};
 use crate::recovery::Recovered;
 use crate::request::{Answer, Request};
+use crate::sequencer::merging::Merges;
 use crate::sequencer::room::Room;
 use crate::state::State;
 use crate::unsynced::Unsynced;
@@ -55,6 +57,7 @@ pub(crate) struct Sequencer {
     /// Bytes written so since the last checkpoint.
     direct_bytes: u64,
     checkpoint: Option<JoinHandle<()>>,
+    merges: Merges,
     next_upkeep: Instant,
     requests: Vec<Request>,
     /// Frames of this group.
@@ -96,6 +99,7 @@ impl Sequencer {
             unsynced: Unsynced::default(),
             direct_bytes: 0,
             checkpoint: None,
+            merges: Merges::default(),
             requests: Vec::new(),
             group: Vec::new(),
             staged: Vec::new(),
@@ -289,6 +293,7 @@ impl Sequencer {
             if effects.changes.iter().any(|change| matches!(change, Change::TopicDeleted(_))) {
                 // A running checkpoint syncs files by their names, which are about to change; so would a later sync.
                 self.wait_for_checkpoint()?;
+                self.merges.cancel();
                 self.sync()?;
             }
             let inline = group.slice(batches_start..batches_end);
@@ -310,6 +315,7 @@ impl Sequencer {
 impl Drop for Sequencer {
     /// However the sequencer ends, nothing writes to the data folder once its lock is free.
     fn drop(&mut self) {
+        self.merges.cancel();
         if let Some(running) = self.checkpoint.take()
             && running.join().is_err()
         {

@@ -40,7 +40,7 @@ impl Sequencer {
 
     /// Says what is missing for commits of so many bytes, which are written to the journal and to segments. The ballast is taken (again)
     /// once there is room for it beside them.
-    fn missing_room(&self, growing: u64) -> Result<Option<Error>, Error> {
+    pub(super) fn missing_room(&self, growing: u64) -> Result<Option<Error>, Error> {
         let dir = &self.config.data_dir;
         let free = self.disk.free_bytes(dir).map_err(Error::io("measure the room of", dir))?;
         let need = 2 * growing + self.config.reserve_bytes / MARGIN_SHARE;

@@ -7,6 +7,7 @@ use crate::effects::Change;
 use crate::error::Error;
 use crate::frame;
 use crate::journal::Journal;
+use crate::merge::Merged;
 use crate::retention;
 use crate::sequencer::{Sequencer, now_ms};
 
@@ -36,7 +37,7 @@ impl Sequencer {
         if self.journal.reserve(staged_bytes + bytes)? {
             self.stage_changes(now_ms(), changes, &[]);
         }
-        Ok(())
+        self.merge_if_due()
     }
 
     fn log_start_moves(&self) -> Vec<Change> {
@@ -63,17 +64,17 @@ impl Sequencer {
 
     pub(super) fn checkpoint_if_due(&mut self) -> Result<(), Error> {
         let bytes = self.journal.bytes() + self.direct_bytes;
-        let is_due = bytes >= self.config.checkpoint_bytes || !self.writer.garbage.is_empty();
+        let frees = !self.writer.garbage.is_empty() || self.merges.has_merged();
+        let is_due = bytes >= self.config.checkpoint_bytes || frees;
         let is_overdue = bytes >= 2 * self.config.checkpoint_bytes;
-        let is_running = self.checkpoint.as_ref().is_some_and(|running| !running.is_finished());
-        if !is_due || (is_running && !is_overdue) {
+        if !is_due || (self.is_checkpointing() && !is_overdue) {
             return Ok(());
         }
         self.wait_for_checkpoint()?;
         let plan = self.begin_checkpoint()?;
-        let (disk, queue) = (self.disk.clone(), self.queue.clone());
+        let (store, queue) = (self.writer.store().clone(), self.queue.clone());
         let work = move || {
-            if let Err(error) = plan.run(disk.as_ref()) {
+            if let Err(error) = plan.run(&store.files) {
                 queue.fail(error);
             }
         };
@@ -82,21 +83,27 @@ impl Sequencer {
         Ok(())
     }
 
+    pub(super) fn is_checkpointing(&self) -> bool {
+        self.checkpoint.as_ref().is_some_and(|running| !running.is_finished())
+    }
+
     /// Begins the next journal file and takes the state as it is before its first frame.
     fn begin_checkpoint(&mut self) -> Result<Plan, Error> {
         // No frame of the new file may follow one that is not durable.
         self.sync()?;
-        let dir = &self.config.data_dir;
         self.direct_bytes = 0;
         let number = self.journal.number() + 1;
-        let step = self.config.journal_step_bytes;
-        self.journal = Journal::create(self.disk.as_ref(), dir, number, rand::random(), step)?;
-        let extents = self.writer.extents()?;
+        let (dir, step) = (self.config.data_dir.clone(), self.config.journal_step_bytes);
+        self.journal = Journal::create(self.disk.as_ref(), &dir, number, rand::random(), step)?;
+        let mut extents = self.writer.extents()?;
+        let merged = self.take_merged(&mut extents);
+        let swaps = merged.iter().map(Merged::swap).collect();
         Ok(Plan {
-            dir: dir.clone(),
-            snapshot: Snapshot { state: &self.state, journal: number, extents }.encode(),
+            dir,
+            snapshot: Snapshot { state: &self.state, journal: number, extents, swaps }.encode(),
             journal: number,
             dirty: std::mem::take(&mut self.writer.dirty),
+            merged,
             garbage: std::mem::take(&mut self.writer.garbage),
         })
     }
@@ -110,6 +117,7 @@ impl Sequencer {
 
     pub(super) fn save_at_the_end(&mut self) -> Result<(), Error> {
         self.wait_for_checkpoint()?;
-        self.begin_checkpoint()?.run(self.disk.as_ref())
+        let plan = self.begin_checkpoint()?;
+        plan.run(&self.writer.store().files)
     }
 }

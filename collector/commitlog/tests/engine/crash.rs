@@ -297,6 +297,7 @@ fn a_power_cut_while_retention_drops_segments_loses_nothing_else() {
     let (mut config, mut dice) = (crash_config(), Dice(7));
     config.retention_interval = Duration::from_millis(1);
     config.topics.default.retention_bytes = Some(4 << 10);
+    config.merge_after_ms = Some(0);
     for seed in 31..33 {
         let operations = operations(&config, seed);
         for _ in 0..100 {

@@ -45,7 +45,7 @@ pub fn router(door: Arc<Door>) -> Router {
         .route("/v1", get(health::about))
         .route("/v1/topics", get(topics::list))
         .route("/v1/topics/{topic}", topic)
-        .route("/v1/topics/{topic}/records", get(records::read).post(produce::produce))
+        .route("/v1/topics/{topic}/records", get(records::read).post(produce::produce).delete(topics::delete_records))
         .route("/v1/topics/{topic}/stream", get(records::stream))
         .route("/v1/agents", get(agents::list))
         .route("/v1/agents/{agent}/session", post(agents::open_session))

@@ -9,8 +9,8 @@ use axum::http::{HeaderMap, StatusCode, Uri};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use skidway_daemon::config::{Bounded, ByteSize, parse_duration};
-use skidway_record::{TopicName, TopicPartition};
-use skidway_wire::http::{PartitionDescription, TopicDescription, TopicList, TopicSummary};
+use skidway_record::{Offset, TopicName, TopicPartition};
+use skidway_wire::http::{PartitionDescription, RecordsDeleted, TopicDescription, TopicList, TopicSummary};
 
 use crate::listen::http::answers::Failure;
 use crate::listen::http::body::{self, media_type};
@@ -69,6 +69,29 @@ pub(super) async fn delete(
     refuse_internal(&name)?;
     let altered = door.log.alter_topic(TopicChange::Delete(name.clone())).await?;
     if altered.changed { Ok(StatusCode::NO_CONTENT) } else { Err(unknown(&name)) }
+}
+
+/// `DELETE /v1/topics/{t}/records?partition=P&before_offset=N`: the partition starts at N then, or further on if it did already.
+pub(super) async fn delete_records(
+    State(door): State<Arc<Door>>,
+    TopicPath(name): TopicPath,
+    uri: Uri,
+) -> Result<Json<RecordsDeleted>, Failure> {
+    let mut query = Query::of(&uri)?;
+    let required = |name: &'static str| move || Failure::parameter(name, "required");
+    let partition = query.within("partition", 0..=u64::from(u32::MAX))?.ok_or_else(required("partition"))? as u32;
+    let before = query.text("before_offset")?.ok_or_else(required("before_offset"))?;
+    query.finish()?;
+    refuse_internal(&name)?;
+    let of = TopicPartition::new(name, partition);
+    let before = match before.as_str() {
+        "latest" => door.log.offsets(&of)?.high_watermark,
+        number => {
+            number.parse().map(Offset).map_err(|_| Failure::parameter("before_offset", "an offset, or latest"))?
+        }
+    };
+    door.log.alter_topic(TopicChange::DeleteRecords { partition: of.clone(), before }).await?;
+    Ok(Json(RecordsDeleted { partition, log_start_offset: door.log.offsets(&of)?.log_start.0 }))
 }
 
 /// Says that there is no such topic.
