@@ -9,6 +9,6 @@ pub mod replace;
 pub mod faulty;
 
 pub use disk::{Disk, DiskFile, Entry, Open};
-pub use faulty::FaultyDisk;
+pub use faulty::{FaultyDisk, IgnoredSyncs, Moment};
 pub use real::RealDisk;
 pub use replace::{replace, replace_on};

@@ -195,3 +195,49 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_fork_lives_by_itself() {
+    let disk = FaultyDisk::new();
+    let held = disk.lock(Path::new("/lock")).unwrap();
+    disk.open(Path::new("/f"), Open::OrCreate).unwrap().write_at(b"both", 0).unwrap();
+    let fork = disk.fork();
+    assert!(fork.lock(Path::new("/lock")).unwrap().is_some(), "another machine's lock");
+    disk.open(Path::new("/f"), Open::Existing).unwrap().write_at(b"this", 0).unwrap();
+    fork.open(Path::new("/f"), Open::Existing).unwrap().write_at(b"that", 0).unwrap();
+    assert_eq!(content(&disk, Path::new("/f")), b"this");
+    assert_eq!(content(&fork, Path::new("/f")), b"that");
+    assert_eq!(fork.operations(), disk.operations());
+    drop(held);
+}
+
+#[test]
+fn every_operation_has_its_moment() {
+    let disk = FaultyDisk::new();
+    disk.keep_moments();
+    replace_on(&disk, Path::new("/f"), b"new").unwrap();
+    disk.remove(Path::new("/f")).unwrap();
+    let moments = disk.take_moments();
+    let told: Vec<String> = moments.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        told,
+        ["0 create /f.new", "1 write /f.new 0..3", "2 sync /f.new", "3 rename /f.new to /f", "4 sync /", "5 remove /f"]
+    );
+    assert_eq!(content(&moments[5].killed(), Path::new("/f")), b"new");
+    assert!((0..20).all(|seed| content(&moments[5].crashed(seed), Path::new("/f")) == b"new"));
+    assert!((0..20).any(|seed| names(&moments[2].crashed(seed), Path::new("/")).is_empty()));
+    let failed = moments[2].failed(0);
+    assert_eq!(content(&failed, Path::new("/f.new")), b"new");
+}
+
+#[test]
+fn a_disk_that_ignores_syncs_loses_what_was_synced() {
+    let lost = |seed: &u64| {
+        let disk = FaultyDisk::new();
+        disk.ignore_syncs_of(|path| path == Path::new("/"));
+        replace_on(&disk, Path::new("/f"), b"new").unwrap();
+        disk.crash(*seed);
+        disk.open(Path::new("/f"), Open::Existing).is_err()
+    };
+    assert!((0..20).any(|seed| lost(&seed)));
+}

@@ -3,44 +3,30 @@
 //! [`FaultyDisk::crash`] throws away what was not synced: of each file's unsynced writes some are kept, some lost, some torn at sector
 //! bounds, whatever their order; of each folder's unsynced names likewise. [`FaultyDisk::cut_power_at`] lets every operation from the
 //! n-th on fail, so that a test can crash at each; [`FaultyDisk::fail_at`] lets one fail, and a failed sync of a file forgets what it
-//! should have kept, as Linux does. Deterministic: one seed, one outcome.
+//! should have kept, as Linux does. [`FaultyDisk::keep_moments`] keeps the disk as it was before every operation, so that one run of a
+//! workload serves for all its crashes. Deterministic: one seed, one outcome.
 
 mod chance;
+mod moment;
 mod node;
+mod state;
 
 use std::io::{self, ErrorKind};
-use std::path::{Component, Path};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::disk::{Disk, DiskFile, Entry, Open};
-use chance::Chance;
-use node::{Names, Naming, Node, Write};
+use moment::Operation;
+use node::{Naming, Node, Write};
+use state::{ROOT, State, components, not_found, power_cut};
+
+pub use moment::Moment;
+pub use state::IgnoredSyncs;
 
 /// Stands for one machine's disk. Clones are the same disk.
 #[derive(Debug, Clone, Default)]
 pub struct FaultyDisk {
     state: Arc<Mutex<State>>,
-}
-
-#[derive(Debug)]
-struct State {
-    nodes: Vec<Node>,
-    /// Counts power cuts: a handle from before the last one is dead.
-    life: u64,
-    operations: u64,
-    cut_power_at: Option<u64>,
-    fail_at: Option<u64>,
-    capacity_bytes: u64,
-}
-
-const ROOT: usize = 0;
-
-impl Default for State {
-    fn default() -> Self {
-        let nodes = vec![Node::dir()];
-        Self { nodes, life: 0, operations: 0, cut_power_at: None, fail_at: None, capacity_bytes: u64::MAX }
-    }
 }
 
 impl FaultyDisk {
@@ -49,9 +35,28 @@ impl FaultyDisk {
         Self::default()
     }
 
+    fn with(state: State) -> Self {
+        Self { state: Arc::new(Mutex::new(state)) }
+    }
+
+    /// Makes another disk that looks like this one and lives on by itself. Faults to come, held locks and kept moments are not copied.
+    pub fn fork(&self) -> Self {
+        Self::with(self.lock().fork())
+    }
+
     /// Counts the operations so far that change something or make it durable.
     pub fn operations(&self) -> u64 {
         self.lock().operations
+    }
+
+    /// Keeps the disk as it is before every operation from now on.
+    pub fn keep_moments(&self) {
+        self.lock().moments.get_or_insert_default();
+    }
+
+    /// Gives the moments kept so far, in order, and keeps no more.
+    pub fn take_moments(&self) -> Vec<Moment> {
+        self.lock().moments.take().unwrap_or_default()
     }
 
     /// Lets every operation from this one on fail (they count from 0), until [`FaultyDisk::crash`].
@@ -65,6 +70,11 @@ impl FaultyDisk {
         self.lock().fail_at = Some(operation);
     }
 
+    /// Lets syncs of certain files and folders do nothing, and say that all is well: what no log survives.
+    pub fn ignore_syncs_of(&self, ignored: IgnoredSyncs) {
+        self.lock().ignored_syncs = Some(ignored);
+    }
+
     /// Bounds the bytes of all files together.
     pub fn set_capacity(&self, bytes: u64) {
         self.lock().capacity_bytes = bytes;
@@ -72,11 +82,7 @@ impl FaultyDisk {
 
     /// Cuts the power and switches it on again: `seed` decides what remains of what was not synced. Open files and locks are dead.
     pub fn crash(&self, seed: u64) {
-        let mut state = self.lock();
-        let mut chance = Chance(seed);
-        state.life += 1;
-        (state.cut_power_at, state.fail_at) = (None, None);
-        state.nodes.iter_mut().for_each(|node| node.crash(&mut chance));
+        self.lock().crash(seed);
     }
 
     /// Flips one bit of a file, durably: damage no sync protects from.
@@ -86,13 +92,16 @@ impl FaultyDisk {
     pub fn flip_bit(&self, path: &Path, position: u64) -> io::Result<()> {
         let mut state = self.lock();
         let node = state.find(path)?;
-        let Node::File { content, durable, .. } = &mut state.nodes[node] else { return Err(not_found()) };
-        let byte = content.get_mut(position as usize).ok_or_else(not_found)?;
-        *byte ^= 1;
-        if let Some(byte) = durable.get_mut(position as usize) {
-            *byte ^= 1;
-        }
-        Ok(())
+        state.node_mut(node).flip_bit(position as usize).ok_or_else(not_found)
+    }
+
+    /// Lists the paths of all files, in order.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let state = self.lock();
+        let files = state.paths().into_iter().filter(|(_, node)| !state.nodes[*node].is_dir());
+        let mut files: Vec<PathBuf> = files.map(|(path, _)| path).collect();
+        files.sort();
+        files
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -106,22 +115,22 @@ impl Disk for FaultyDisk {
         let node = match state.find(path) {
             Ok(node) => {
                 if how == Open::Empty {
-                    state.operate()?;
-                    state.nodes[node].write(Write::Len(0))?;
+                    state.operate(|| Operation::Write(node, Write::Len(0)))?;
+                    state.node_mut(node).write(Write::Len(0))?;
                 }
                 node
             }
             Err(_) if how != Open::Existing => {
-                state.operate()?;
+                state.operate(|| Operation::Create(path.to_owned()))?;
                 let (dir, name) = state.place(path)?;
                 state.add(dir, name, Node::file())
             }
             Err(error) => return Err(error),
         };
-        match state.nodes[node] {
-            Node::File { .. } => Ok(Arc::new(FaultyFile { disk: self.clone(), node, life: state.life })),
-            Node::Dir { .. } => Err(ErrorKind::IsADirectory.into()),
+        if state.nodes[node].is_dir() {
+            return Err(ErrorKind::IsADirectory.into());
         }
+        Ok(Arc::new(FaultyFile { disk: self.clone(), node, life: state.life, path: path.to_owned() }))
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
@@ -138,7 +147,7 @@ impl Disk for FaultyDisk {
             at = match state.names(at)?.get(&name) {
                 Some(node) => *node,
                 None => {
-                    state.operate()?;
+                    state.operate(|| Operation::CreateDir(dir.to_owned()))?;
                     state.add(at, name, Node::dir())
                 }
             };
@@ -149,12 +158,12 @@ impl Disk for FaultyDisk {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = self.lock();
         let node = state.find(from)?;
-        let ((dir, from), (to_dir, to)) = (state.place(from)?, state.place(to)?);
+        let ((dir, from_name), (to_dir, to_name)) = (state.place(from)?, state.place(to)?);
         if dir != to_dir {
             return Err(ErrorKind::CrossesDevices.into());
         }
-        state.operate()?;
-        state.nodes[dir].name(Naming::Rename(from, to, node));
+        state.operate(|| Operation::Rename(from.to_owned(), to.to_owned()))?;
+        state.node_mut(dir).name(Naming::Rename(from_name, to_name, node));
         Ok(())
     }
 
@@ -164,37 +173,46 @@ impl Disk for FaultyDisk {
             return Ok(());
         }
         let (dir, name) = state.place(path)?;
-        state.operate()?;
-        state.nodes[dir].name(Naming::Remove(name));
+        state.operate(|| Operation::Remove(path.to_owned()))?;
+        state.node_mut(dir).name(Naming::Remove(name));
         Ok(())
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         let mut state = self.lock();
         let node = state.find(dir)?;
-        state.sync(node)
+        state.sync(node, dir)
     }
 
     fn free_bytes(&self, _dir: &Path) -> io::Result<u64> {
         let state = self.lock();
-        Ok(state.capacity_bytes.saturating_sub(state.used()))
+        let is_bounded = state.capacity_bytes != u64::MAX;
+        Ok(if is_bounded { state.capacity_bytes.saturating_sub(state.used()) } else { u64::MAX / 2 })
     }
 
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Send + Sync>>> {
         let mut state = self.lock();
         let (dir, _) = state.place(path)?;
-        let Node::Dir { lock, .. } = &mut state.nodes[dir] else { return Err(not_found()) };
-        let taken = lock.swap(true, Ordering::AcqRel);
-        Ok((!taken).then(|| Box::new(Held(lock.clone())) as Box<dyn Send + Sync>))
+        if !state.locked.insert(dir) {
+            return Ok(None);
+        }
+        Ok(Some(Box::new(Held { disk: self.clone(), dir, life: state.life })))
     }
 }
 
 /// Holds a folder's lock.
-struct Held(Arc<AtomicBool>);
+struct Held {
+    disk: FaultyDisk,
+    dir: usize,
+    life: u64,
+}
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.0.store(false, Ordering::Release);
+        let mut state = self.disk.lock();
+        if state.life == self.life {
+            state.locked.remove(&self.dir);
+        }
     }
 }
 
@@ -203,6 +221,7 @@ struct FaultyFile {
     disk: FaultyDisk,
     node: usize,
     life: u64,
+    path: PathBuf,
 }
 
 impl FaultyFile {
@@ -213,27 +232,25 @@ impl FaultyFile {
 
     fn write(&self, write: Write) -> io::Result<()> {
         let mut state = self.state()?;
-        state.operate()?;
-        let grown = write.end().saturating_sub(state.nodes[self.node].len());
-        if grown > 0 && state.used() + grown > state.capacity_bytes {
+        state.operate(|| Operation::Write(self.node, write.clone()))?;
+        if !state.has_room(write.end().saturating_sub(state.nodes[self.node].len())) {
             return Err(ErrorKind::StorageFull.into());
         }
-        state.nodes[self.node].write(write)
+        state.node_mut(self.node).write(write)
     }
 }
 
 impl DiskFile for FaultyFile {
     fn read_at(&self, into: &mut [u8], position: u64) -> io::Result<usize> {
         let state = self.state()?;
-        let Node::File { content, .. } = &state.nodes[self.node] else { return Err(not_found()) };
-        let rest = content.get(position as usize..).unwrap_or_default();
+        let rest = state.nodes[self.node].content().get(position as usize..).unwrap_or_default();
         let count = rest.len().min(into.len());
         into[..count].copy_from_slice(&rest[..count]);
         Ok(count)
     }
 
     fn write_at(&self, bytes: &[u8], position: u64) -> io::Result<()> {
-        self.write(Write::Bytes(position, bytes.to_vec()))
+        self.write(Write::Bytes(position, bytes.into()))
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
@@ -245,91 +262,10 @@ impl DiskFile for FaultyFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.state()?.sync(self.node)
+        self.state()?.sync(self.node, &self.path)
     }
 
     fn len(&self) -> io::Result<u64> {
         Ok(self.state()?.nodes[self.node].len())
     }
-}
-
-impl State {
-    /// Counts an operation; fails if it is to fail.
-    fn operate(&mut self) -> io::Result<()> {
-        let operation = self.operations;
-        self.operations += 1;
-        if self.cut_power_at.is_some_and(|cut| operation >= cut) {
-            return Err(power_cut());
-        }
-        if self.fail_at == Some(operation) {
-            return Err(io::Error::other("the disk failed, as it was told to"));
-        }
-        Ok(())
-    }
-
-    fn sync(&mut self, node: usize) -> io::Result<()> {
-        match self.operate() {
-            Ok(()) => self.nodes[node].sync(),
-            Err(error) => {
-                // The pages count as clean now: no later sync writes them.
-                self.nodes[node].forget_unsynced();
-                return Err(error);
-            }
-        }
-        Ok(())
-    }
-
-    fn find(&self, path: &Path) -> io::Result<usize> {
-        components(path).try_fold(ROOT, |at, name| self.names(at)?.get(&name).copied().ok_or_else(not_found))
-    }
-
-    /// Finds the folder that holds, or would hold, `path`, and the name in it.
-    fn place(&self, path: &Path) -> io::Result<(usize, String)> {
-        let name = components(path).last().ok_or_else(not_found)?;
-        let dir = self.find(path.parent().ok_or_else(not_found)?)?;
-        self.names(dir)?;
-        Ok((dir, name))
-    }
-
-    fn names(&self, dir: usize) -> io::Result<&Names> {
-        match &self.nodes[dir] {
-            Node::Dir { names, .. } => Ok(names),
-            Node::File { .. } => Err(ErrorKind::NotADirectory.into()),
-        }
-    }
-
-    fn add(&mut self, dir: usize, name: String, node: Node) -> usize {
-        self.nodes.push(node);
-        let added = self.nodes.len() - 1;
-        self.nodes[dir].name(Naming::Add(name, added));
-        added
-    }
-
-    /// Sums the bytes of all files that have a name.
-    fn used(&self) -> u64 {
-        let (mut used, mut dirs) = (0, vec![ROOT]);
-        while let Some(dir) = dirs.pop() {
-            let Node::Dir { names, .. } = &self.nodes[dir] else { continue };
-            for &node in names.values() {
-                used += self.nodes[node].len();
-                dirs.extend(self.nodes[node].is_dir().then_some(node));
-            }
-        }
-        used
-    }
-}
-
-fn components(path: &Path) -> impl Iterator<Item = String> {
-    path.components().filter_map(|component| match component {
-        Component::Normal(name) => Some(name.to_string_lossy().into_owned()),
-        _ => None,
-    })
-}
-
-fn not_found() -> io::Error {
-    ErrorKind::NotFound.into()
-}
-
-fn power_cut() -> io::Error {
-    io::Error::other("the power is cut")
 }

@@ -3,25 +3,33 @@
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use crate::faulty::chance::Chance;
 
 /// Bytes that a torn write keeps or loses together.
 const SECTOR_BYTES: usize = 512;
 
-/// A file or folder. What is durable is what a power cut cannot take.
-#[derive(Debug)]
+/// A file or folder. What is durable is what a power cut cannot take. Cheap to clone: bytes are shared until written.
+#[derive(Debug, Clone)]
 pub(super) enum Node {
-    File { content: Vec<u8>, durable: Vec<u8>, unsynced: Vec<Write> },
-    Dir { names: Names, durable: Names, unsynced: Vec<Naming>, lock: Arc<AtomicBool> },
+    File(FileNode),
+    Dir { names: Names, durable: Names, unsynced: Vec<Naming> },
+}
+
+#[derive(Debug, Clone, Default)]
+pub(super) struct FileNode {
+    content: Arc<Vec<u8>>,
+    durable: Arc<Vec<u8>>,
+    unsynced: Vec<Write>,
+    /// A sync failed: what it should have kept can be read, and no later sync keeps it.
+    forgotten: bool,
 }
 
 pub(super) type Names = BTreeMap<String, usize>;
 
 #[derive(Debug, Clone)]
 pub(super) enum Write {
-    Bytes(u64, Vec<u8>),
+    Bytes(u64, Arc<[u8]>),
     Len(u64),
 }
 
@@ -34,11 +42,11 @@ pub(super) enum Naming {
 
 impl Node {
     pub(super) fn file() -> Self {
-        Self::File { content: Vec::new(), durable: Vec::new(), unsynced: Vec::new() }
+        Self::File(FileNode::default())
     }
 
     pub(super) fn dir() -> Self {
-        Self::Dir { names: Names::new(), durable: Names::new(), unsynced: Vec::new(), lock: Arc::default() }
+        Self::Dir { names: Names::new(), durable: Names::new(), unsynced: Vec::new() }
     }
 
     pub(super) fn is_dir(&self) -> bool {
@@ -46,16 +54,20 @@ impl Node {
     }
 
     pub(super) fn len(&self) -> u64 {
+        self.content().len() as u64
+    }
+
+    pub(super) fn content(&self) -> &[u8] {
         match self {
-            Self::File { content, .. } => content.len() as u64,
-            Self::Dir { .. } => 0,
+            Self::File(file) => &file.content,
+            Self::Dir { .. } => &[],
         }
     }
 
     pub(super) fn write(&mut self, write: Write) -> io::Result<()> {
-        let Self::File { content, unsynced, .. } = self else { return Err(ErrorKind::IsADirectory.into()) };
-        write.apply(content);
-        unsynced.push(write);
+        let Self::File(file) = self else { return Err(ErrorKind::IsADirectory.into()) };
+        write.apply(Arc::make_mut(&mut file.content));
+        file.unsynced.push(write);
         Ok(())
     }
 
@@ -68,37 +80,82 @@ impl Node {
 
     pub(super) fn sync(&mut self) {
         match self {
-            Self::File { durable, unsynced, .. } => unsynced.drain(..).for_each(|write| write.apply(durable)),
+            Self::File(file) if !file.forgotten => {
+                file.unsynced.clear();
+                file.durable = file.content.clone();
+            }
+            Self::File(file) => {
+                let durable = Arc::make_mut(&mut file.durable);
+                file.unsynced.drain(..).for_each(|write| write.apply(durable));
+            }
             Self::Dir { durable, unsynced, .. } => unsynced.drain(..).for_each(|naming| naming.apply(durable)),
         }
     }
 
-    /// Lets a file look as it does without ever becoming durable so. Names are kept: a file system that fails there stops altogether.
-    pub(super) fn forget_unsynced(&mut self) {
-        if let Self::File { unsynced, .. } = self {
-            unsynced.clear();
+    /// Lets a file look as it does, though only some of it, or nothing, will ever be durable. Names are kept: a file system that fails
+    /// there stops altogether.
+    pub(super) fn fail_to_sync(&mut self, mut chance: Option<&mut Chance>) {
+        let Self::File(file) = self else { return };
+        for write in file.unsynced.drain(..) {
+            if let Some(chance) = &mut chance {
+                write.apply_torn(Arc::make_mut(&mut file.durable), chance);
+            }
+            file.forgotten = true;
         }
     }
 
-    pub(super) fn crash(&mut self, chance: &mut Chance) {
+    /// Flips a bit of what can be read and of what is durable.
+    pub(super) fn flip_bit(&mut self, position: usize) -> Option<()> {
+        let Self::File(file) = self else { return None };
+        *Arc::make_mut(&mut file.content).get_mut(position)? ^= 1;
+        if let Some(byte) = Arc::make_mut(&mut file.durable).get_mut(position) {
+            *byte ^= 1;
+        }
+        Some(())
+    }
+
+    /// Tells whether a power cut changes nothing.
+    pub(super) fn is_durable(&self) -> bool {
         match self {
-            Self::File { content, durable, unsynced } => {
-                for write in unsynced.drain(..) {
-                    write.apply_torn(durable, chance);
+            Self::File(file) => file.unsynced.is_empty() && !file.forgotten,
+            Self::Dir { unsynced, .. } => unsynced.is_empty(),
+        }
+    }
+
+    pub(super) fn crash(&mut self, chance: &mut Chance, fate: Fate) {
+        match self {
+            Self::File(file) => {
+                let durable = Arc::make_mut(&mut file.durable);
+                for write in file.unsynced.drain(..) {
+                    match fate {
+                        Fate::Lost => {}
+                        Fate::Kept => write.apply(durable),
+                        Fate::Mixed => write.apply_torn(durable, chance),
+                    }
                 }
-                content.clone_from(durable);
+                (file.content, file.forgotten) = (file.durable.clone(), false);
             }
-            Self::Dir { names, durable, unsynced, lock } => {
+            Self::Dir { names, durable, unsynced } => {
                 for naming in unsynced.drain(..) {
-                    if chance.of(2) {
+                    if fate == Fate::Kept || (fate == Fate::Mixed && chance.of(2)) {
                         naming.apply(durable);
                     }
                 }
                 names.clone_from(durable);
-                *lock = Arc::default();
             }
         }
     }
+}
+
+/// Says what a power cut does to what was not synced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// All of it is gone.
+    Lost,
+    /// All of it had reached the device.
+    Kept,
+    /// Each write and name is kept, lost or torn on its own.
+    Mixed,
 }
 
 impl Write {
@@ -111,11 +168,7 @@ impl Write {
 
     pub(super) fn apply(&self, content: &mut Vec<u8>) {
         match self {
-            Self::Bytes(position, bytes) => {
-                let start = *position as usize;
-                content.resize(content.len().max(start + bytes.len()), 0);
-                content[start..start + bytes.len()].copy_from_slice(bytes);
-            }
+            Self::Bytes(position, bytes) => put(content, *position, bytes),
             Self::Len(len) => content.resize(*len as usize, 0),
         }
     }
@@ -132,17 +185,28 @@ impl Write {
             1 => {}
             2 => {
                 let kept = chance.below(bytes.len() as u64 + 1) as usize;
-                Self::Bytes(*position, bytes[..kept].to_vec()).apply(content);
+                put(content, *position, &bytes[..kept]);
             }
             _ => {
                 let mut at = *position;
                 for sector in sectors(*position, bytes) {
                     if chance.of(2) {
-                        Self::Bytes(at, sector.to_vec()).apply(content);
+                        put(content, at, sector);
                     }
                     at += sector.len() as u64;
                 }
             }
+        }
+    }
+
+    /// Gives a beginning of it, as a failed write may leave.
+    pub(super) fn beginning(&self, chance: &mut Chance) -> Option<Self> {
+        match self {
+            Self::Bytes(position, bytes) if chance.of(2) => {
+                let kept = chance.below(bytes.len() as u64 + 1) as usize;
+                Some(Self::Bytes(*position, bytes[..kept].into()))
+            }
+            _ => None,
         }
     }
 }
@@ -162,6 +226,12 @@ impl Naming {
             }
         }
     }
+}
+
+fn put(content: &mut Vec<u8>, position: u64, bytes: &[u8]) {
+    let start = position as usize;
+    content.resize(content.len().max(start + bytes.len()), 0);
+    content[start..start + bytes.len()].copy_from_slice(bytes);
 }
 
 /// Cuts a write where the device's sectors end.
