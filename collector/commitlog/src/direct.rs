@@ -3,7 +3,7 @@
 //! A frame counts only if every batch it does not hold itself is at its place, whole. Batches of a topic that a later, valid frame
 //! deletes do not matter: their folder may be gone.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use skidway_record::{Batch, Offset, TopicName, TopicPartition};
 
 use crate::effects::{Append, Change, Effects, TopicId};
 use crate::error::Error;
-use crate::partition::{dir_name, topic_of_dir};
+use crate::partition::{dir_name, topic_of_dir, write_metadata_again};
 use crate::replay::Tail;
 use crate::segment::log_name;
 use crate::state::State;
@@ -27,6 +27,8 @@ pub(crate) struct Direct {
     names: HashMap<TopicId, TopicName>,
     /// LSN of the commit that deletes a topic.
     deleted_at: HashMap<TopicId, u64>,
+    /// The last commit that a later one says was durable.
+    durable_lsn: u64,
     /// Folders that are their partition's own.
     checked_dirs: HashSet<(TopicId, u32)>,
     open: Option<(PathBuf, Arc<dyn DiskFile>)>,
@@ -40,6 +42,7 @@ impl Direct {
             topics_dir,
             names: state.topics().map(|held| (held.topic.id, held.topic.name.clone())).collect(),
             deleted_at: HashMap::new(),
+            durable_lsn: 0,
             checked_dirs: HashSet::new(),
             open: None,
         }
@@ -50,6 +53,7 @@ impl Direct {
         let mut next = lsn;
         let mut end = tail.replay(lsn, u64::MAX, |frame| {
             next += 1;
+            self.durable_lsn = self.durable_lsn.max(frame.header.durable_lsn);
             self.note_topics(&frame.effects, next);
             Ok(true)
         })?;
@@ -75,6 +79,47 @@ impl Direct {
             batches.push(batch.ok_or_else(changed)?);
         }
         Ok(batches)
+    }
+
+    /// Makes durable what says that topics are deleted, before their folders are removed for it: a killed process may have left the last
+    /// commits in the page cache only, and without them the folders are still needed.
+    pub(crate) fn settle_deletions(&mut self, tail: &Tail, lsn: u64, end: u64) -> Result<(), Error> {
+        if !self.deleted_at.values().any(|&lsn| lsn <= end) || self.durable_lsn >= end {
+            return Ok(());
+        }
+        let (mut next, mut dirs) = (lsn, BTreeSet::from([self.topics_dir.clone()]));
+        tail.replay(lsn, end, |frame| {
+            next += 1;
+            if next > self.durable_lsn {
+                self.write_again(&frame.effects, end, &mut dirs)?;
+            }
+            Ok(true)
+        })?;
+        for dir in dirs.iter().rev() {
+            self.disk.sync_dir(dir).map_err(Error::io("sync", dir))?;
+        }
+        tail.write_again(lsn, self.durable_lsn, end)
+    }
+
+    /// Writes a commit's direct batches again where they are, and syncs them. Adds the folders whose names count to `dirs`.
+    fn write_again(&mut self, effects: &Effects, end: u64, dirs: &mut BTreeSet<PathBuf>) -> Result<(), Error> {
+        for append in effects.appends().filter(|append| append.direct.is_some()) {
+            if self.deleted_at.get(&append.topic).is_some_and(|&lsn| lsn <= end) {
+                continue;
+            }
+            let batch = self.read(append)?;
+            let (Some(batch), Some((path, file))) = (batch, &self.open) else {
+                let reason = "a batch changed while it was read";
+                return Err(Error::corrupt(&self.topics_dir, append.position, reason));
+            };
+            file.write_at(batch.bytes(), append.position).map_err(Error::io("write", path))?;
+            file.sync().map_err(Error::io("sync", path))?;
+            if let Some(dir) = path.parent().filter(|dir| !dirs.contains(*dir)) {
+                write_metadata_again(self.disk.as_ref(), dir)?;
+                dirs.insert(dir.to_owned());
+            }
+        }
+        Ok(())
     }
 
     fn note_topics(&mut self, effects: &Effects, lsn: u64) {

@@ -315,6 +315,16 @@ fn deleted_dir_name(name: &TopicPartition, topic: &TopicId) -> String {
     format!("{}.{}-delete", dir_name(name), URL_SAFE_NO_PAD.encode(topic))
 }
 
+/// Writes the file that says which topic a folder belongs to once more as it is, and syncs it: it may be in the page cache only.
+pub(crate) fn write_metadata_again(disk: &dyn Disk, dir: &Path) -> Result<(), Error> {
+    let path = dir.join(METADATA_NAME);
+    let file = disk.open(&path, Open::Existing).map_err(Error::io("open", &path))?;
+    let mut raw = [0; 128];
+    let have = file.read_at(&mut raw, 0).map_err(Error::io("read", &path))?;
+    file.write_at(&raw[..have], 0).map_err(Error::io("write", &path))?;
+    file.sync().map_err(Error::io("sync", &path))
+}
+
 /// Reads which topic a partition's folder belongs to; `None` if that is not to be told.
 pub(crate) fn topic_of_dir(disk: &dyn Disk, dir: &Path) -> Option<TopicId> {
     let file = disk.open(&dir.join(METADATA_NAME), Open::Existing).ok()?;

@@ -127,6 +127,7 @@ fn replay(
         saved.note(&frame.effects);
         Ok(true)
     })?;
+    direct.settle_deletions(&tail, checkpoint_lsn, end)?;
     saved.restore(disk.as_ref(), &state, topics_dir, writer)?;
     let mut waiting = 0;
     tail.replay(checkpoint_lsn, end, |frame| {

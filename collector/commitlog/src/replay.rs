@@ -1,8 +1,9 @@
-//! Reads back what the journal holds after a checkpoint. Never writes.
+//! Reads back what the journal holds after a checkpoint. Never writes but what it read, to make it durable.
 //!
 //! The first invalid frame is where a crash cut the journal (a torn tail), unless a later frame says that its place was durable: then
 //! what was acknowledged has been damaged, and the log must not start.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -77,9 +78,42 @@ impl Tail {
         }
         Ok(lsn)
     }
+
+    /// Writes the frames after commit `durable_lsn` up to `end` once more as they are, and syncs them: they may be in the page cache only.
+    pub(crate) fn write_again(&self, mut lsn: u64, durable_lsn: u64, end: u64) -> Result<(), Error> {
+        for file in &self.files {
+            let mut reader = Reader { file, position: JOURNAL_HEADER_BYTES, buffer: Bytes::new() };
+            let mut from = reader.position;
+            while lsn < end && reader.next(lsn + 1)?.is_some() {
+                lsn += 1;
+                if lsn <= durable_lsn {
+                    from = reader.position;
+                }
+            }
+            if from < reader.position {
+                file.write_again(from..reader.position)?;
+            }
+        }
+        Ok(())
+    }
 }
 
 impl TailFile {
+    fn write_again(&self, range: Range<u64>) -> Result<(), Error> {
+        let mut chunk = vec![0; SCAN_BYTES.min((range.end - range.start) as usize)];
+        let mut position = range.start;
+        while position < range.end {
+            let want = chunk.len().min((range.end - position) as usize);
+            let have = self.read(&mut chunk[..want], position)?;
+            if have == 0 {
+                return Err(Error::corrupt(&self.path, position, "the file became shorter while it was read"));
+            }
+            self.file.write_at(&chunk[..have], position).map_err(Error::io("write", &self.path))?;
+            position += have as u64;
+        }
+        self.file.sync().map_err(Error::io("sync", &self.path))
+    }
+
     /// Fails if, after an invalid frame at `position`, another claims that `lost_lsn`, which should be there, was durable.
     fn check_torn(&self, position: u64, lost_lsn: u64) -> Result<(), Error> {
         let finder = memchr::memmem::Finder::new(&self.file_id);
