@@ -48,10 +48,15 @@ fn families() -> Vec<Family> {
     dropping.retention_interval = Duration::from_millis(1);
     dropping.topics.default.retention_bytes = Some(4 << 10);
     let small_segments = Config { segment_bytes: 2 << 10, checkpoint_bytes: 6 << 10, ..crash_config() };
+    let mut merging = dropping.clone();
+    merging.topics.default.retention_bytes = None;
+    merging.merge_after_ms = Some(0);
+    dropping.merge_after_ms = Some(0);
     vec![
         family("plain", crash_config(), PLAIN),
         family("large batches", crash_config(), Flavour { large_line: 1500, ..PLAIN }),
         family("topics that change", small_segments, Flavour { topic_changes: 40, large_line: 500, ..PLAIN }),
+        family("merging", merging, PLAIN),
         Family { retention: true, ..family("retention", dropping, Flavour { large_line: 600, ..PLAIN }) },
     ]
 }
