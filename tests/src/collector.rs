@@ -1,6 +1,6 @@
 //! A collector under test: configured, started, killed and started again on the same port and data.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::http::Client;
 use crate::program::{Program, free_port};
@@ -22,6 +22,13 @@ impl Collector {
     pub(crate) fn new(site: &Site) -> Self {
         let (config, log) = (site.path("collector.toml"), site.path("collector.log"));
         Self { port: free_port(), config, data_dir: site.text("data"), extra: String::new(), log, program: None }
+    }
+
+    /// Lets it keep its data in another folder.
+    #[must_use]
+    pub fn keeping(mut self, data_dir: &Path) -> Self {
+        self.data_dir = data_dir.display().to_string();
+        self
     }
 
     /// Adds lines to its configuration, after `[collector] data_dir` and `[http] listen`.
@@ -47,10 +54,26 @@ impl Collector {
     /// # Panics
     /// When it ends, or does not become ready.
     pub fn start(&mut self) {
+        self.launch();
+        self.ready();
+    }
+
+    fn launch(&mut self) {
         self.configure();
         let args = ["run".into(), "--config".into(), self.config.display().to_string()];
         self.program = Some(Program::start("skidway-collector", &args, &self.log));
-        self.ready();
+    }
+
+    /// Starts it again as a service manager does: tells whether it became ready, rather than ended.
+    pub fn try_start(&mut self) -> bool {
+        self.launch();
+        let client = self.client();
+        wait::until("the collector is ready or ends", || {
+            if !self.program().runs() {
+                return Some(false);
+            }
+            client.try_get("/readyz", &[]).filter(|answer| answer.status == 200).map(|_| true)
+        })
     }
 
     /// Gives it other lines of configuration (see [`Collector::with`]) while it runs, and asks it to read them.

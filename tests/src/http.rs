@@ -104,13 +104,23 @@ impl Client {
         self.try_post(path, headers, body).unwrap_or_else(|| panic!("POST {}{path} is not answered", self.base))
     }
 
+    /// Puts a JSON document; `None` if the server cannot be reached or cuts the answer.
+    pub fn try_put(&self, path: &str, body: &Value) -> Option<Answer> {
+        let request = self.agent.put(format!("{}{path}", self.base)).header("Content-Type", "application/json");
+        request.send(body.to_string()).ok().and_then(read)
+    }
+
     /// Puts a JSON document.
     ///
     /// # Panics
     /// When the server cannot be reached.
     pub fn put(&self, path: &str, body: &Value) -> Answer {
-        let request = self.agent.put(format!("{}{path}", self.base)).header("Content-Type", "application/json");
-        request.send(body.to_string()).ok().and_then(read).unwrap_or_else(|| panic!("PUT {path} is not answered"))
+        self.try_put(path, body).unwrap_or_else(|| panic!("PUT {path} is not answered"))
+    }
+
+    /// Deletes a path; `None` if the server cannot be reached or cuts the answer.
+    pub fn try_delete(&self, path: &str) -> Option<Answer> {
+        self.agent.delete(format!("{}{path}", self.base)).call().ok().and_then(read)
     }
 
     /// Deletes a path.
@@ -118,8 +128,7 @@ impl Client {
     /// # Panics
     /// When the server cannot be reached.
     pub fn delete(&self, path: &str) -> Answer {
-        let request = self.agent.delete(format!("{}{path}", self.base));
-        request.call().ok().and_then(read).unwrap_or_else(|| panic!("DELETE {path} is not answered"))
+        self.try_delete(path).unwrap_or_else(|| panic!("DELETE {path} is not answered"))
     }
 
     /// Opens a stream; `None` if the server cannot be reached or refuses.

@@ -17,6 +17,8 @@ pub mod topic;
 pub mod verify;
 pub mod proxy;
 pub mod kill;
+pub mod image;
+pub mod soak;
 pub mod arguments;
 
 pub use agent::Agent;

@@ -5,6 +5,7 @@
 //! | `delivery` | what a line becomes, and that each one arrives once |
 //! | `rotation` | files renamed, truncated, removed, recreated |
 //! | `restart` | programs killed, frozen, cut off; state lost |
+//! | `full_disk` | a real disk filled up, freed, broken down and repaired under load |
 //! | `subscription` | readers: pages, streams, tokens |
 //! | `real_logs` | sixteen real logs through `skidway up` |
 //! | `http_contract` | topics, producing, problems: the rest of the HTTP interface |
@@ -19,6 +20,7 @@
 mod delivery;
 mod rotation;
 mod restart;
+mod full_disk;
 mod subscription;
 mod real_logs;
 mod http_contract;

@@ -1,4 +1,4 @@
-//! `soak [--minutes 30] [--seed S]`: the kill test, round after round. See bench/soak.
+//! `soak [log] [--minutes N] [--seed S]`: the kill test, round after round, or the log soak. See bench/soak.
 
 #![expect(clippy::print_stdout, reason = "its output is its result")]
 
@@ -6,10 +6,24 @@ use std::time::{Duration, Instant};
 
 use skidway_tests::arguments::number;
 use skidway_tests::kill::{self, Plan};
+use skidway_tests::soak;
 
 fn main() {
+    let seed = number("--seed", rand::random::<u64>() >> 1);
+    if std::env::args().nth(1).as_deref() == Some("log") { log(seed) } else { kills(seed) }
+}
+
+/// Lets the log soak run for an hour, or as long as asked.
+fn log(seed: u64) {
+    let length = Duration::from_secs(60 * number("--minutes", 60));
+    println!("seed {seed}");
+    let summary = soak::run(length, seed, |line| println!("{line}"));
+    println!("{} s: {summary}\n0 lost, 0 doubled, 0 reordered", length.as_secs());
+}
+
+/// Kills agents and collectors for half an hour, or as long as asked.
+fn kills(first_seed: u64) {
     let minutes: u64 = number("--minutes", 30);
-    let first_seed = number("--seed", rand::random::<u64>() >> 1);
     let started = Instant::now();
     let (mut rounds, mut kills, mut met, mut lines) = (0, 0, 0, 0);
     while rounds == 0 || started.elapsed() < Duration::from_secs(60 * minutes) {
