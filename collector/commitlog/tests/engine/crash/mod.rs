@@ -26,7 +26,7 @@ const POINTS_MIN: u64 = 10_000;
 /// Workloads of each family at scale 1.
 const WORKLOADS: u64 = 2;
 
-const PLAIN: Flavour = Flavour { large_line: 150, topic_changes: 8, rounds: 10 };
+const PLAIN: Flavour = Flavour { large_line: 150, topic_changes: 8, rounds: 10, idle_looks: 0 };
 
 fn crash_config() -> Config {
     let mut config = Config {
@@ -47,16 +47,18 @@ fn families() -> Vec<Family> {
     let mut dropping = crash_config();
     dropping.retention_interval = Duration::from_millis(1);
     dropping.topics.default.retention_bytes = Some(4 << 10);
-    let small_segments = Config { segment_bytes: 2 << 10, checkpoint_bytes: 6 << 10, ..crash_config() };
-    let mut merging = dropping.clone();
-    merging.topics.default.retention_bytes = None;
-    merging.merge_after_ms = Some(0);
-    dropping.merge_after_ms = Some(0);
+    let many_checkpoints = Config { checkpoint_bytes: 6 << 10, ..crash_config() };
+    let merging = Config {
+        merge_after_ms: Some(0),
+        retention_interval: Duration::from_millis(1),
+        inline_batch_bytes_max: 4 << 10,
+        ..crash_config()
+    };
     vec![
         family("plain", crash_config(), PLAIN),
         family("large batches", crash_config(), Flavour { large_line: 1500, ..PLAIN }),
-        family("topics that change", small_segments, Flavour { topic_changes: 40, large_line: 500, ..PLAIN }),
-        family("merging", merging, PLAIN),
+        family("topics that change", many_checkpoints, Flavour { topic_changes: 40, large_line: 500, ..PLAIN }),
+        family("merging", merging, Flavour { large_line: 1500, topic_changes: 2, rounds: 12, idle_looks: 100 }),
         Family { retention: true, ..family("retention", dropping, Flavour { large_line: 600, ..PLAIN }) },
     ]
 }
@@ -65,9 +67,9 @@ fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |text| text.parse().expect("a number"))
 }
 
-/// Runs workloads on all processors; gives the points checked.
-fn check_workloads(families: &[Family], workloads: u64, first_seed: u64) -> Result<u64, String> {
-    let (next, points) = (AtomicUsize::new(0), AtomicU64::new(0));
+/// Runs workloads on all processors; gives the points checked and the merges among the operations.
+fn check_workloads(families: &[Family], workloads: u64, first_seed: u64) -> Result<(u64, u64), String> {
+    let (next, points, merges) = (AtomicUsize::new(0), AtomicU64::new(0), AtomicU64::new(0));
     let work = || -> Result<(), String> {
         loop {
             let number = next.fetch_add(1, Ordering::Relaxed);
@@ -78,6 +80,7 @@ fn check_workloads(families: &[Family], workloads: u64, first_seed: u64) -> Resu
             let family = &families[number % families.len()];
             let told = |wrong| format!("{}, seed {seed}: {wrong}", family.name);
             let recorded = Recorded::run(family, seed, &FaultyDisk::new()).map_err(told)?;
+            merges.fetch_add(recorded.merges(), Ordering::Relaxed);
             points.fetch_add(recorded.check_all()?, Ordering::Relaxed);
         }
     };
@@ -86,16 +89,18 @@ fn check_workloads(families: &[Family], workloads: u64, first_seed: u64) -> Resu
         let workers: Vec<_> = (0..processors).map(|_| scope.spawn(work)).collect();
         workers.into_iter().try_for_each(|worker| worker.join().expect("a worker does not panic"))
     })?;
-    Ok(points.into_inner())
+    Ok((points.into_inner(), merges.into_inner()))
 }
 
 #[test]
 #[allow(clippy::print_stdout, reason = "the count is the test's result")]
 fn a_crash_at_every_operation_loses_and_halves_nothing() {
     let (scale, seed) = (number("SKIDWAY_TEST_SCALE", 1), number("SKIDWAY_TEST_SEED", 1));
-    let points = check_workloads(&families(), WORKLOADS * scale, seed).unwrap_or_else(|wrong| panic!("{wrong}"));
-    println!("{points} crash points, first seed {seed}, scale {scale}");
+    let checked = check_workloads(&families(), WORKLOADS * scale, seed);
+    let (points, merges) = checked.unwrap_or_else(|wrong| panic!("{wrong}"));
+    println!("{points} crash points, first seed {seed}, scale {scale}, {merges} merges in the workloads");
     assert!(points >= POINTS_MIN, "{points} crash points are too few");
+    assert!(merges > 0, "nothing was merged");
 }
 
 /// Runs a workload on a disk that ignores some syncs; tells whether a crash showed it.

@@ -61,6 +61,12 @@ impl Recorded {
         Ok(Self { family: family.clone(), seed, history, moments: disk.take_moments() })
     }
 
+    /// Counts the merged segments that took their place.
+    pub(super) fn merges(&self) -> u64 {
+        let told = self.moments.iter().map(ToString::to_string);
+        told.filter(|told| told.contains(" rename ") && told.contains(".merged.log")).count() as u64
+    }
+
     /// Checks every moment with every outcome. Gives the number of crash points; the error says how to see the first bad one again.
     pub(super) fn check_all(&self) -> Result<u64, String> {
         let mut points = 0;

@@ -41,6 +41,8 @@ pub(super) struct Flavour {
     /// Of 100 actions so many change topics.
     pub(super) topic_changes: u64,
     pub(super) rounds: usize,
+    /// Questions asked after each round, which give the log time for what it does on its own.
+    pub(super) idle_looks: usize,
 }
 
 /// Draws from a seed.
@@ -257,6 +259,9 @@ pub(super) fn run(
         collect(&mut history, first_place, &receive)?;
         if !history.is_acknowledged() {
             break;
+        }
+        for _ in 0..flavour.idle_looks {
+            opened.agents().map_err(|error| error.to_string())?;
         }
     }
     history.note_published(std::mem::take(&mut witness.published.lock().unwrap()));
