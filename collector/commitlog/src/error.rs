@@ -69,6 +69,20 @@ pub enum Error {
         /// What was found.
         reason: String,
     },
+    /// Some records cannot be read any more; those before and after them can. The log goes on.
+    #[error("offsets {from}..{next} cannot be read: {} is damaged at byte {position}: {reason}", path.display())]
+    Damaged {
+        /// The segment file.
+        path: PathBuf,
+        /// Place in it.
+        position: u64,
+        /// First offset that cannot be read.
+        from: Offset,
+        /// Next offset that can, or where the readable part ends.
+        next: Offset,
+        /// What was found.
+        reason: String,
+    },
     /// The engine stopped at an earlier failure. What of the request is stored, recovery decides.
     #[error("the log has stopped: {reason}")]
     Halted {
@@ -81,9 +95,11 @@ impl Error {
     /// Says what to do about it.
     pub fn fate(&self) -> Fate {
         match self {
-            Self::Refused(_) | Self::OffsetOutOfRange { .. } | Self::UnknownPartition(_) | Self::TooLarge { .. } => {
-                Fate::Reject
-            }
+            Self::Refused(_)
+            | Self::OffsetOutOfRange { .. }
+            | Self::UnknownPartition(_)
+            | Self::TooLarge { .. }
+            | Self::Damaged { .. } => Fate::Reject,
             Self::NoSpace { .. } | Self::Closed => Fate::Retry,
             Self::InUse(_) | Self::Io { .. } | Self::Corrupt { .. } | Self::Halted { .. } => Fate::Halt,
         }

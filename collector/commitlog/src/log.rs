@@ -13,6 +13,7 @@ use crate::commit::{AgentState, Commit, Committed, LogIdentity, LogOffsets, Open
 use crate::config::{Config, TopicDefaults};
 use crate::error::Error;
 use crate::frame::COMMIT_BYTES_MAX;
+use crate::noticed::Noticed;
 use crate::queue::{End, Queue};
 use crate::recovery;
 use crate::request::Request;
@@ -32,6 +33,9 @@ pub trait Observer: Send + Sync {
 
     /// Hears how long the write and sync of a group took, and how many commits it made durable.
     fn synced(&self, took: Duration, commits: usize);
+
+    /// Hears of each damaged place once, an [`Error::Damaged`], when a reader first meets it. Called from a reader's thread.
+    fn damaged(&self, _damage: &Error) {}
 }
 
 /// Opens, asks and reads one log. Cheap to clone. Dropping the last one without [`CommitLog::close`] is like a killed process.
@@ -44,6 +48,7 @@ struct OpenLog {
     identity: LogIdentity,
     queue: Arc<Queue>,
     store: Arc<Store>,
+    noticed: Noticed,
     sequencer: Mutex<Option<JoinHandle<Result<(), Error>>>>,
 }
 
@@ -81,6 +86,7 @@ impl CommitLog {
         let (identity, store) = (recovered.state.identity, recovered.store.clone());
         let queue = Arc::new(Queue::new(config.queue_requests_max, config.queue_bytes_max));
         let data_dir = config.data_dir.clone();
+        let noticed = Noticed::new(observer.clone());
         let sequencer = Sequencer::new(config, (disk, ballast), observer, queue.clone(), recovered);
         let unanswered = RefuseOnPanic(queue.clone());
         let work = move || {
@@ -90,7 +96,7 @@ impl CommitLog {
         };
         let thread = std::thread::Builder::new().name("skidway-sequencer".to_owned()).spawn(work);
         let thread = thread.map_err(Error::io("start the sequencer of", &data_dir))?;
-        Ok(Self { open: Arc::new(OpenLog { identity, queue, store, sequencer: Mutex::new(Some(thread)) }) })
+        Ok(Self { open: Arc::new(OpenLog { identity, queue, store, noticed, sequencer: Mutex::new(Some(thread)) }) })
     }
 
     /// Says which log this is.
@@ -143,15 +149,18 @@ impl CommitLog {
     /// Empty at the high watermark. Reads files: call it where blocking is allowed.
     ///
     /// # Errors
-    /// [`Error::UnknownPartition`], [`Error::OffsetOutOfRange`] (reject); [`Error::Io`], [`Error::Corrupt`] (halt).
+    /// [`Error::UnknownPartition`], [`Error::OffsetOutOfRange`], [`Error::Damaged`] if `at` itself cannot be read (reject); [`Error::Io`]
+    /// if a file cannot be opened.
     pub fn fetch(&self, from: &TopicPartition, at: Offset, bytes_max: usize) -> Result<Fetched, Error> {
-        self.open.store.fetch(from, at, bytes_max)
+        self.open.store.fetch(from, at, bytes_max).inspect_err(|error| self.open.noticed.note(error))
     }
 
     /// Finds the first record whose timestamp is `timestamp_ms` or later; `None` if there is none yet. Reads files.
     ///
+    /// Where records cannot be read that may be as new, their first offset is the answer.
+    ///
     /// # Errors
-    /// As [`CommitLog::fetch`].
+    /// [`Error::UnknownPartition`] (reject); [`Error::Io`] if a file cannot be opened.
     pub fn offset_at(&self, of: &TopicPartition, timestamp_ms: i64) -> Result<Option<Offset>, Error> {
         self.open.store.offset_at(of, timestamp_ms)
     }

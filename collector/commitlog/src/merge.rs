@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::{Deserialize, Serialize};
 use skidway_disk::{Disk, Open};
-use skidway_record::{Batch, Compressor, Merger};
+use skidway_record::{Batch, Compressor, Merger, Offset};
 
 use crate::effects::TopicId;
 use crate::error::Error;
@@ -85,7 +85,8 @@ impl Merged {
         let before = segment.extent();
         let merged = Segment::create(files, path, before.base_offset, before.first_append_ms)?;
         let mut rewrite = Rewrite::new(files, &merged, before.last_append_ms)?;
-        let mut scan = Scan::new(files, segment, 0, CHUNK_BYTES);
+        let limit = partition.segment_after(segment).map_or(u64::MAX, |next| next.base_offset());
+        let mut scan = Scan::new(files, segment, Offset(0), Offset(limit), CHUNK_BYTES)?;
         while let Some(batch) = scan.next_batch()? {
             if cancelled.load(Ordering::Relaxed) {
                 files.forget(merged.id());

@@ -3,12 +3,13 @@
 use std::io;
 use std::sync::Arc;
 
-use skidway_record::{Batch, Offset, TopicPartition};
+use skidway_record::{Batch, BatchError, Offset, TopicPartition};
 
 use crate::commit::LogOffsets;
 use crate::error::Error;
 use crate::log::Fetched;
 use crate::partition::Partition;
+use crate::scan::Scan;
 use crate::segment::Segment;
 use crate::store::Store;
 
@@ -17,7 +18,7 @@ const CHUNK_BYTES_MIN: usize = 64 << 10;
 const CHUNK_BYTES_MAX: usize = 4 << 20;
 
 impl Store {
-    /// Reads whole batches from the one that contains `at`.
+    /// Reads whole batches from the one that contains `at`, or the first after it.
     pub(crate) fn fetch(&self, from: &TopicPartition, at: Offset, bytes_max: usize) -> Result<Fetched, Error> {
         let (partition, offsets) = self.partition(from)?;
         check_range(at, offsets)?;
@@ -34,11 +35,15 @@ impl Store {
         }
     }
 
-    /// Finds the first record whose timestamp is `timestamp_ms` or later.
+    /// Finds the first record whose timestamp is `timestamp_ms` or later. Records that cannot be read may be as new: the first of them is
+    /// the answer then, so that whoever reads from there is told.
     pub(crate) fn offset_at(&self, of: &TopicPartition, timestamp_ms: i64) -> Result<Option<Offset>, Error> {
         let (partition, offsets) = self.partition(of)?;
         let found = reread(&partition, || self.offset_in_segments(&partition, offsets, timestamp_ms));
-        found.map_err(|error| self.explain(error, of, &partition, offsets.log_start))
+        match found.map_err(|error| self.explain(error, of, &partition, offsets.log_start)) {
+            Err(Error::Damaged { from, .. }) => Ok(Some(from.max(offsets.log_start))),
+            found => found,
+        }
     }
 
     fn offset_in_segments(
@@ -49,7 +54,10 @@ impl Store {
     ) -> Result<Option<Offset>, Error> {
         let segments = partition.segments();
         let mut new_enough = segments.iter().filter(|segment| segment.max_timestamp_ms() >= timestamp_ms);
-        let found = new_enough.find_map(|segment| self.offset_in_segment(segment, offsets, timestamp_ms).transpose());
+        let found = new_enough.find_map(|segment| {
+            let limit = limit_of(partition, segment, offsets.high_watermark);
+            self.offset_in_segment(segment, offsets.log_start, limit, timestamp_ms).transpose()
+        });
         found.transpose()
     }
 
@@ -62,7 +70,8 @@ impl Store {
     ) -> Result<Vec<Batch>, Error> {
         let mut segment = partition.segment_of(at.0);
         while let Some(current) = segment {
-            let batches = self.fetch_from(&current, at, high_watermark, bytes_max)?;
+            let limit = limit_of(partition, &current, high_watermark);
+            let batches = self.fetch_from(&current, at, limit, bytes_max)?;
             if !batches.is_empty() {
                 return Ok(batches);
             }
@@ -72,19 +81,26 @@ impl Store {
         Ok(Vec::new())
     }
 
+    /// Reads what precedes damage; the damage itself is told to whoever asks for it first.
     fn fetch_from(
         &self,
         segment: &Arc<Segment>,
         at: Offset,
-        high_watermark: Offset,
+        limit: Offset,
         bytes_max: usize,
     ) -> Result<Vec<Batch>, Error> {
         let chunk_bytes = bytes_max.clamp(CHUNK_BYTES_MIN, CHUNK_BYTES_MAX);
-        let mut scan = segment.scan_from(&self.files, at, chunk_bytes)?;
+        let mut scan = Scan::new(&self.files, segment, at, limit, chunk_bytes)?;
         let (mut batches, mut bytes) = (Vec::new(), 0);
-        while let Some(batch) = scan.next_batch()? {
+        loop {
+            let batch = match scan.next_batch() {
+                Ok(Some(batch)) => batch,
+                Ok(None) => break,
+                Err(_) if !batches.is_empty() => break,
+                Err(error) => return Err(from_asked(error, at)),
+            };
             bytes += batch.bytes().len();
-            if batch.next_offset() > high_watermark || (bytes > bytes_max && !batches.is_empty()) {
+            if bytes > bytes_max && !batches.is_empty() {
                 break;
             }
             batches.push(batch);
@@ -98,30 +114,47 @@ impl Store {
     fn offset_in_segment(
         &self,
         segment: &Segment,
-        offsets: LogOffsets,
+        log_start: Offset,
+        limit: Offset,
         timestamp_ms: i64,
     ) -> Result<Option<Offset>, Error> {
-        let older = segment.older_than(&self.files, timestamp_ms)?.unwrap_or_default();
-        let mut scan = segment.scan_from(&self.files, older, CHUNK_BYTES_MIN)?;
+        let mut scan = self.scan_newer(segment, log_start, limit, timestamp_ms)?;
         while let Some(batch) = scan.next_batch()? {
-            if batch.next_offset() > offsets.high_watermark {
-                break;
-            }
-            if batch.header().max_timestamp_ms < timestamp_ms || batch.next_offset() <= offsets.log_start {
+            if batch.header().max_timestamp_ms < timestamp_ms {
                 continue;
             }
-            if let Some(found) = offset_in_batch(segment, &batch, offsets.log_start, timestamp_ms)? {
+            if let Some(found) = offset_in_batch(segment, scan.position(), &batch, log_start, timestamp_ms) {
                 return Ok(Some(found));
             }
         }
         Ok(None)
     }
 
-    /// Turns a missing file into what made it missing, if retention or a deletion went by.
+    /// Begins to read a segment where its time index says that all before is older, or else at its start.
+    fn scan_newer<'a>(
+        &self,
+        segment: &'a Segment,
+        log_start: Offset,
+        limit: Offset,
+        timestamp_ms: i64,
+    ) -> Result<Scan<'a>, Error> {
+        let scan = |from: Offset| Scan::new(&self.files, segment, from.max(log_start), limit, CHUNK_BYTES_MIN);
+        let Some(entry) = segment.entry_older(self.files.disk().as_ref(), timestamp_ms) else { return scan(Offset(0)) };
+        // The index is a hint: the batch that the entry names must be as new as it says.
+        let last_offset = Offset(segment.base_offset() + u64::from(entry.offset));
+        let named = Scan::new(&self.files, segment, last_offset, limit, CHUNK_BYTES_MIN)?.next_batch();
+        let agrees = |batch: &Batch| {
+            batch.next_offset().0 == last_offset.0 + 1 && batch.header().max_timestamp_ms == entry.timestamp_ms
+        };
+        if matches!(&named, Ok(Some(batch)) if agrees(batch)) { scan(last_offset) } else { scan(Offset(0)) }
+    }
+
+    /// Turns a missing file, or what looks like damage, into what made it so, if retention or a deletion went by.
     fn explain(&self, error: Error, name: &TopicPartition, read: &Arc<Partition>, at: Offset) -> Error {
         let missing = matches!(&error, Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound);
+        let damaged = matches!(&error, Error::Damaged { .. });
         match self.partition(name) {
-            _ if !missing => error,
+            _ if !missing && !damaged => error,
             Err(unknown) => unknown,
             Ok((now, _)) if !Arc::ptr_eq(&now, read) => Error::UnknownPartition(name.clone()),
             Ok((_, offsets)) => check_range(at, offsets).err().unwrap_or(error),
@@ -133,32 +166,62 @@ impl Store {
 fn reread<T>(partition: &Partition, read: impl Fn() -> Result<T, Error>) -> Result<T, Error> {
     loop {
         let swaps = partition.swaps();
-        match read() {
-            Err(_) if partition.swaps() != swaps => {}
-            done => return done,
+        let done = read();
+        if done.is_err() {
+            // A swap that is under way holds the list of segments: it is counted when that can be looked at.
+            drop(partition.segments());
+            if partition.swaps() != swaps {
+                continue;
+            }
         }
+        return done;
     }
 }
 
+/// Gives the offset that no batch of a segment ends past.
+fn limit_of(partition: &Partition, segment: &Segment, high_watermark: Offset) -> Offset {
+    let next = partition.segment_after(segment);
+    next.map_or(high_watermark, |next| Offset(next.base_offset()).min(high_watermark))
+}
+
+/// Reports damage from the offset asked for on.
+fn from_asked(error: Error, at: Offset) -> Error {
+    match error {
+        Error::Damaged { path, position, from, next, reason } => {
+            Error::Damaged { path, position, from: from.max(at), next, reason }
+        }
+        other => other,
+    }
+}
+
+/// Finds the first record of a batch that is new enough. A batch that does not decode may hold it at its beginning.
 fn offset_in_batch(
     segment: &Segment,
+    position: u64,
     batch: &Batch,
     log_start: Offset,
     timestamp_ms: i64,
-) -> Result<Option<Offset>, Error> {
-    let damaged = |error: skidway_record::BatchError| {
-        let reason = format!("the batch at offset {}: {error}", batch.base_offset());
-        Error::corrupt(segment.path(), 0, reason)
+) -> Option<Offset> {
+    let undecodable = |error: BatchError| {
+        let path = segment.path().display();
+        tracing::warn!(%path, position, offset = %batch.base_offset(), "a stored batch does not decode: {error}");
+        Some(batch.base_offset().max(log_start))
     };
-    let decoded = batch.decode().map_err(damaged)?;
+    let decoded = match batch.decode() {
+        Ok(decoded) => decoded,
+        Err(error) => return undecodable(error),
+    };
     for record in decoded.records() {
-        let record = record.map_err(damaged)?;
+        let record = match record {
+            Ok(record) => record,
+            Err(error) => return undecodable(error),
+        };
         let offset = decoded.offset_of(&record);
         if record.timestamp_ms >= timestamp_ms && offset >= log_start {
-            return Ok(Some(offset));
+            return Some(offset);
         }
     }
-    Ok(None)
+    None
 }
 
 fn check_range(at: Offset, offsets: LogOffsets) -> Result<(), Error> {

@@ -9,12 +9,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use skidway_disk::{Disk, DiskFile, Open};
-use skidway_record::{Batch, Offset};
+use skidway_record::Batch;
 
 use crate::error::Error;
 use crate::files::Files;
 use crate::index::{INDEX_INTERVAL_BYTES, Index, OffsetEntry, TimeEntry};
-use crate::scan::Scan;
+use crate::survey::{Piece, Stretch, Survey};
 use crate::unsynced::SyncOnce;
 
 /// Ends the names of segment files.
@@ -265,43 +265,19 @@ impl Segment {
         self.growth().flush(disk)
     }
 
-    /// Begins to read at the batch that contains `offset`, or the first after it.
-    pub(crate) fn scan_from<'a>(
-        &'a self,
-        files: &'a Files,
-        offset: Offset,
-        chunk_bytes: usize,
-    ) -> Result<Scan<'a>, Error> {
-        let mut scan = self.hinted_scan(files, offset, chunk_bytes)?;
-        scan.seek(offset)?;
-        Ok(scan)
-    }
-
-    /// Begins where the index says, which is at or before `offset`.
-    fn hinted_scan<'a>(&'a self, files: &'a Files, offset: Offset, chunk_bytes: usize) -> Result<Scan<'a>, Error> {
-        let relative = u32::try_from(offset.0.saturating_sub(self.base_offset)).unwrap_or(u32::MAX);
+    /// Finds the last index entry at or before an offset. Without one, or if the index cannot be read, the segment is read from its start.
+    pub(crate) fn entry_before(&self, disk: &dyn Disk, offset: u64) -> Option<OffsetEntry> {
+        let relative = u32::try_from(offset.checked_sub(self.base_offset)?).unwrap_or(u32::MAX);
         let holds = |entry: &OffsetEntry| entry.offset <= relative;
         let search = self.growth().offsets.search(holds);
-        let found =
-            search.finish(files.disk().as_ref(), holds).map_err(Error::io("search the index of", &self.path))?;
-        let Some(entry) = found else { return Ok(Scan::new(files, self, 0, chunk_bytes)) };
-        // The index is a hint: a batch that ends elsewhere than the entry says shows it wrong, and the segment is read from its start.
-        let mut scan = Scan::new(files, self, u64::from(entry.position), chunk_bytes);
-        let next_offset = self.base_offset + u64::from(entry.offset) + 1;
-        if matches!(scan.header(), Ok(Some(header)) if header.next_offset() as u64 == next_offset) {
-            return Ok(scan);
-        }
-        tracing::warn!(segment = %self.path.display(), %offset, "the offset index is wrong; reading without it");
-        Ok(Scan::new(files, self, 0, chunk_bytes))
+        search.finish(disk, holds).unwrap_or_default()
     }
 
-    /// Finds an offset up to which, itself included, no record is as new as `timestamp_ms`; `None` if none is known.
-    pub(crate) fn older_than(&self, files: &Files, timestamp_ms: i64) -> Result<Option<Offset>, Error> {
+    /// Finds the last index entry that is older than a time: up to its offset no record is newer than it. As [`Segment::entry_before`].
+    pub(crate) fn entry_older(&self, disk: &dyn Disk, timestamp_ms: i64) -> Option<TimeEntry> {
         let holds = |entry: &TimeEntry| entry.timestamp_ms < timestamp_ms;
         let search = self.growth().times.search(holds);
-        let found =
-            search.finish(files.disk().as_ref(), holds).map_err(Error::io("search the index of", &self.path))?;
-        Ok(found.map(|entry| Offset(self.base_offset + u64::from(entry.offset))))
+        search.finish(disk, holds).unwrap_or_default()
     }
 
     /// Checks the index files against the checkpoint, and rebuilds both from the log if one is short. Tells whether it did.
@@ -315,11 +291,24 @@ impl Segment {
             return Ok(false);
         }
         tracing::warn!(segment = %self.path.display(), "an index is short; rebuilding it");
-        let mut scan = Scan::new(files, self, 0, 1 << 20);
+        let file = files.get(self.id, &self.path)?;
+        let (base, end) = (self.base_offset, self.bytes());
+        let limit = base + u64::from(u32::MAX) + 1;
+        let mut survey = Survey::new(file, Stretch { position: 0, end, expected: base, limit });
         let mut growth = self.growth();
+        let (newest, newest_offset) = (growth.extent.max_timestamp_ms, growth.extent.max_timestamp_offset);
         growth.reset();
-        while let Some(batch) = scan.next_batch()? {
-            growth.add(&batch);
+        while let Some(piece) = survey.next_piece() {
+            match piece {
+                Piece::Sound { batch, .. } => growth.add(&batch),
+                Piece::Damaged(damaged) => growth.pass(damaged.end - damaged.position),
+            }
+        }
+        let extent = &mut growth.extent;
+        extent.bytes = end;
+        if newest > extent.max_timestamp_ms {
+            // It was in a batch that is damaged now.
+            (extent.max_timestamp_ms, extent.max_timestamp_offset) = (newest, newest_offset);
         }
         growth.flush(disk)?;
         Ok(true)
@@ -347,6 +336,12 @@ impl Growth {
         self.bytes_since_entry += bytes;
         self.extent.bytes += bytes;
         self.extent.batches += 1;
+    }
+
+    /// Notes bytes that are no batch any more.
+    fn pass(&mut self, bytes: u64) {
+        self.bytes_since_entry += bytes;
+        self.extent.bytes += bytes;
     }
 
     fn push_entries(&mut self, position: u64, last_offset: u64) {

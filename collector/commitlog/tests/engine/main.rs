@@ -1,12 +1,14 @@
 //! The engine through its public door, on the disk that lies and on the real one.
 //!
 //! `basics`: what is committed can be read, and how. `protocol`: sources, sessions, producers across restarts. `crash`: a power cut at
-//! every operation. `merging`: small batches made large. `faults`: a full disk, a failing one, damaged files. A new test goes where its first failing sentence would be said.
+//! every operation. `merging`: small batches made large. `faults`: a full disk, a failing one, damaged files. `damage`: records that
+//! cannot be read. A new test goes where its first failing sentence would be said.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its set-up as well")]
 
 mod basics;
 mod crash;
+mod damage;
 mod faults;
 mod merging;
 mod protocol;
@@ -32,6 +34,7 @@ use skidway_record::{
 struct Heard {
     halted: Mutex<Vec<String>>,
     published: Mutex<Vec<(TopicPartition, Offset)>>,
+    damaged: Mutex<Vec<String>>,
 }
 
 impl Observer for Heard {
@@ -46,6 +49,10 @@ impl Observer for Heard {
     }
 
     fn synced(&self, _took: Duration, _commits: usize) {}
+
+    fn damaged(&self, damage: &Error) {
+        self.damaged.lock().unwrap().push(damage.to_string());
+    }
 }
 
 /// An open log whose calls wait for their answers.
