@@ -82,6 +82,9 @@ pub struct Tail {
     /// Read this partition only
     #[arg(long, value_name = "N")]
     pub partition: Option<u32>,
+    /// Pass over records that cannot be read any more, and say which, instead of stopping there
+    #[arg(long)]
+    pub skip_damaged: bool,
 }
 
 /// Holds the arguments of `skidway produce`.

@@ -17,6 +17,8 @@ pub fn describe() {
     describe_counter!("skidway_collector_connections_refused_total", "Connections refused past http.connections_max");
     describe_gauge!("skidway_collector_subscribers", "Open streams; `kind` is ndjson or sse");
     describe_counter!("skidway_collector_sent_bytes_total", Unit::Bytes, "Bytes of records sent, by `kind`");
+    describe_counter!("skidway_damaged_batches_total", "Damaged places of the log that readers met, each counted once");
+    counter!("skidway_damaged_batches_total").increment(0);
     describe_counter!("skidway_collector_fetches_total", "Reads of the log that the shared memory could not answer");
 }
 
@@ -52,6 +54,11 @@ pub fn connection_refused() {
 /// Counts one read of the log by readers.
 pub fn fetched() {
     counter!("skidway_collector_fetches_total").increment(1);
+}
+
+/// Counts a damaged place, when a reader meets it for the first time.
+pub fn damaged() {
+    counter!("skidway_damaged_batches_total").increment(1);
 }
 
 /// Counts bytes of records sent.

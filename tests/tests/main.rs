@@ -7,6 +7,7 @@
 //! | `restart` | programs killed, frozen, cut off; state lost |
 //! | `full_disk` | a real disk filled up, freed, broken down and repaired under load |
 //! | `subscription` | readers: pages, streams, tokens |
+//! | `damage` | a disk that loses bits: what readers are told, what an operator can do |
 //! | `real_logs` | sixteen real logs through `skidway up` |
 //! | `http_contract` | topics, producing, problems: the rest of the HTTP interface |
 //! | `commands` | `skidway tail`, `produce`, `topics`, `agents` |
@@ -22,6 +23,7 @@ mod rotation;
 mod restart;
 mod full_disk;
 mod subscription;
+mod damage;
 mod real_logs;
 mod http_contract;
 mod commands;

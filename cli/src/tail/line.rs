@@ -14,6 +14,8 @@ pub(super) enum Line {
     Record { object: Map<String, Value>, next: Option<String> },
     /// Nothing new, and the token to go on from.
     Heartbeat { next: Option<String> },
+    /// Records that cannot be read were passed over: what was said of them, and the token to go on after them.
+    Damaged { damage: Map<String, Value>, next: Option<String> },
     /// The stream broke.
     Failed(Box<Problem>),
 }
@@ -30,12 +32,27 @@ pub(super) fn parse(line: &[u8]) -> Result<Line, String> {
         Some(Value::String(token)) => Some(token),
         _ => None,
     };
+    if let Some(Value::Object(damage)) = object.remove("damaged") {
+        return Ok(Line::Damaged { damage, next });
+    }
     if object.contains_key("heartbeat") { Ok(Line::Heartbeat { next }) } else { Ok(Line::Record { object, next }) }
 }
 
 /// Gives a record's fields their types.
 pub(super) fn record(object: &Map<String, Value>) -> Result<JsonRecord, String> {
     serde_json::from_value(Value::Object(object.clone())).map_err(|error| error.to_string())
+}
+
+/// Says which records were passed over, and where the damage is.
+pub(super) fn passed_over(damage: &Map<String, Value>) -> String {
+    let number = |name: &str| damage.get(name).and_then(Value::as_u64).unwrap_or_default();
+    let (partition, from, next) = (number("partition"), number("offset"), number("next_offset"));
+    let said =
+        format!("offsets {from}..{next} of partition {partition} were passed over: they cannot be read any more");
+    match damage.get("file").and_then(Value::as_str) {
+        Some(file) => format!("{said} ({file}, byte {})", number("position")),
+        None => said,
+    }
 }
 
 /// Shows a record as one line of JSON, its members in the order of the contract rather than of the alphabet.
@@ -107,6 +124,10 @@ mod tests {
 
         let heartbeat = parse(br#"{"heartbeat":{"high_watermarks":{"0":7}},"next":"abc"}"#).unwrap();
         assert_eq!(heartbeat, Line::Heartbeat { next: Some("abc".to_owned()) });
+
+        let passed = parse(br#"{"damaged":{"partition":0,"offset":3,"next_offset":5},"next":"abc"}"#).unwrap();
+        let Line::Damaged { damage, next: Some(_) } = passed else { panic!("not damage") };
+        assert_eq!(passed_over(&damage), "offsets 3..5 of partition 0 were passed over: they cannot be read any more");
 
         let failed =
             parse(br#"{"error":{"type":"offset-gone","title":"Gone","status":410,"detail":"too old"}}"#).unwrap();

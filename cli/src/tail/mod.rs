@@ -30,10 +30,11 @@ const RECONNECT_MAX: Duration = Duration::from_secs(5);
 /// # Errors
 /// What the collector refuses; without `--follow` also a lost connection.
 pub async fn run(client: Client, args: args::Tail, form: Form, out: &mut impl Write) -> Result<(), Error> {
-    let from = args.from.unwrap_or_else(|| format!("-{}", args.last.unwrap_or(LAST_DEFAULT)));
+    let from = args.from.clone().unwrap_or_else(|| format!("-{}", args.last.unwrap_or(LAST_DEFAULT)));
     let printer = Printer { show: Show { form, zone: TimeZone::system() } };
-    let mut reader = Reader::new(client, args.topic, args.partition, from, args.follow);
-    if args.follow { follow(&mut reader, &printer, out).await } else { drain(&mut reader, &printer, out).await }
+    let follows = args.follow;
+    let mut reader = Reader::new(client, args, from);
+    if follows { follow(&mut reader, &printer, out).await } else { drain(&mut reader, &printer, out).await }
 }
 
 /// Prints one stream to its end.
@@ -96,6 +97,10 @@ async fn step(
                 next
             }
             Line::Heartbeat { next } => next,
+            Line::Damaged { damage, next } => {
+                note(line::passed_over(&damage));
+                next
+            }
             Line::Failed(problem) => return Err(Error::Refused(problem)),
         };
         reader.advance(next);
@@ -188,6 +193,16 @@ mod tests {
         assert!(!out.contains("next"), "{out}");
         let from: Vec<&str> = asked.iter().map(|query| &query[..query.find('&').unwrap_or(query.len())]).collect();
         assert_eq!(from, ["from=-10", "from=A", "from=B", "from=B", "from=B", "from=D"]);
+    }
+
+    #[tokio::test]
+    async fn damage_is_passed_over_only_if_that_was_asked_for() {
+        let damaged = concat!(r#"{"damaged":{"partition":0,"offset":1,"next_offset":2},"next":"B"}"#, "\n");
+        let answers = vec![success(&(record(0, "A") + damaged + &record(2, "C")))];
+        let (out, outcome, asked) = tailed("t --from earliest --skip-damaged", PIPE, answers).await;
+        outcome.unwrap();
+        assert_eq!(out, "line 0\nline 2\n");
+        assert_eq!(asked, ["from=earliest&skip_damaged=true&tokens=true&follow=false"]);
     }
 
     #[tokio::test]

@@ -11,8 +11,10 @@ use skidway_record::TopicName;
 use skidway_wire::http::records_path;
 
 use super::line::{self, Line, Splitter};
+use crate::args;
 use crate::client::Client;
 use crate::error::Error;
+use crate::output::note;
 
 /// A stream says something at least every 15 s; after three times as long its connection is dead.
 const SILENCE_MAX: Duration = Duration::from_secs(45);
@@ -24,6 +26,7 @@ pub(super) struct Reader {
     topic: TopicName,
     partition: Option<String>,
     follow: bool,
+    skip_damaged: bool,
     /// Where the next record is: as typed at first, a token from the first answer on.
     next: String,
 }
@@ -31,13 +34,16 @@ pub(super) struct Reader {
 #[derive(Debug, Deserialize)]
 struct Page {
     records: Vec<Map<String, Value>>,
+    #[serde(default)]
+    damaged: Vec<Map<String, Value>>,
     next: String,
 }
 
 impl Reader {
     /// Prepares to read from a place; asks for nothing yet.
-    pub(super) fn new(client: Client, topic: TopicName, partition: Option<u32>, from: String, follow: bool) -> Self {
-        Self { client, topic, partition: partition.map(|it| it.to_string()), follow, next: from }
+    pub(super) fn new(client: Client, args: args::Tail, from: String) -> Self {
+        let args::Tail { topic, partition, follow, skip_damaged, .. } = args;
+        Self { client, topic, partition: partition.map(|it| it.to_string()), follow, skip_damaged, next: from }
     }
 
     /// Reads a page, which ties down where "latest" or "10 back" is: from then on a lost connection loses nothing.
@@ -45,6 +51,7 @@ impl Reader {
         let request = self.client.request(Method::GET, &records_path(self.topic.as_str()), &self.query());
         let page: Page = self.client.fetch(request).await?;
         self.next = page.next;
+        page.damaged.iter().for_each(|damage| note(line::passed_over(damage)));
         Ok(page.records)
     }
 
@@ -74,7 +81,8 @@ impl Reader {
 
     fn query(&self) -> Vec<(&str, &str)> {
         let partition = self.partition.as_deref().map(|partition| ("partition", partition));
-        std::iter::once(("from", self.next.as_str())).chain(partition).collect()
+        let skip = self.skip_damaged.then_some(("skip_damaged", "true"));
+        std::iter::once(("from", self.next.as_str())).chain(partition).chain(skip).collect()
     }
 }
 

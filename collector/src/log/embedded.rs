@@ -118,7 +118,8 @@ impl LogReader for EmbeddedLog {
 
     fn fetch(&self, from: TopicPartition, at: Offset, bytes_max: usize) -> Answer<'_, Vec<Batch>> {
         let engine = self.engine.clone();
-        blocking(move || Ok(engine.fetch(&from, at, bytes_max)?.batches)).boxed()
+        let read = move || engine.fetch(&from, at, bytes_max).map_err(|error| LogError::of_read(error, &from));
+        blocking(move || Ok(read()?.batches)).boxed()
     }
 
     fn offset_at(&self, of: TopicPartition, timestamp_ms: i64) -> Answer<'_, Option<Offset>> {
@@ -198,5 +199,9 @@ impl Observer for News {
 
     fn synced(&self, took: Duration, commits: usize) {
         metrics::synced(took, commits);
+    }
+
+    fn damaged(&self, _damage: &EngineError) {
+        metrics::damaged();
     }
 }

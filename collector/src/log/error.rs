@@ -1,9 +1,47 @@
 //! What can go wrong between the collector and its log.
 
+use std::fmt::{self, Display, Formatter};
+
+use serde::Serialize;
 use skidway_commitlog::Error as EngineError;
-use skidway_record::{Fate, Offset, TopicPartition};
+use skidway_record::{Fate, Offset, PartitionId, TopicName, TopicPartition};
 
 use crate::log::{LogOffsets, Refusal};
+
+/// Describes records that cannot be read any more; those before and after them can. Serialized as readers see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Damage {
+    /// Topic.
+    #[serde(skip)]
+    pub topic: TopicName,
+    /// Its partition.
+    pub partition: PartitionId,
+    /// First offset that cannot be read, of those asked for.
+    #[serde(rename = "offset")]
+    pub from: Offset,
+    /// Next offset that can.
+    #[serde(rename = "next_offset")]
+    pub next: Offset,
+    /// The damaged file, if damage to a file is what it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// Place in it, in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub position: Option<u64>,
+    /// What was found.
+    pub reason: String,
+}
+
+impl Display for Damage {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self { topic, partition, from, next, reason, .. } = self;
+        write!(f, "offsets {from}..{next} of {topic}-{partition} cannot be read: ")?;
+        match (&self.file, self.position) {
+            (Some(file), Some(position)) => write!(f, "{file} is damaged at byte {position}: {reason}"),
+            _ => write!(f, "{reason}"),
+        }
+    }
+}
 
 /// Tells why the log did not do what it was asked. Cheap to clone: one failed read may have many readers.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -33,10 +71,13 @@ pub enum LogError {
     /// The disk is full. Reading goes on, and writing does once there is room.
     #[error("the log has no space left: {0}")]
     NoSpace(String),
+    /// Some records cannot be read any more.
+    #[error("{0}")]
+    Damaged(Box<Damage>),
     /// The log is closing.
     #[error("the log is closing")]
     Closing,
-    /// A read failed, or the log found itself damaged.
+    /// A file could not be opened, or the log has stopped.
     #[error("the log failed: {0}")]
     Failed(String),
 }
@@ -45,9 +86,29 @@ impl LogError {
     /// Tells what to do about it.
     pub fn fate(&self) -> Fate {
         match self {
-            Self::Refused(_) | Self::OutOfRange { .. } | Self::NotFound(_) | Self::TooLarge { .. } => Fate::Reject,
+            Self::Refused(_)
+            | Self::OutOfRange { .. }
+            | Self::NotFound(_)
+            | Self::TooLarge { .. }
+            | Self::Damaged(_) => Fate::Reject,
             Self::NoSpace(_) | Self::Closing => Fate::Retry,
             Self::Failed(_) => Fate::Halt,
+        }
+    }
+
+    /// Says what an error means to who read a partition.
+    pub(super) fn of_read(error: EngineError, of: &TopicPartition) -> Self {
+        match error {
+            EngineError::Damaged { path, position, from, next, reason } => Self::Damaged(Box::new(Damage {
+                topic: of.topic.clone(),
+                partition: of.partition,
+                from,
+                next,
+                file: Some(path.display().to_string()),
+                position: Some(position),
+                reason,
+            })),
+            other => other.into(),
         }
     }
 }

@@ -12,7 +12,7 @@ use skidway_record::source::StoredSource;
 use skidway_record::{AgentId, Batch, Offset, SourceId, TopicName, TopicPartition};
 use tokio::sync::watch;
 
-pub use error::LogError;
+pub use error::{Damage, LogError};
 pub use progress::{Pending, Progress};
 pub use skidway_commitlog::TopicAltered;
 pub use skidway_commitlog::commit::{
@@ -41,10 +41,10 @@ pub trait LogReader: Send + Sync {
     fn watch(&self, topic: &TopicName) -> Option<watch::Receiver<Progress>>;
 
     /// Gives whole batches, the first of them containing `at`; at least one, even if larger than `bytes_max`,
-    /// unless `at` is the high watermark.
+    /// unless `at` is the high watermark. [`LogError::Damaged`] if `at` itself cannot be read any more.
     fn fetch(&self, from: TopicPartition, at: Offset, bytes_max: usize) -> Answer<'_, Vec<Batch>>;
 
-    /// Finds the first offset whose record is at least this new; `None` if there is none.
+    /// Finds the first offset whose record is at least this new, or may be and cannot be read; `None` if there is none.
     fn offset_at(&self, of: TopicPartition, timestamp_ms: i64) -> Answer<'_, Option<Offset>>;
 }
 

@@ -1,8 +1,10 @@
 //! What can go wrong between a reader and the log.
 
+use std::ops::Range;
+
 use skidway_record::{BatchError, Fate, Offset, PartitionId, TopicName, TopicPartition};
 
-use crate::log::LogError;
+use crate::log::{Damage, LogError};
 
 /// Tells why records cannot be read from here.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -41,26 +43,46 @@ pub enum ReadError {
         /// The next offset to be written.
         high_watermark: Offset,
     },
-    /// A stored batch does not decode: the store is damaged.
-    #[error("a stored batch of {partition} at offset {at} does not decode: {reason}")]
+    /// The records asked for first cannot be read any more.
+    #[error("{damage}")]
     Damaged {
-        /// Where.
-        partition: TopicPartition,
-        /// Base offset of the batch.
-        at: Offset,
-        /// What is wrong with it.
-        reason: BatchError,
+        /// Which, and why.
+        damage: Box<Damage>,
+        /// A token after them, once it is known who reads.
+        next: Option<String>,
     },
     /// The log's own error.
     #[error(transparent)]
-    Log(#[from] LogError),
+    Log(LogError),
+}
+
+impl From<LogError> for ReadError {
+    fn from(error: LogError) -> Self {
+        match error {
+            LogError::Damaged(damage) => Self::Damaged { damage, next: None },
+            other => Self::Log(other),
+        }
+    }
 }
 
 impl ReadError {
+    /// Says that a stored batch, whole by its checksum, does not decode.
+    pub(super) fn undecodable(of: &TopicPartition, offsets: Range<Offset>, reason: &BatchError) -> Self {
+        let damage = Damage {
+            topic: of.topic.clone(),
+            partition: of.partition,
+            from: offsets.start,
+            next: offsets.end,
+            file: None,
+            position: None,
+            reason: format!("the stored batch does not decode: {reason}"),
+        };
+        Self::Damaged { damage: Box::new(damage), next: None }
+    }
+
     /// Tells what to do about it.
     pub fn fate(&self) -> Fate {
         match self {
-            Self::Damaged { .. } => Fate::Halt,
             Self::Log(error) => error.fate(),
             _ => Fate::Reject,
         }

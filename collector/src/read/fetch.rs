@@ -98,8 +98,14 @@ fn decode(of: &TopicPartition, batches: Vec<Batch>) -> Result<Vec<Arc<Decoded>>,
     let mut decoded = Vec::with_capacity(batches.len());
     let mut bytes = 0;
     for batch in batches {
-        let damaged = |reason| ReadError::Damaged { partition: of.clone(), at: batch.base_offset(), reason };
-        let records = batch.verify_crc().and_then(|()| batch.decode()).map_err(damaged)?;
+        let records = match batch.verify_crc().and_then(|()| batch.decode()) {
+            Ok(records) => records,
+            // Told to whoever asks for it first.
+            Err(_) if !decoded.is_empty() => break,
+            Err(reason) => {
+                return Err(ReadError::undecodable(of, batch.base_offset()..batch.next_offset(), &reason));
+            }
+        };
         bytes += records.body_bytes();
         decoded.push(Arc::new(records));
         if bytes >= DECODE_BYTES {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use skidway_record::{Decoded, Offset, PartitionId, Record, TopicPartition};
 use tokio::sync::watch;
 
-use crate::log::{LogError, LogReader, Progress};
+use crate::log::{Damage, LogError, LogReader, Progress};
 use crate::read::fetch::{Batches, next_offset};
 use crate::read::reader::{earliest, overtaken};
 use crate::read::{ReadError, Scope, Token};
@@ -37,7 +37,7 @@ impl Turn {
     pub fn records(&self) -> impl Iterator<Item = Result<(Offset, Record<'_>), ReadError>> {
         let placed = self.batch.records().map(|record| match record {
             Ok(record) => Ok((self.batch.offset_of(&record), record)),
-            Err(reason) => Err(ReadError::Damaged { partition: self.of.clone(), at: self.from, reason }),
+            Err(reason) => Err(ReadError::undecodable(&self.of, self.from..self.end(), &reason)),
         });
         placed.skip_while(|record| record.as_ref().is_ok_and(|(offset, _)| *offset < self.from))
     }
@@ -79,7 +79,8 @@ impl Subscription {
     /// Gives the next partition its turn; `None` at the head. The place stays until [`Subscription::advance`] moves it.
     ///
     /// # Errors
-    /// [`ReadError::Gone`] if retention overtook the reader or the topic was deleted, and whatever reading may meet.
+    /// [`ReadError::Gone`] if retention overtook the reader or the topic was deleted, [`ReadError::Damaged`] if the records that come next
+    /// cannot be read, and whatever reading may meet.
     pub async fn next(&mut self) -> Result<Option<Turn>, ReadError> {
         if self.progress.has_changed().is_err() {
             return Err(self.deleted());
@@ -106,6 +107,16 @@ impl Subscription {
         self.place.positions[index] = to;
     }
 
+    /// Passes over records that cannot be read, if that is the error: gives which, and stands after them.
+    ///
+    /// # Errors
+    /// Every other error.
+    pub fn pass_over(&mut self, error: ReadError) -> Result<Damage, ReadError> {
+        let ReadError::Damaged { damage, .. } = error else { return Err(error) };
+        self.advance(damage.partition, damage.next);
+        Ok(*damage)
+    }
+
     /// Waits until there may be more to read.
     ///
     /// # Errors
@@ -129,6 +140,13 @@ impl Subscription {
             ReadError::UnknownTopic(_) | ReadError::Log(LogError::NotFound(_)) => self.deleted(),
             ReadError::Log(LogError::OutOfRange { .. }) => {
                 overtaken(&*self.log, &TopicPartition { topic: name, partition }, &self.place)
+            }
+            ReadError::Damaged { damage, .. } => {
+                let mut after = self.place.clone();
+                if let Some(index) = after.index(partition) {
+                    after.positions[index] = damage.next;
+                }
+                ReadError::Damaged { damage, next: Some(after.encode()) }
             }
             other => other,
         }

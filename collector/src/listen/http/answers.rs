@@ -9,7 +9,7 @@ use serde_json::Value;
 use skidway_wire::{Problem, WireError, problem};
 
 use crate::ingest::IngestError;
-use crate::log::{LogError, Refusal};
+use crate::log::{Damage, LogError, Refusal};
 use crate::read::ReadError;
 
 /// Is a refusal on its way out.
@@ -38,6 +38,13 @@ impl Failure {
     /// Says that the body is of the wrong type.
     pub(super) fn media_type(detail: impl Into<String>) -> Self {
         Self::new(415, "unsupported-media-type", detail)
+    }
+
+    /// Says that records cannot be read any more: another try does not help, going on after them does.
+    fn damaged(damage: &Damage) -> Self {
+        let failure = Self::new(422, "damaged", damage.to_string());
+        let Ok(Value::Object(members)) = serde_json::to_value(damage) else { return failure };
+        members.into_iter().fold(failure, |failure, (name, value)| failure.with(&name, value))
     }
 
     /// Adds a member to the problem.
@@ -88,6 +95,7 @@ impl From<LogError> for Failure {
             LogError::NotFound(_) => Self::new(404, "partition-not-found", detail),
             LogError::TooLarge { .. } => Self::new(413, "too-large", detail),
             LogError::NoSpace(_) => Self::new(507, "no-space", detail).retry_after(Duration::from_secs(5)),
+            LogError::Damaged(damage) => Self::damaged(&damage),
             LogError::Closing => Self::new(503, "closing", detail).retry_after(Duration::from_secs(1)),
             LogError::Failed(_) => Self::new(500, "log-failed", detail),
         }
@@ -166,7 +174,10 @@ impl From<ReadError> for Failure {
             ReadError::PastEnd { high_watermark, .. } => {
                 Self::parameter("offset", detail).with("high_watermark", high_watermark.0)
             }
-            ReadError::Damaged { .. } => Self::new(500, "damaged", detail),
+            ReadError::Damaged { damage, next } => {
+                let failure = Self::damaged(&damage);
+                next.into_iter().fold(failure, |failure, next| failure.with("next", next))
+            }
             ReadError::Log(error) => error.into(),
         }
     }

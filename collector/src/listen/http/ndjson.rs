@@ -1,4 +1,4 @@
-//! A stream of lines: records, and control lines `{"heartbeat":…,"next":…}` and `{"error":…}`.
+//! A stream of lines: records, and control lines `{"heartbeat":…,"next":…}`, `{"damaged":…,"next":…}` and `{"error":…}`.
 
 use bytes::BytesMut;
 use skidway_record::{Offset, PartitionId, Record, TopicName};
@@ -43,6 +43,11 @@ impl Framing for Ndjson {
     fn heartbeat(&mut self, out: &mut BytesMut, high_watermarks: &str, place: &Token) {
         let next = place.encode();
         let line = format!("{{\"heartbeat\":{{\"high_watermarks\":{high_watermarks}}},\"next\":\"{next}\"}}\n");
+        out.extend_from_slice(line.as_bytes());
+    }
+
+    fn damaged(&mut self, out: &mut BytesMut, damage: &str, place: &Token) {
+        let line = format!("{{\"damaged\":{damage},\"next\":\"{}\"}}\n", place.encode());
         out.extend_from_slice(line.as_bytes());
     }
 

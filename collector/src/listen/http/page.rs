@@ -11,9 +11,13 @@ use tokio::time::{Instant, timeout_at};
 use crate::listen::http::answers::Failure;
 use crate::listen::http::door::Door;
 use crate::listen::http::query::ReadQuery;
+use crate::log::Damage;
 use crate::metrics;
 use crate::read::json::RecordWriter;
 use crate::read::{ReadError, Subscription, Turn};
+
+/// Ends a page that passed over so many damaged places.
+const DAMAGED_MAX: usize = 100;
 
 /// Fills a page, waiting up to `wait` for its first record.
 pub(super) async fn answer(
@@ -26,12 +30,8 @@ pub(super) async fn answer(
     let mut page = Page::new(RecordWriter::new(name, query.inline_json), records_max, bytes_max);
     let deadline = Instant::now() + query.wait;
     loop {
-        while !page.full
-            && let Some(turn) = subscription.next().await?
-        {
-            page.take(&turn, &mut subscription)?;
-        }
-        if page.records > 0 || !news(door, &mut subscription, deadline).await? {
+        page.fill(&mut subscription, query.skip_damaged).await?;
+        if page.records > 0 || !page.damaged.is_empty() || !news(door, &mut subscription, deadline).await? {
             break;
         }
     }
@@ -60,11 +60,35 @@ struct Page {
     records_max: u64,
     bytes_max: usize,
     full: bool,
+    /// What was passed over because it cannot be read any more.
+    damaged: Vec<Damage>,
 }
 
 impl Page {
     fn new(writer: RecordWriter, records_max: u64, bytes_max: usize) -> Self {
-        Self { body: BytesMut::from(&b"{\"records\":["[..]), writer, records: 0, records_max, bytes_max, full: false }
+        let body = BytesMut::from(&b"{\"records\":["[..]);
+        Self { body, writer, records: 0, records_max, bytes_max, full: false, damaged: Vec::new() }
+    }
+
+    /// Takes what there is to read. Damage ends a page that has records, and is told to who asks for it first.
+    async fn fill(&mut self, subscription: &mut Subscription, skip_damaged: bool) -> Result<(), ReadError> {
+        while !self.full {
+            let taken = match subscription.next().await {
+                Ok(Some(turn)) => self.take(&turn, subscription),
+                Ok(None) => return Ok(()),
+                Err(error) => Err(error),
+            };
+            match taken {
+                Ok(()) => {}
+                Err(error) if skip_damaged => {
+                    self.damaged.push(subscription.pass_over(error)?);
+                    self.full = self.full || self.damaged.len() >= DAMAGED_MAX;
+                }
+                Err(ReadError::Damaged { .. }) if self.records > 0 => self.full = true,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     /// Takes records of one turn until the page is full. The first record is taken whatever its size.
@@ -93,7 +117,12 @@ impl Page {
     }
 
     fn finish(mut self, next: &str) -> BytesMut {
-        self.body.extend_from_slice(b"],\"next\":\"");
+        self.body.extend_from_slice(b"],");
+        if !self.damaged.is_empty() {
+            let damaged = serde_json::to_string(&self.damaged).expect("damage is plain JSON");
+            self.body.extend_from_slice(format!("\"damaged\":{damaged},").as_bytes());
+        }
+        self.body.extend_from_slice(b"\"next\":\"");
         self.body.extend_from_slice(next.as_bytes());
         self.body.extend_from_slice(b"\"}\n");
         self.body

@@ -83,6 +83,8 @@ pub(super) struct ReadQuery {
     pub(super) wait: Duration,
     /// Whether a stream goes on past the head.
     pub(super) follow: bool,
+    /// Whether records that cannot be read any more are passed over, and told of.
+    pub(super) skip_damaged: bool,
     /// Whether each NDJSON record carries a token.
     pub(super) tokens: bool,
     /// Whether values that are JSON are shown as JSON.
@@ -101,6 +103,7 @@ impl ReadQuery {
             max_bytes: size(&mut query, "max_bytes")?,
             wait: wait(&mut query)?,
             follow: flag(&mut query, "follow", true)?,
+            skip_damaged: flag(&mut query, "skip_damaged", false)?,
             tokens: flag(&mut query, "tokens", false)?,
             inline_json: decode(&mut query)?,
         };

@@ -62,6 +62,11 @@ impl Framing for Sse {
         out.extend_from_slice(event.as_bytes());
     }
 
+    fn damaged(&mut self, out: &mut BytesMut, damage: &str, place: &Token) {
+        let next = place.encode();
+        out.extend_from_slice(format!("event: damaged\nid: {next}\ndata: {damage}\n\n").as_bytes());
+    }
+
     fn error(&mut self, out: &mut BytesMut, problem: &Problem) {
         let problem = serde_json::to_string(problem).expect("a problem is plain JSON");
         out.extend_from_slice(format!("event: error\ndata: {problem}\n\n").as_bytes());

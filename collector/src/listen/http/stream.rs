@@ -41,6 +41,9 @@ pub(super) trait Framing: Send + 'static {
     /// Writes a heartbeat; `high_watermarks` is a JSON object.
     fn heartbeat(&mut self, out: &mut BytesMut, high_watermarks: &str, place: &Token);
 
+    /// Writes which records were passed over because they cannot be read any more, a JSON object; `place` is the one after them.
+    fn damaged(&mut self, out: &mut BytesMut, damage: &str, place: &Token);
+
     /// Writes the error that ends the stream.
     fn error(&mut self, out: &mut BytesMut, problem: &Problem);
 }
@@ -68,6 +71,7 @@ struct Stream<F> {
     heartbeat: Interval,
     draining: CancellationToken,
     follow: bool,
+    skip_damaged: bool,
     records_left: u64,
     bytes_left: u64,
     out: BytesMut,
@@ -95,6 +99,7 @@ impl<F: Framing> Stream<F> {
             heartbeat,
             draining: door.draining.clone(),
             follow: query.follow,
+            skip_damaged: query.skip_damaged,
             records_left: query.max_records.unwrap_or(u64::MAX),
             bytes_left: query.max_bytes.unwrap_or(u64::MAX),
             out,
@@ -138,7 +143,7 @@ impl<F: Framing> Stream<F> {
                 Err(error) => Err(error),
             };
             if let Err(error) = taken {
-                self.fail(error);
+                self.meet(error);
             }
         }
     }
@@ -184,6 +189,18 @@ impl<F: Framing> Stream<F> {
     fn stop(&mut self) {
         self.write_heartbeat();
         self.ended = true;
+    }
+
+    /// Passes over damage if that was asked for; any other error ends the stream.
+    fn meet(&mut self, error: ReadError) {
+        let passed = if self.skip_damaged { self.subscription.pass_over(error) } else { Err(error) };
+        match passed {
+            Ok(damage) => {
+                let damage = serde_json::to_string(&damage).expect("damage is plain JSON");
+                self.framing.damaged(&mut self.out, &damage, self.subscription.place());
+            }
+            Err(error) => self.fail(error),
+        }
     }
 
     fn fail(&mut self, error: ReadError) {
