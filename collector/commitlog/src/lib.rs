@@ -51,6 +51,7 @@ mod checkpoint;
 mod replay;
 mod direct;
 mod recovery;
+pub mod inspect;
 
 pub use config::{Config, Durability, TopicDefaults, TopicRule};
 pub use error::Error;

@@ -144,12 +144,12 @@ pub(crate) fn rename_files(disk: &dyn Disk, dir: &Path, base_offset: u64) -> Res
     disk.sync_dir(dir).map_err(Error::io("sync", dir))
 }
 
-fn paths(dir: &Path, base_offset: u64) -> [PathBuf; 3] {
+pub(crate) fn paths(dir: &Path, base_offset: u64) -> [PathBuf; 3] {
     let log = dir.join(log_name(base_offset));
     EXTENSIONS.map(|extension| log.with_extension(extension))
 }
 
-fn merged_path(path: &Path) -> PathBuf {
+pub(crate) fn merged_path(path: &Path) -> PathBuf {
     let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
     path.with_extension(format!("merged.{extension}"))
 }

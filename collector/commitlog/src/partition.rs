@@ -26,7 +26,7 @@ use crate::merge::{self, Merged};
 use crate::segment::{Extent, Placed, Segment, base_offset_of, log_name};
 use crate::unsynced::SyncOnce;
 
-const METADATA_NAME: &str = "partition.metadata";
+pub(crate) const METADATA_NAME: &str = "partition.metadata";
 
 static NEXT_KEY: AtomicU64 = AtomicU64::new(0);
 
@@ -294,8 +294,7 @@ impl Partition {
         let path = self.metadata.path();
         // Never emptied: in recovery it may be the one thing that says whose the folder is.
         let file = disk.open(path, Open::OrCreate).map_err(Error::io("create", path))?;
-        let text = format!("version: 0\ntopic_id: {}\n", URL_SAFE_NO_PAD.encode(self.topic));
-        file.write_at(text.as_bytes(), 0).map_err(Error::io("write", path))?;
+        file.write_at(metadata_of(&self.topic).as_bytes(), 0).map_err(Error::io("write", path))?;
         dirty.add_metadata(&self.metadata);
         dirty.add_dir(&self.dir);
         if let Some(topics_dir) = self.dir.parent() {
@@ -303,6 +302,11 @@ impl Partition {
         }
         Ok(())
     }
+}
+
+/// Gives the text that says which topic a partition's folder belongs to; [`topic_of_dir`] reads it back.
+pub(crate) fn metadata_of(topic: &TopicId) -> String {
+    format!("version: 0\ntopic_id: {}\n", URL_SAFE_NO_PAD.encode(topic))
 }
 
 /// Names a partition's folder, as Kafka does.

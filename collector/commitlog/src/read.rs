@@ -68,7 +68,8 @@ impl Store {
         high_watermark: Offset,
         bytes_max: usize,
     ) -> Result<Vec<Batch>, Error> {
-        let mut segment = partition.segment_of(at.0);
+        // Records may be missing from the very start on.
+        let mut segment = partition.segment_of(at.0).or_else(|| partition.segments().into_iter().next());
         while let Some(current) = segment {
             let limit = limit_of(partition, &current, high_watermark);
             let batches = self.fetch_from(&current, at, limit, bytes_max)?;

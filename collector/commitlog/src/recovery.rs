@@ -45,13 +45,27 @@ pub(crate) struct Recovered {
 
 /// Recovers the log in `config.data_dir`, or begins one there. The caller holds the lock.
 pub(crate) fn recover(config: &Config, disk: &Arc<dyn Disk>) -> Result<Recovered, Error> {
+    recover_with(config, disk, IfDamaged::Refuse)
+}
+
+/// Says what becomes of a journal in which acknowledged commits are damaged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum IfDamaged {
+    /// The log does not start.
+    Refuse,
+    /// The journal ends there, and the log gets another epoch: a repair.
+    Cut,
+}
+
+/// Recovers the log likewise, damage of the journal being dealt with as said.
+pub(crate) fn recover_with(config: &Config, disk: &Arc<dyn Disk>, damaged: IfDamaged) -> Result<Recovered, Error> {
     let dir = &config.data_dir;
     let topics_dir = make_dirs(disk.as_ref(), dir)?;
     let files = Files::new(disk.clone(), config.open_files_max);
     let store = Arc::new(Store::new(files, Recent::new(config.recent_bytes_max), topics_dir.clone()));
     let mut writer = Writer::new(store.clone());
     let state = match checkpoint::load(disk.as_ref(), dir)? {
-        Some(snapshot) => replay(disk, dir, &topics_dir, snapshot, &mut writer)?,
+        Some(snapshot) => replay(disk, dir, &topics_dir, snapshot, &mut writer, damaged)?,
         None => begin(disk.as_ref(), dir, &topics_dir)?,
     };
     writer.publish();
@@ -114,10 +128,14 @@ fn replay(
     topics_dir: &Path,
     snapshot: Snapshot<State>,
     writer: &mut Writer,
+    damaged: IfDamaged,
 ) -> Result<State, Error> {
     let Snapshot { mut state, journal, extents, swaps } = snapshot;
     finish_swaps(disk.as_ref(), topics_dir, &state, &swaps)?;
-    let tail = Tail::open(disk.as_ref(), dir, journal)?;
+    let tail = match damaged {
+        IfDamaged::Refuse => Tail::open(disk.as_ref(), dir, journal)?,
+        IfDamaged::Cut => Tail::open_cut(disk.as_ref(), dir, journal),
+    };
     let checkpoint_lsn = state.lsn;
     let mut direct = Direct::new(disk, topics_dir.to_owned(), &state);
     let end = direct.sound_end(&tail, checkpoint_lsn)?;
@@ -143,12 +161,15 @@ fn replay(
     })?;
     writer.flush()?;
     writer.trim()?;
+    if damaged == IfDamaged::Cut {
+        state.identity.epoch += 1;
+    }
     tracing::info!(commits = end - checkpoint_lsn, dir = %dir.display(), "replayed the journal");
     Ok(state)
 }
 
 /// Lets merged segments take their places where a crash came before that. Folders of topics deleted since are left alone.
-fn finish_swaps(disk: &dyn Disk, topics_dir: &Path, state: &State, swaps: &[Swap]) -> Result<(), Error> {
+pub(crate) fn finish_swaps(disk: &dyn Disk, topics_dir: &Path, state: &State, swaps: &[Swap]) -> Result<(), Error> {
     for swap in swaps {
         let Some(held) = state.topic_by_id(&swap.topic) else { continue };
         let dir = topics_dir.join(dir_name(&TopicPartition::new(held.topic.name.clone(), swap.partition)));

@@ -21,6 +21,8 @@ const SCAN_BYTES: usize = 4 << 20;
 #[derive(Debug)]
 pub(crate) struct Tail {
     files: Vec<TailFile>,
+    /// Damage ends the journal, where it should keep the log from starting: a repair.
+    is_cut: bool,
 }
 
 #[derive(Debug)]
@@ -34,7 +36,21 @@ struct TailFile {
 impl Tail {
     /// Opens the journal files from number `first` on, which must be there.
     pub(crate) fn open(disk: &dyn Disk, dir: &Path, first: u64) -> Result<Self, Error> {
-        let mut files = Vec::new();
+        let mut opened = Self { files: Vec::new(), is_cut: false };
+        opened.open_files(disk, dir, first)?;
+        Ok(opened)
+    }
+
+    /// Opens what is sound of them; the journal ends where damage begins.
+    pub(crate) fn open_cut(disk: &dyn Disk, dir: &Path, first: u64) -> Self {
+        let mut opened = Self { files: Vec::new(), is_cut: true };
+        if let Err(error) = opened.open_files(disk, dir, first) {
+            tracing::warn!(%error, "the journal is read up to here");
+        }
+        opened
+    }
+
+    fn open_files(&mut self, disk: &dyn Disk, dir: &Path, first: u64) -> Result<(), Error> {
         for number in journal::numbers(disk, dir)?.into_iter().filter(|&number| number >= first) {
             let path = journal::path_of(dir, number);
             let file = disk.open(&path, Open::Existing).map_err(Error::io("open", &path))?;
@@ -42,15 +58,15 @@ impl Tail {
             let mut raw = [0; JOURNAL_HEADER_BYTES as usize];
             let have = file.read_at(&mut raw, 0).map_err(Error::io("read", &path))?;
             match journal::parse_header(&raw[..have], number) {
-                Some(file_id) => files.push(TailFile { path, file, file_id, len }),
+                Some(file_id) => self.files.push(TailFile { path, file, file_id, len }),
                 None if number == first => return Err(Error::corrupt(&path, 0, "the journal's header is not valid")),
                 None => check_never_used(&path, file.as_ref(), len)?,
             }
         }
-        if files.is_empty() {
+        if self.files.is_empty() {
             return Err(Error::corrupt(&journal::path_of(dir, first), 0, "the checkpoint's journal is missing"));
         }
-        Ok(Self { files })
+        Ok(())
     }
 
     /// Calls `each` with every commit after `lsn` up to `end`, in order, until it says that one is not valid. Returns the LSN of the last
@@ -68,9 +84,16 @@ impl Tail {
                 if lsn == end {
                     return Ok(lsn);
                 }
-                let valid = reader.next(lsn + 1)?.map_or(Ok(false), &mut each)?;
+                let frame = match reader.next(lsn + 1) {
+                    Err(_) if self.is_cut => None,
+                    read => read?,
+                };
+                let valid = frame.map_or(Ok(false), &mut each)?;
                 if !valid {
-                    file.check_torn(position, lsn + 1)?;
+                    match file.check_torn(position, lsn + 1) {
+                        Err(_) if self.is_cut => return Ok(lsn),
+                        torn => torn?,
+                    }
                     break;
                 }
                 lsn += 1;

@@ -84,7 +84,7 @@ impl<'a> Scan<'a> {
         let target = self.target;
         while let Some(piece) = self.survey.as_mut().and_then(Survey::next_piece) {
             match piece {
-                Piece::Sound { position, batch } if batch.next_offset().0 > target => {
+                Piece::Sound { position, batch, .. } if batch.next_offset().0 > target => {
                     self.given_at = position;
                     return Ok(Some(batch));
                 }

@@ -214,6 +214,18 @@ impl State {
         }
     }
 
+    /// Corrects where the segment that grows ends: a repair.
+    pub(crate) fn set_segment_bytes(&mut self, topic: &TopicId, partition: u32, bytes: u64) {
+        if let Some(segment) = &mut self.partition(topic, partition).segment {
+            segment.bytes = bytes;
+        }
+    }
+
+    /// Takes over where a partition was found to begin and end: a repair without a checkpoint.
+    pub(crate) fn set_partition(&mut self, topic: &TopicId, partition: u32, found: PartitionState) {
+        *self.partition(topic, partition) = found;
+    }
+
     fn put_topic(&mut self, topic: &Topic, own: &TopicSettings) {
         let held = self.topics.entry(topic.id).or_insert_with(|| TopicState {
             topic: topic.clone(),

@@ -48,6 +48,8 @@ pub(crate) enum Piece {
         position: u64,
         /// The batch.
         batch: Batch,
+        /// Its leader epoch was not 0.
+        stray_epoch: bool,
     },
     /// Bytes that are no batch any more.
     Damaged(Damaged),
@@ -106,10 +108,20 @@ impl Survey {
                 let stray_epoch = batch.header().leader_epoch != 0;
                 let base_offset = batch.base_offset();
                 let batch = if stray_epoch { batch.with_base_offset(base_offset) } else { batch };
-                Some(Piece::Sound { position, batch })
+                Some(Piece::Sound { position, batch, stray_epoch })
             }
             Err(reason) => Some(Piece::Damaged(self.damaged_at(position, reason))),
         }
+    }
+
+    /// Gives the place where the walk goes on, or ended.
+    pub(crate) fn position(&self) -> u64 {
+        self.stretch.position
+    }
+
+    /// Gives the offset that the walk has come to.
+    pub(crate) fn expected(&self) -> u64 {
+        self.stretch.expected
     }
 
     fn damaged_at(&mut self, position: u64, reason: String) -> Damaged {

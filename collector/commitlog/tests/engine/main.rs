@@ -2,7 +2,7 @@
 //!
 //! `basics`: what is committed can be read, and how. `protocol`: sources, sessions, producers across restarts. `crash`: a power cut at
 //! every operation. `merging`: small batches made large. `faults`: a full disk, a failing one, damaged files. `damage`: records that
-//! cannot be read. A new test goes where its first failing sentence would be said.
+//! cannot be read. `repair`: what `verify` finds and `repair` mends. A new test goes where its first failing sentence would be said.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its set-up as well")]
 
@@ -12,6 +12,7 @@ mod damage;
 mod faults;
 mod merging;
 mod protocol;
+mod repair;
 
 use std::path::Path;
 use std::sync::mpsc::sync_channel;
