@@ -5,6 +5,7 @@ pub mod server;
 pub mod listen;
 pub mod ingest;
 pub mod log;
+pub mod log_tool;
 pub mod read;
 pub mod blocking;
 pub mod error;

@@ -1,4 +1,4 @@
-//! `skidway-collector`: `run`, `check`. Exit codes: 0 stopped in order, 1 could not start or had to stop, 64 usage, 78 bad
+//! `skidway-collector`: `run`, `check`, `log`. Exit codes: 0 stopped in order, 1 could not start or had to stop, 64 usage, 78 bad
 //! configuration.
 
 use std::path::{Path, PathBuf};
@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use skidway_collector::config::{Config, ENV_PREFIX};
+use skidway_collector::log_tool::{self, LogCommand};
 use skidway_collector::server::{Reloader, Server};
 use skidway_daemon::config::{Document, EXIT_CONFIG, EXIT_USAGE, Mistakes};
 use skidway_daemon::shutdown::Hangup;
@@ -35,6 +36,11 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
+    /// Shows, checks or repairs a log that no collector has open.
+    Log {
+        #[command(subcommand)]
+        command: LogCommand,
+    },
 }
 
 fn main() -> ExitCode {
@@ -50,6 +56,7 @@ fn main() -> ExitCode {
             Ok(_) => say(&format!("{}: good", config.display())),
             Err(mistakes) => bad_configuration(&mistakes),
         },
+        Command::Log { command } => log_tool::run(command),
         Command::Run { config: path } => match load(&path) {
             Ok(config) => run(config, path),
             Err(mistakes) => bad_configuration(&mistakes),

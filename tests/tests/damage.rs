@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use skidway_tests::program::run;
 use skidway_tests::{Client, Collector, Site};
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -109,4 +110,89 @@ fn a_following_stream_goes_on_past_damage() {
     let error =
         std::iter::from_fn(|| stopped.next_event(PATIENCE)).find(|event| event.name.as_deref() == Some("error"));
     assert_eq!(error.expect("the stream ends with the error").json()["type"], "damaged");
+}
+
+/// Runs `skidway-collector log …` on a site's data folder; gives exit code and what was said.
+fn log_tool(site: &Site, command: &[&str]) -> (Option<i32>, String) {
+    let data_dir = site.text("data");
+    run("skidway-collector", &[&["log"], command, &["--data-dir", &data_dir]].concat())
+}
+
+#[test]
+fn an_operator_finds_damage_and_repairs_it() {
+    let (site, mut collector, client) = serving();
+    let token = client.get("/v1/topics/t/records?max_records=2").json()["next"].as_str().unwrap().to_owned();
+    let position = flip_bit(&site);
+    let (code, said) = log_tool(&site, &["verify"]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("another process uses"), "{said}");
+    assert_eq!(collector.program().stop(), Some(0));
+
+    let segment = segment(&site).display().to_string();
+    for command in [&["verify"][..], &["repair"]] {
+        let (code, said) = log_tool(&site, command);
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.contains(&format!("{segment} at byte {position}: offsets 3..4")), "{command:?}: {said}");
+    }
+    let (code, said) = log_tool(&site, &["repair", "--yes"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("lost: offsets 3..4 of t-0"), "{said}");
+    assert_eq!(log_tool(&site, &["verify"]).0, Some(0));
+    assert!(site.path("data/damaged/0001/topics/t-0/00000000000000000000.log").exists());
+
+    collector.start();
+    let page = client.get(&format!("/v1/topics/t/records?from={token}")).json();
+    assert_eq!(offsets(&page), [2, 4, 5, 6, 7, 8, 9], "tokens hold, and the damage is a gap");
+    let events = client.get("/v1/topics/__skidway.events/records?decode=json").json();
+    let event = &events["records"][0]["value"];
+    assert_eq!((&event["kind"], &event["reason"], &event["topic"]), (&json!("lost"), &json!("damaged"), &json!("t")));
+    assert_eq!((&event["offset"], &event["next_offset"], &event["file"]), (&json!(3), &json!(4), &json!(segment)));
+}
+
+#[test]
+fn a_log_whose_checkpoint_is_lost_is_rebuilt_if_duplicates_are_accepted() {
+    let (site, mut collector, client) = serving();
+    let token = client.get("/v1/topics/t/records?max_records=2").json()["next"].as_str().unwrap().to_owned();
+    assert_eq!(collector.program().stop(), Some(0));
+    std::fs::write(site.path("data/checkpoint"), b"nothing").unwrap();
+    let (code, said) = log_tool(&site, &["repair", "--yes"]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("--accept-duplicates"), "{said}");
+    let (code, said) = log_tool(&site, &["repair", "--yes", "--accept-duplicates"]);
+    assert_eq!(code, Some(0), "{said}");
+    collector.start();
+    assert_eq!(offsets(&client.get("/v1/topics/t/records").json()), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+    assert_eq!(
+        client.get(&format!("/v1/topics/t/records?from={token}")).status,
+        410,
+        "an older log's token is refused"
+    );
+}
+
+#[test]
+fn files_of_a_log_are_shown_as_text_and_as_json() {
+    let (site, mut collector, _client) = serving();
+    assert_eq!(collector.program().stop(), Some(0));
+    let segment = segment(&site).display().to_string();
+    let (code, said) = run("skidway-collector", &["log", "dump", "--records", &segment]);
+    assert_eq!(code, Some(0));
+    assert!(said.contains("value=\"record 7\""), "{said}");
+    let checkpoint = site.text("data/checkpoint");
+    let (code, said) = run("skidway-collector", &["log", "dump", "--json", &segment, &checkpoint]);
+    assert_eq!(code, Some(0));
+    let lines: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((&lines[9]["batch"]["offset"], lines[10]["checkpoint"]["log_epoch"].as_u64()), (&json!(9), Some(1)));
+}
+
+#[test]
+fn wrong_usage_of_the_log_commands_is_told_apart() {
+    let site = Site::new();
+    assert_eq!(run("skidway-collector", &["log", "verify"]).0, Some(64));
+    assert_eq!(run("skidway-collector", &["log", "dump"]).0, Some(64));
+    let config = site.write("config.toml", "[collector]\ndata_dri = \"x\"\n").display().to_string();
+    assert_eq!(run("skidway-collector", &["log", "verify", "--config", &config]).0, Some(78));
+    std::fs::create_dir(site.path("data")).unwrap();
+    let (code, said) = log_tool(&site, &["verify"]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("there is no log in it"), "{said}");
 }

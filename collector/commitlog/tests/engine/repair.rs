@@ -296,6 +296,29 @@ fn a_repair_cut_short_anywhere_is_done_by_the_next_one() {
 }
 
 #[test]
+fn what_a_power_cut_leaves_is_not_damage() {
+    for cut in 0..80 {
+        let disk = FaultyDisk::new();
+        let merging = Config {
+            merge_after_ms: Some(0),
+            retention_interval: Duration::from_millis(1),
+            checkpoint_bytes: 8 << 10,
+            inline_batch_bytes_max: 1000,
+            ..unbuffered()
+        };
+        let opened = open_with(&disk, merging).unwrap();
+        disk.cut_power_at(disk.operations() + 7 * cut);
+        let mut line = 0;
+        while opened.append(&partition("a", 0), &[&noise(line, 200 + 90 * (line as usize % 11))]).is_ok() {
+            line += 1;
+        }
+        drop(opened);
+        disk.crash(cut);
+        assert_eq!(verify(&disk).1, [], "cut at {cut}");
+    }
+}
+
+#[test]
 fn every_kind_of_file_can_be_shown() {
     let (disk, _) = written(&["one".to_owned(), "two".to_owned()]);
     let opened = open_with(&disk, unbuffered()).unwrap();
