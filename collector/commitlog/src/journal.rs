@@ -130,7 +130,7 @@ fn number_of(name: &str) -> Option<u64> {
     (digits.len() == 20).then(|| digits.parse().ok()).flatten()
 }
 
-fn header(number: u64, file_id: JournalFileId) -> [u8; JOURNAL_HEADER_BYTES as usize] {
+pub(crate) fn header(number: u64, file_id: JournalFileId) -> [u8; JOURNAL_HEADER_BYTES as usize] {
     let mut raw = [0; JOURNAL_HEADER_BYTES as usize];
     raw[0..8].copy_from_slice(MAGIC);
     raw[8..12].copy_from_slice(&VERSION.to_le_bytes());

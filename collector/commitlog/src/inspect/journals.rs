@@ -71,6 +71,24 @@ pub(crate) fn each_frame(
     Ok(Some(file_id))
 }
 
+/// Gives the header that a journal file should have, if it has another and a valid first frame tells which.
+pub(crate) fn restored_header(
+    disk: &dyn Disk,
+    path: &Path,
+    number: u64,
+) -> Result<Option<[u8; JOURNAL_HEADER_BYTES as usize]>, Error> {
+    let file = disk.open(path, Open::Existing).map_err(Error::io("open", path))?;
+    let len = file.len().map_err(Error::io("measure", path))?;
+    let mut raw = [0; JOURNAL_HEADER_BYTES as usize];
+    let have = file.read_at(&mut raw, 0).unwrap_or(0);
+    if journal::parse_header(&raw[..have], number).is_some() {
+        return Ok(None);
+    }
+    let told = file_id(file.as_ref(), path);
+    let told = told.filter(|file_id| frame_at(file.as_ref(), file_id, JOURNAL_HEADER_BYTES, len).is_some());
+    Ok(told.map(|file_id| journal::header(number, file_id)))
+}
+
 /// Reads the file's id from its header, or from the first frame if that one is damaged.
 fn file_id(file: &dyn DiskFile, path: &Path) -> Option<JournalFileId> {
     let mut raw = [0; JOURNAL_HEADER_BYTES as usize + FRAME_HEADER_BYTES];

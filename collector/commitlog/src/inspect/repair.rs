@@ -16,7 +16,7 @@ use crate::commit::LogIdentity;
 use crate::config::Config;
 use crate::direct::Direct;
 use crate::error::Error;
-use crate::inspect::journals;
+use crate::inspect::journals::{self, Lost};
 use crate::inspect::mend;
 use crate::inspect::rebuild;
 use crate::inspect::verify::{check_metadata, partition_dir};
@@ -102,6 +102,7 @@ fn settle(
 ) -> Result<(), Error> {
     let dir = &config.data_dir;
     prepare(disk, dir, snapshot, aside, done)?;
+    restore_headers(disk.as_ref(), dir, snapshot.journal, aside, done)?;
     let lsn = snapshot.state.lsn;
     let sound = Tail::open(disk.as_ref(), dir, snapshot.journal)
         .and_then(|tail| Direct::new(disk, dir.join("topics"), &snapshot.state).sound_end(&tail, lsn));
@@ -114,25 +115,58 @@ fn settle(
     }
     let tail = Tail::open_cut(disk.as_ref(), dir, snapshot.journal);
     let end = Direct::new(disk, dir.join("topics"), &snapshot.state).sound_end(&tail, lsn)?;
+    let mut kept = snapshot.state.clone();
+    tail.replay(lsn, end, |frame| {
+        kept.apply(&frame.effects);
+        Ok(true)
+    })?;
+    // Noted before it is done: whoever is interrupted after the cut finds nothing wrong any more.
     let lost = journals::lost_after(disk.as_ref(), dir, snapshot.journal, end)?;
+    note_cut(&kept, &lost, aside)?;
     let recovered = recovery::recover_with(config, disk, IfDamaged::Cut)?;
     done.push(format!(
         "cut the journal after commit {end}; what was committed later, up to commit {} at least, is lost: sources stand where they stood \
          then, and agents send again what follows; the log has epoch {}",
         lost.last_lsn, recovered.state.identity.epoch
     ));
-    for ((topic, number), (next, file)) in lost.ends {
-        let Some(held) = recovered.state.topic_by_id(&topic) else { continue };
-        let Some(kept) = held.partitions.get(number as usize).filter(|kept| kept.next_offset < next) else { continue };
+    Ok(())
+}
+
+/// Notes how far partitions reached beyond what is kept.
+fn note_cut(kept: &State, lost: &Lost, aside: &mut Aside) -> Result<(), Error> {
+    for ((topic, number), (next, file)) in &lost.ends {
+        let Some(held) = kept.topic_by_id(topic) else { continue };
+        let Some(kept) = held.partitions.get(*number as usize).filter(|kept| kept.next_offset < *next) else {
+            continue;
+        };
         aside.note(Loss {
-            partition: TopicPartition::new(held.topic.name.clone(), number),
+            partition: TopicPartition::new(held.topic.name.clone(), *number),
             from: Offset(kept.next_offset),
-            next: Offset(next),
-            file,
+            next: Offset(*next),
+            file: file.clone(),
             position: 0,
             bytes: 0,
             reason: "the journal is damaged; the offsets are given again".to_owned(),
         })?;
+    }
+    Ok(())
+}
+
+/// Writes the headers of journal files again that are damaged, where the first frame tells which file it is.
+fn restore_headers(
+    disk: &dyn Disk,
+    dir: &Path,
+    first: u64,
+    aside: &mut Aside,
+    done: &mut Vec<String>,
+) -> Result<(), Error> {
+    for number in journal::numbers(disk, dir)?.into_iter().filter(|&number| number >= first) {
+        let path = journal::path_of(dir, number);
+        let Some(header) = journals::restored_header(disk, &path, number)? else { continue };
+        aside.keep(&path)?;
+        let file = disk.open(&path, Open::Existing).map_err(Error::io("open", &path))?;
+        file.write_at(&header, 0).and_then(|()| file.sync()).map_err(Error::io("write", &path))?;
+        done.push(format!("wrote the header of {} again", path.display()));
     }
     Ok(())
 }

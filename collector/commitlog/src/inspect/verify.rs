@@ -78,8 +78,8 @@ fn check_journal(
         Ok(sound) => sound,
         Err(error) => {
             let (path, position, what) = place_of(&error, dir);
-            let repair =
-                "ends the journal there, keeps it aside, and gives the log another epoch: agents and readers are told";
+            let repair = "writes a file's header again if the first commit tells it; else ends the journal there, keeps it aside, and \
+                          gives the log another epoch: agents and readers are told";
             hear(Finding { path, position, what, repair: repair.to_owned() });
             let tail = Tail::open_cut(disk.as_ref(), dir, snapshot.journal);
             let end = Direct::new(disk, dir.join("topics"), &state).sound_end(&tail, lsn)?;

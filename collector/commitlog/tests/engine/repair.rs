@@ -241,6 +241,60 @@ fn a_damaged_journal_is_cut_and_the_log_gets_another_epoch() {
 }
 
 #[test]
+fn a_damaged_header_of_a_journal_is_written_again_and_costs_nothing() {
+    for position in 0..40 {
+        let (disk, a) = written(&some_lines());
+        let opened = open_with(&disk, unbuffered()).unwrap();
+        opened.append(&a, &["in the journal alone"]).unwrap();
+        drop(opened);
+        let journal = newest_journal(&disk);
+        disk.flip_bit(&data(&journal), position).unwrap();
+        assert_eq!(verify(&disk).1.len(), 1, "byte {position}");
+        let repaired = repair(&disk).unwrap();
+        assert_eq!((repaired.identity.epoch, repaired.losses.len()), (1, 0), "byte {position}");
+        is_clean(&disk);
+        assert_eq!(kept(&disk, &a).len(), 25);
+    }
+}
+
+#[test]
+fn a_cut_of_the_journal_that_is_interrupted_tells_the_same_losses_in_the_end() {
+    let damaged = || {
+        let (disk, a) = written(&some_lines());
+        let opened = open_with(&disk, Config { inline_batch_bytes_max: 500, ..unbuffered() }).unwrap();
+        for n in 0..6 {
+            opened.append(&a, &[&noise(90 + n, 100 + 200 * n as usize)]).unwrap();
+        }
+        drop(opened);
+        disk.flip_bit(&data(&newest_journal(&disk)), 300).unwrap();
+        (disk, a)
+    };
+    let (disk, _) = damaged();
+    let before = disk.operations();
+    let whole = repair(&disk).unwrap();
+    let operations = disk.operations() - before;
+    assert!(operations > 15 && !whole.losses.is_empty());
+    for cut in 0..operations {
+        let (disk, a) = damaged();
+        disk.cut_power_at(disk.operations() + cut);
+        repair(&disk).unwrap_err();
+        disk.crash(cut);
+        let repaired = repair(&disk).unwrap_or_else(|error| panic!("cut at {cut}: {error}"));
+        let ranges =
+            |repaired: &Repaired| repaired.losses.iter().map(|loss| (loss.from, loss.next)).collect::<Vec<_>>();
+        assert_eq!(ranges(&repaired), ranges(&whole), "cut at {cut}");
+        assert_eq!(repaired.identity.epoch, 2, "cut at {cut}");
+        is_clean(&disk);
+        assert_eq!(kept(&disk, &a).len() as u64, whole.losses[0].from.0);
+    }
+}
+
+fn newest_journal(disk: &FaultyDisk) -> String {
+    let names = disk.list(&data("")).unwrap().into_iter().map(|entry| entry.name);
+    names.filter(|name| name.ends_with(".journal")).max().unwrap()
+}
+
+#[test]
 fn a_lost_checkpoint_is_rebuilt_only_if_duplicates_are_accepted() {
     for is_gone in [false, true] {
         let lines = some_lines();
