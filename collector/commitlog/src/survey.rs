@@ -10,7 +10,8 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use skidway_disk::DiskFile;
-use skidway_record::header::HEADER_BYTES;
+use skidway_record::header::{HEADER_BYTES, LENGTH_PREFIX_BYTES};
+use skidway_record::limits::BATCH_BYTES_MAX;
 use skidway_record::{Batch, BatchHeader, Offset};
 
 use crate::error::Error;
@@ -122,6 +123,22 @@ impl Survey {
     /// Gives the offset that the walk has come to.
     pub(crate) fn expected(&self) -> u64 {
         self.stretch.expected
+    }
+
+    /// Gives the batch that damaged bytes were, if only its base offset, length, epoch or magic is wrong: these the CRC does not cover,
+    /// but the neighbours tell them.
+    pub(crate) fn restored(&mut self, damaged: &Damaged) -> Option<Batch> {
+        let len = usize::try_from(damaged.end - damaged.position).ok()?;
+        if !(HEADER_BYTES..=BATCH_BYTES_MAX).contains(&len) {
+            return None;
+        }
+        let mut bytes = BytesMut::from(self.read(damaged.position, len));
+        bytes[..8].copy_from_slice(&damaged.from.to_be_bytes());
+        bytes[8..12].copy_from_slice(&((len - LENGTH_PREFIX_BYTES) as u32).to_be_bytes());
+        bytes[12..MAGIC_AT].fill(0);
+        bytes[MAGIC_AT] = MAGIC;
+        let batch = Batch::take(&mut bytes.freeze()).ok()?;
+        (batch.next_offset().0 == damaged.next && batch.verify().is_ok()).then_some(batch)
     }
 
     fn damaged_at(&mut self, position: u64, reason: String) -> Damaged {

@@ -136,9 +136,11 @@ fn rewrite(disk: &dyn Disk, dir: &Path, log: &Path, extent: &Extent, limit: u64)
     let mut survey = segments::survey(file, extent.base_offset, end, limit);
     let mut bytes = 0;
     while let Some(piece) = survey.next_piece() {
-        if let Piece::Sound { batch, .. } = piece
-            && batch.verify().is_ok()
-        {
+        let batch = match piece {
+            Piece::Sound { batch, .. } => Some(batch).filter(|batch| batch.verify().is_ok()),
+            Piece::Damaged(damaged) => survey.restored(&damaged),
+        };
+        if let Some(batch) = batch {
             mended.write_at(batch.bytes(), bytes).map_err(Error::io("write", &new))?;
             bytes += batch.bytes().len() as u64;
         }

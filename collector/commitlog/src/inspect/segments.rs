@@ -20,6 +20,8 @@ const REBUILD: &str = "rebuilds both indexes";
 pub(crate) struct Checkup {
     /// Damage to the log file, in order.
     pub(crate) damaged: Vec<Damaged>,
+    /// Batches of which only what the CRC does not cover is wrong, and told by their neighbours.
+    pub(crate) stamps: Vec<Damaged>,
     /// Sound batches whose leader epoch, which is always 0, is another: where they begin.
     pub(crate) stray_epochs: Vec<u64>,
     /// The log file is shorter than the checkpoint says, or not there: its length.
@@ -31,7 +33,7 @@ pub(crate) struct Checkup {
 impl Checkup {
     /// Tells whether the log file has to be written anew.
     pub(crate) fn needs_mending(&self) -> bool {
-        !self.damaged.is_empty() || !self.stray_epochs.is_empty() || self.short.is_some()
+        !self.damaged.is_empty() || !self.stamps.is_empty() || !self.stray_epochs.is_empty() || self.short.is_some()
     }
 
     /// Says it all.
@@ -50,6 +52,10 @@ impl Checkup {
                 false => format!("{} bytes that are no batch: {reason}", end - position),
             };
             say(log, *position, what, "takes the bytes out, keeps the file aside, and records the loss");
+        }
+        for Damaged { position, from, next, reason, .. } in &self.stamps {
+            let what = format!("offsets {from}..{next} cannot be read, though all their bytes are there: {reason}");
+            say(log, *position, what, "writes the batch's base offset and length again; nothing is lost");
         }
         for position in &self.stray_epochs {
             let what = "a batch's leader epoch is not 0; nothing else is wrong with it".to_owned();
@@ -97,12 +103,13 @@ pub(crate) fn check(
                 offsets.meet(extent.base_offset, position, &batch);
                 times.meet(extent.base_offset, position, &batch);
             }
+            Piece::Damaged(damaged) if survey.restored(&damaged).is_some() => found.stamps.push(damaged),
             Piece::Damaged(damaged) => found.damaged.push(damaged),
         }
     }
     found.damaged.extend(rest_of(&survey, extent, len, limit));
     // Against damaged batches an index cannot be checked; it is made again with them.
-    if found.damaged.is_empty() {
+    if found.damaged.is_empty() && found.stamps.is_empty() {
         found.indexes.extend(offsets.finish().into_iter().chain(times.finish()));
     }
     Ok(found)

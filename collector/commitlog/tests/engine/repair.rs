@@ -143,6 +143,21 @@ fn repair_takes_the_damaged_batch_out_and_nothing_else() {
 }
 
 #[test]
+fn what_the_neighbours_of_a_batch_tell_of_it_is_restored() {
+    let lines: Vec<String> = (0..5).map(|n| format!("line {n}")).collect();
+    let (disk, _) = written(&lines);
+    let sound = bytes_of(&disk, SEGMENT);
+    let batch_bytes = sound.len() as u64 / 5;
+    for position in (0..5).flat_map(|batch| (0..17).map(move |byte| batch * batch_bytes + byte)) {
+        disk.flip_bit(&data(SEGMENT), position).unwrap();
+        assert_eq!(verify(&disk).1.len(), 1, "byte {position}");
+        assert_eq!(repair(&disk).unwrap().losses, [], "byte {position}");
+        assert_eq!(bytes_of(&disk, SEGMENT), sound, "byte {position}");
+        is_clean(&disk);
+    }
+}
+
+#[test]
 fn a_repaired_partition_takes_more_and_tells_of_its_losses_until_they_were_told() {
     let lines = some_lines();
     let (disk, a) = written(&lines);
