@@ -40,6 +40,9 @@ const MAGIC: &[u8; 8] = b"SKIDCKPT";
 const VERSION: u32 = 2;
 const HEADER_BYTES: usize = 24;
 
+/// Bounds a segment's bytes: its index counts them with 32 bits.
+const SEGMENT_BYTES_MAX: u64 = u32::MAX as u64;
+
 /// Files that are not worth another thread.
 const SYNCS_PER_THREAD_MIN: usize = 8;
 
@@ -181,8 +184,25 @@ impl Snapshot<State> {
         }
         let mut decoded: Self = postcard::from_bytes(snapshot).map_err(|error| error.to_string())?;
         decoded.state.reindex();
+        decoded.state.check()?;
+        check_extents(&decoded.extents)?;
         Ok(decoded)
     }
+}
+
+/// Checks that segments follow each other and could have the index entries they are said to have.
+fn check_extents(extents: &Extents) -> Result<(), String> {
+    for (_, partition, extents) in extents {
+        let is_ordered = extents.is_sorted_by(|one, next| one.base_offset < next.base_offset);
+        let is_sound = |extent: &Extent| {
+            let entries = extent.offset_entries.max(extent.time_entries);
+            extent.bytes <= SEGMENT_BYTES_MAX && entries <= extent.bytes && extent.base_offset <= i64::MAX as u64
+        };
+        if !is_ordered || !extents.iter().all(is_sound) {
+            return Err(format!("the segments of a partition {partition} cannot be as they are described"));
+        }
+    }
+    Ok(())
 }
 
 /// Reads the checkpoint in a data folder; `None` if there is none.

@@ -155,7 +155,8 @@ impl Direct {
             return Ok(None);
         }
         let batch = Batch::take(&mut raw.freeze()).ok();
-        Ok(batch.filter(|batch| batch.base_offset() == Offset(append.base_offset)))
+        let covers = (Offset(append.base_offset), Offset(append.next_offset));
+        Ok(batch.filter(|batch| (batch.base_offset(), batch.next_offset()) == covers))
     }
 
     /// Opens the segment of an append; `None` if it is not there, or its folder is another topic's.

@@ -141,7 +141,7 @@ fn replay(
     let end = direct.sound_end(&tail, checkpoint_lsn)?;
     let mut saved = SavedTopics::of(&state, extents);
     tail.replay(checkpoint_lsn, end, |frame| {
-        state.apply(&frame.effects);
+        state.replay(&frame.effects).map_err(|reason| tail.corrupt(frame.header.lsn, reason))?;
         saved.note(&frame.effects);
         Ok(true)
     })?;

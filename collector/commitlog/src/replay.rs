@@ -69,6 +69,12 @@ impl Tail {
         Ok(())
     }
 
+    /// Reports a commit that is whole and cannot be.
+    pub(crate) fn corrupt(&self, lsn: u64, reason: String) -> Error {
+        let path = self.files.last().map_or(Path::new(""), |file| &file.path);
+        Error::corrupt(path, 0, format!("commit {lsn} is whole, but does not fit what is before it: {reason}"))
+    }
+
     /// Calls `each` with every commit after `lsn` up to `end`, in order, until it says that one is not valid. Returns the LSN of the last
     /// valid one.
     pub(crate) fn replay(

@@ -3,6 +3,8 @@
 //! Held by the sequencer alone, as *staged*: it runs ahead of the journal by at most one group, and nothing of it is told to anyone
 //! before that group is durable. Changes only by [`State::apply`]; does no I/O, reads no clock.
 
+mod check;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use bytes::Bytes;

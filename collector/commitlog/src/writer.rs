@@ -245,7 +245,12 @@ impl Batches {
             return Err(invalid("it is cut short".to_owned()));
         }
         let mut bytes = self.inline.split_to(append.bytes as usize);
-        Batch::take(&mut bytes).map_err(|error| invalid(error.to_string()))
+        let batch = Batch::take(&mut bytes).map_err(|error| invalid(error.to_string()))?;
+        let covered = (batch.base_offset().0, batch.next_offset().0, batch.bytes().len());
+        match covered == (append.base_offset, append.next_offset, append.bytes as usize) {
+            true => Ok(batch),
+            false => Err(invalid("it is another one".to_owned())),
+        }
     }
 }
 

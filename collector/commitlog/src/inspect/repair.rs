@@ -117,7 +117,7 @@ fn settle(
     let end = Direct::new(disk, dir.join("topics"), &snapshot.state).sound_end(&tail, lsn)?;
     let mut kept = snapshot.state.clone();
     tail.replay(lsn, end, |frame| {
-        kept.apply(&frame.effects);
+        kept.replay(&frame.effects).map_err(|reason| tail.corrupt(frame.header.lsn, reason))?;
         Ok(true)
     })?;
     // Noted before it is done: whoever is interrupted after the cut finds nothing wrong any more.

@@ -87,7 +87,7 @@ fn check_journal(
         }
     };
     tail.replay(lsn, end, |frame| {
-        state.apply(&frame.effects);
+        state.replay(&frame.effects).map_err(|reason| tail.corrupt(frame.header.lsn, reason))?;
         Ok(true)
     })?;
     checked.commits = end - lsn;

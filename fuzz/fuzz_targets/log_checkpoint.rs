@@ -1,0 +1,17 @@
+//! Opens a log whose checkpoint, the state file, is damaged: an error or a log that can be used, never a panic.
+#![no_main]
+
+use std::path::PathBuf;
+use std::sync::LazyLock;
+
+use libfuzzer_sys::fuzz_target;
+use skidway_disk::FaultyDisk;
+use skidway_fuzz::{check, file, folder, seal_checkpoint};
+
+static FOLDER: LazyLock<(FaultyDisk, PathBuf)> = LazyLock::new(|| {
+    let folder = folder();
+    let path = file(&folder, "checkpoint");
+    (folder, path)
+});
+
+fuzz_target!(|data: &[u8]| check(&FOLDER.0, &FOLDER.1, seal_checkpoint, data));
