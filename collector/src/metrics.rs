@@ -15,11 +15,12 @@ pub fn describe() {
     describe_histogram!("skidway_collector_http_seconds", Unit::Seconds, "Until a request's answer starts, by `route`");
     describe_gauge!("skidway_collector_connections", "Open HTTP connections");
     describe_counter!("skidway_collector_connections_refused_total", "Connections refused past http.connections_max");
-    describe_gauge!("skidway_collector_subscribers", "Open streams; `kind` is ndjson or sse");
+    describe_gauge!("skidway_collector_subscribers", "Open streams; `kind` is ndjson, sse or raw");
     describe_counter!("skidway_collector_sent_bytes_total", Unit::Bytes, "Bytes of records sent, by `kind`");
     describe_counter!("skidway_damaged_batches_total", "Damaged places of the log that readers met, each counted once");
     counter!("skidway_damaged_batches_total").increment(0);
     describe_counter!("skidway_collector_fetches_total", "Reads of the log that the shared memory could not answer");
+    describe_counter!("skidway_collector_batches_decoded_total", "Batches decoded, each once for all its readers");
 }
 
 /// Counts what one commit stored.
@@ -54,6 +55,11 @@ pub fn connection_refused() {
 /// Counts one read of the log by readers.
 pub fn fetched() {
     counter!("skidway_collector_fetches_total").increment(1);
+}
+
+/// Counts batches decoded.
+pub fn decoded(batches: usize) {
+    counter!("skidway_collector_batches_decoded_total").increment(batches as u64);
 }
 
 /// Counts a damaged place, when a reader meets it for the first time.

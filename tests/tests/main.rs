@@ -8,6 +8,7 @@
 //! | `full_disk` | a real disk filled up, freed, broken down and repaired under load |
 //! | `subscription` | readers: pages, streams, tokens |
 //! | `damage` | a disk that loses bits: what readers are told, what an operator can do |
+//! | `raw_batches` | stored batches byte for byte; batches decoded once for all readers |
 //! | `real_logs` | sixteen real logs through `skidway up` |
 //! | `http_contract` | topics, producing, problems: the rest of the HTTP interface |
 //! | `commands` | `skidway tail`, `produce`, `topics`, `agents` |
@@ -23,6 +24,7 @@ mod rotation;
 mod restart;
 mod full_disk;
 mod subscription;
+mod raw_batches;
 mod damage;
 mod real_logs;
 mod http_contract;

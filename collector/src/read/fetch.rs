@@ -87,6 +87,7 @@ async fn read(log: Arc<dyn LogReader>, recent: Arc<Mutex<Recent>>, topic: Topic,
     let bytes: usize = batches.iter().map(|batch| batch.bytes().len()).sum();
     let decode = move || decode(&of, batches);
     let decoded = if bytes <= INLINE_BYTES { decode()? } else { blocking(decode).await? };
+    metrics::decoded(decoded.len());
     let mut recent = lock(&recent);
     for batch in &decoded {
         recent.insert((id, partition), batch.clone());

@@ -5,10 +5,10 @@
 
 use std::sync::Arc;
 
-use skidway_record::{Decoded, Offset, PartitionId, Record, TopicPartition};
+use skidway_record::{Batch, Decoded, Offset, PartitionId, Record, TopicPartition};
 use tokio::sync::watch;
 
-use crate::log::{Damage, LogError, LogReader, Progress};
+use crate::log::{Damage, LogError, LogReader, Progress, Topic};
 use crate::read::fetch::{Batches, next_offset};
 use crate::read::reader::{earliest, overtaken};
 use crate::read::{ReadError, Scope, Token};
@@ -82,23 +82,47 @@ impl Subscription {
     /// [`ReadError::Gone`] if retention overtook the reader or the topic was deleted, [`ReadError::Damaged`] if the records that come next
     /// cannot be read, and whatever reading may meet.
     pub async fn next(&mut self) -> Result<Option<Turn>, ReadError> {
-        if self.progress.has_changed().is_err() {
-            return Err(self.deleted());
-        }
-        let (topic, index) = {
-            let progress = self.progress.borrow_and_update();
-            if self.place.scope == Scope::All {
-                let partitions = progress.high_watermarks.len().max(self.place.positions.len());
-                self.place.positions.resize(partitions, Offset(0));
-            }
-            let Some(index) = first_behind(&self.place, &progress.high_watermarks) else { return Ok(None) };
-            (progress.topic.clone(), index)
-        };
+        let Some((topic, index)) = self.turn()? else { return Ok(None) };
         let (partition, from) = (self.place.partition(index), self.place.positions[index]);
         let found = self.batches.at(&topic, partition, from).await;
         let Some(batch) = found.map_err(|error| self.explain(error, partition))? else { return Ok(None) };
         self.place.turn = ((index + 1) % self.place.positions.len()) as u32;
         Ok(Some(Turn { of: TopicPartition { topic: topic.name, partition }, batch, from }))
+    }
+
+    /// Gives stored batches, undecoded: about `bytes_max`, at least one, the first of which contains the place. The place moves past them.
+    /// `None` at the head.
+    ///
+    /// # Errors
+    /// As [`Subscription::next`].
+    pub async fn next_stored(&mut self, bytes_max: usize) -> Result<Option<Vec<Batch>>, ReadError> {
+        let Some((topic, index)) = self.turn()? else { return Ok(None) };
+        let (partition, from) = (self.place.partition(index), self.place.positions[index]);
+        let of = TopicPartition { topic: topic.name.clone(), partition };
+        let fetched = self.log.fetch(of, from, bytes_max).await;
+        let batches = fetched.map_err(|error| self.explain(error.into(), partition))?;
+        // Ids never come back: if the topic is still this one, those were its batches.
+        if self.log.topic(&topic.name).is_none_or(|now| now.id != topic.id) {
+            return Err(self.deleted());
+        }
+        let Some(last) = batches.last() else { return Ok(None) };
+        self.advance(partition, last.next_offset());
+        self.place.turn = ((index + 1) % self.place.positions.len()) as u32;
+        Ok(Some(batches))
+    }
+
+    /// Says whose turn it is; `None` at the head.
+    fn turn(&mut self) -> Result<Option<(Topic, usize)>, ReadError> {
+        if self.progress.has_changed().is_err() {
+            return Err(self.deleted());
+        }
+        let progress = self.progress.borrow_and_update();
+        if self.place.scope == Scope::All {
+            let partitions = progress.high_watermarks.len().max(self.place.positions.len());
+            self.place.positions.resize(partitions, Offset(0));
+        }
+        let index = first_behind(&self.place, &progress.high_watermarks);
+        Ok(index.map(|index| (progress.topic.clone(), index)))
     }
 
     /// Moves the place past what was handed on.

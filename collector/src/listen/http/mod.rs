@@ -13,6 +13,7 @@ mod topics;
 mod produce;
 mod produce_body;
 mod records;
+mod raw;
 mod page;
 mod stream;
 mod ndjson;

@@ -14,15 +14,17 @@ use crate::listen::http::ndjson::Ndjson;
 use crate::listen::http::page;
 use crate::listen::http::path::TopicPath;
 use crate::listen::http::query::ReadQuery;
+use crate::listen::http::raw;
 use crate::listen::http::sse::Sse;
 use crate::listen::http::stream;
 use crate::read::{StartAt, Subscription};
 
 /// What records can be answered as, in the order of preference among equals.
-const KINDS: [(Kind, &str, &str); 3] = [
+const KINDS: [(Kind, &str, &str); 4] = [
     (Kind::Page, "application", "json"),
     (Kind::Ndjson, "application", "x-ndjson"),
     (Kind::Sse, "text", "event-stream"),
+    (Kind::Raw, "application", "vnd.kafka.recordbatch"),
 ];
 
 /// Says how records are answered.
@@ -31,6 +33,7 @@ enum Kind {
     Page,
     Ndjson,
     Sse,
+    Raw,
 }
 
 /// `GET /v1/topics/{t}/records`
@@ -42,7 +45,8 @@ pub(super) async fn read(
 ) -> Result<Response, Failure> {
     let accept: Vec<&str> = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
     let Some(kind) = negotiate(&accept.join(",")) else {
-        let offered = "records are answered as application/json, application/x-ndjson or text/event-stream";
+        let offered = "records are answered as application/json, application/x-ndjson, text/event-stream or \
+                       application/vnd.kafka.recordbatch";
         return Err(Failure::new(406, "not-acceptable", offered));
     };
     answer(&door, &name, kind, &uri, &headers).await
@@ -66,11 +70,15 @@ async fn answer(
     headers: &HeaderMap,
 ) -> Result<Response, Failure> {
     let query = ReadQuery::of(uri)?;
+    if kind == Kind::Raw {
+        raw::check(&query)?;
+    }
     let subscription = subscribe(door, name, kind, &query, headers).await?;
     Ok(match kind {
         Kind::Page => page::answer(door, name, &query, subscription).await?,
         Kind::Ndjson => stream::answer(door, &query, subscription, Ndjson::new(name, &query)),
         Kind::Sse => stream::answer(door, &query, subscription, Sse::new(name, &query)),
+        Kind::Raw => raw::answer(door, &query, subscription),
     })
 }
 
@@ -148,6 +156,7 @@ mod tests {
             ("text/html, application/xhtml+xml, */*;q=0.8", Some(Kind::Page)),
             ("application/json;q=0.5, application/x-ndjson;q=0.9", Some(Kind::Ndjson)),
             ("application/json;q=0, */*;q=0.1", Some(Kind::Ndjson)),
+            ("application/vnd.kafka.recordbatch", Some(Kind::Raw)),
             ("text/html", None),
             ("application/json;q=0", None),
         ] {
