@@ -11,6 +11,7 @@
 //! | `raw_batches` | stored batches byte for byte; batches decoded once for all readers |
 //! | `real_logs` | sixteen real logs through `skidway up` |
 //! | `http_contract` | topics, producing, problems: the rest of the HTTP interface |
+//! | `segment_files` | what is on disk, read by kafka-python and by Apache Kafka itself |
 //! | `commands` | `skidway tail`, `produce`, `topics`, `agents` |
 //! | `configuration_errors` | what we say, and how we exit, when something is configured wrongly |
 //! | `tidy` | the shape of the source itself |
@@ -28,6 +29,7 @@ mod raw_batches;
 mod damage;
 mod real_logs;
 mod http_contract;
+mod segment_files;
 mod commands;
 mod configuration_errors;
 mod tidy;
