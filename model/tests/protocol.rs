@@ -117,3 +117,10 @@ fn one_of_two_rules_is_enough_for_one_source_a_file() {
     let neither = Rules { sources_are_listed_in_the_session: false, ..no_set };
     assert!(can_break(EXACTLY_ONCE, neither, RIVALS));
 }
+
+/// Sessions are needed for reports of files that went away, not for the bytes of files that stay.
+#[test]
+fn positions_alone_keep_the_bytes_of_files_that_stay() {
+    let unfenced = Rules { a_newer_session_fences: false, ..Rules::ALL };
+    assert_eq!(check(unfenced, RIVALS), BTreeSet::new());
+}
