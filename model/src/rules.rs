@@ -58,13 +58,8 @@ impl Rules {
         an_opening_is_compare_and_set: true,
     };
 
-    /// Keeps the rules that agent and collector keep today; what the others are missed for, docs/adr/0007 tells.
-    pub const AS_BUILT: Self = Self {
-        a_source_that_returns_is_rebound: false,
-        a_return_opens_a_session: false,
-        an_opening_is_compare_and_set: false,
-        ..Self::ALL
-    };
+    /// Keeps the rules that agent and collector keep today; what the other is missed for, docs/adr/0007 tells.
+    pub const AS_BUILT: Self = Self { an_opening_is_compare_and_set: false, ..Self::ALL };
 }
 
 /// Bounds the world.

@@ -8,12 +8,13 @@ mod admission;
 mod shipping;
 mod upkeep;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use skidway_record::SourceId;
 use skidway_record::source::{PhysicalId, StoredSource};
 use skidway_wire::Item;
 use tokio::sync::mpsc;
@@ -66,6 +67,8 @@ pub(super) struct Follow {
     next_slot: u64,
     /// Sources of this agent that no followed file goes on with.
     unattached: Vec<StoredSource>,
+    /// Those of them that this session reported gone: late copies of the report may still come.
+    reported_gone: HashSet<SourceId>,
     skipped: BTreeMap<PathBuf, (PhysicalId, &'static str)>,
     complaints: HashMap<PathBuf, String>,
     turns: Turns,
@@ -111,6 +114,7 @@ impl Follow {
             by_file: HashMap::new(),
             next_slot: 0,
             unattached: Vec::new(),
+            reported_gone: HashSet::new(),
             skipped: BTreeMap::new(),
             complaints: HashMap::new(),
             turns: Turns::default(),

@@ -155,7 +155,8 @@ impl Source {
         self.partition = stored.partition;
         self.path_changed = stored.source.path != path_bytes(&self.path);
         self.is_associated = true;
-        if stored.source.physical != self.file.physical() {
+        // A source that was reported gone is reported back: else it would be forgotten in the end, though it is followed.
+        if stored.source.physical != self.file.physical() || stored.gone_at_ms.is_some() {
             self.steps.push_back(Step::Rebind);
         }
     }

@@ -204,7 +204,8 @@ impl Inner {
                 self.records.extend(stored);
             }
             Item::Rebind { source, physical, .. } => {
-                self.sources.iter_mut().find(|it| it.source.id == source).unwrap().source.physical = physical;
+                let known = self.sources.iter_mut().find(|it| it.source.id == source).unwrap();
+                (known.source.physical, known.gone_at_ms) = (physical, None);
             }
             Item::Gone { source } => {
                 self.sources.iter_mut().filter(|it| it.source.id == source).for_each(|it| it.gone_at_ms = Some(1));

@@ -270,6 +270,22 @@ async fn a_collector_that_was_set_back_gets_the_lines_again() {
     running.stop().await;
 }
 
+/// Else the collector would forget it in thirty days, and the file would be shipped again (docs/adr/0007).
+#[tokio::test]
+async fn a_file_reported_gone_that_returns_is_reported_back_in_a_new_session() {
+    let world = World::new().await;
+    world.write("a.log", "one\n");
+    world.once().await;
+    rotate(&world.path("a.log"), &world.path("aside"));
+    let running = world.start().await;
+    world.stub.wait(|inner| inner.sources[0].gone_at_ms.is_some()).await;
+    rotate(&world.path("aside"), &world.path("a.log"));
+    world.write("a.log", "two\n");
+    world.stub.wait(|inner| inner.sources[0].gone_at_ms.is_none() && inner.epoch == 3).await;
+    world.expect(&["t: one", "t: two"]).await;
+    running.stop().await;
+}
+
 #[tokio::test]
 async fn a_newer_session_ends_the_older_agent() {
     let world = World::new().await;

@@ -37,6 +37,7 @@ impl Follow {
             source.forget_standing();
         }
         self.notices.clear();
+        self.reported_gone.clear();
         self.starting = Some(Vec::new());
         self.scan();
         self.starting = Some(self.sources.keys().copied().collect());
@@ -264,6 +265,10 @@ impl Follow {
 
     fn resume(&mut self, slot: FileSlot, index: usize, reason: Reason) {
         let stored = &self.unattached[index];
+        if self.reported_gone.contains(&stored.source.id) {
+            tracing::info!(source = %stored.source.id, "a file reported gone is back; opening a new session, which no late copy of the report survives");
+            return self.open_session();
+        }
         let Some(source) = self.sources.get_mut(&slot) else { return };
         source.resume(stored);
         tracing::info!(path = %source.path.display(), source = %source.id, position = stored.position, because = reason.words(), "resumed");
@@ -321,6 +326,7 @@ impl Follow {
             let path = String::from_utf8_lossy(&stored.source.path).into_owned();
             tracing::info!(path, source = %stored.source.id, position = stored.position, "its file is gone");
             self.notices.push_back(Item::Gone { source: stored.source.id });
+            self.reported_gone.insert(stored.source.id);
         }
     }
 

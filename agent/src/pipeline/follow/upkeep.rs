@@ -184,6 +184,7 @@ impl Follow {
         if let Some(session) = &self.session {
             let (input, now_ms) = (&self.parts.config.inputs[source.input].name, super::now_ms());
             self.unattached.retain(|stored| stored.gone_at_ms.is_none_or(|at_ms| now_ms - at_ms < GONE_KEPT_MS));
+            self.reported_gone.insert(source.id);
             self.unattached.push(source.into_stored(session.agent.clone(), input, now_ms));
         }
     }
