@@ -64,11 +64,11 @@ pub struct EngineConfig {
     pub segment_bytes: u64,
     /// Age at which a segment is closed; 24 h.
     pub segment_age: Duration,
-    /// Journal bytes between checkpoints; 256 MiB.
+    /// Bytes of journal and direct batches between checkpoints; 128 MiB.
     pub checkpoint_bytes: u64,
     /// Free bytes kept for deletions and checkpoints; 64 MiB.
     pub reserve_bytes: u64,
-    /// Segment files kept open; 512.
+    /// Segment files kept open; 2048, less if the process may not.
     pub open_files_max: u32,
     /// Recently appended bytes kept in memory; 64 MiB.
     pub recent_bytes_max: u64,

@@ -16,6 +16,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use skidway_commitlog::TopicDefaults;
+use skidway_daemon::descriptors;
 use skidway_disk::RealDisk;
 use skidway_wire::http::About;
 use tokio::net::{TcpListener, TcpStream};
@@ -147,12 +148,22 @@ impl Server {
 async fn open_log(config: &Config) -> Result<EmbeddedLog, StartError> {
     let started = Instant::now();
     let data_dir = config.data_dir.display().to_string();
-    let engine = config.engine();
+    let mut engine = config.engine();
+    engine.open_files_max = open_files(engine.open_files_max);
     let log = blocking(move || EmbeddedLog::open(engine, Arc::new(RealDisk))).await;
     let log = log.map_err(|error| StartError::Log { data_dir: data_dir.clone(), source: Box::new(error) })?;
     let identity = log.identity();
     tracing::info!(data_dir, log_id = %identity.id, epoch = identity.epoch, took = ?started.elapsed(), "the log is open");
     Ok(log)
+}
+
+/// Leaves at least half of the files that may be open to connections.
+fn open_files(configured: usize) -> usize {
+    let fitting = descriptors::raise_limit() / 2;
+    if (configured as u64) > fitting {
+        tracing::warn!(configured, fitting, "engine.open_files_max is more than the limit of open files allows");
+    }
+    configured.min(fitting as usize)
 }
 
 async fn open_door(config: &Config, reloader: &Reloader, draining: CancellationToken) -> Door {

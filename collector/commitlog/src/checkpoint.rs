@@ -43,8 +43,8 @@ const HEADER_BYTES: usize = 24;
 /// Bounds a segment's bytes: its index counts them with 32 bits.
 const SEGMENT_BYTES_MAX: u64 = u32::MAX as u64;
 
-/// Files that are not worth another thread.
-const SYNCS_PER_THREAD_MIN: usize = 8;
+/// Threads that sync files for a checkpoint. Nobody waits for it, and more of them would hold up the syncs that commits wait for.
+const SYNC_THREADS: usize = 1;
 
 /// Describes the segments of partitions: topic, partition, segments in order.
 pub(crate) type Extents = Vec<(TopicId, u32, Vec<Extent>)>;
@@ -135,7 +135,7 @@ impl Dirty {
 
     fn sync(&self, disk: &dyn Disk) -> Result<(), Error> {
         let segments: Vec<&Arc<Segment>> = self.segments.values().collect();
-        in_parallel(&segments, SYNCS_PER_THREAD_MIN, |segment| {
+        in_parallel(&segments, SYNC_THREADS, |segment| {
             segment.sync(open(disk, segment.path())?.as_ref())?;
             segment.index_paths().iter().try_for_each(|path| open(disk, path)?.sync().map_err(Error::io("sync", path)))
         })?;

@@ -21,7 +21,7 @@ pub struct Config {
     pub segment_age_ms: u64,
     /// Batches of this many bytes or more are written once, straight to their segment; smaller ones into the journal first. 64 KiB by default.
     pub inline_batch_bytes_max: usize,
-    /// Bytes of journal and batches written beside it between checkpoints; 256 MiB by default. Less means a faster start after a crash, and more writing.
+    /// Bytes of journal and batches written beside it between checkpoints; 128 MiB by default. Less means a faster start after a crash, and more writing.
     pub checkpoint_bytes: u64,
     /// Step in which the journal's room is reserved, in bytes; 16 MiB by default.
     pub journal_step_bytes: u64,
@@ -32,7 +32,7 @@ pub struct Config {
     pub queue_requests_max: usize,
     /// Batch bytes that may wait; 64 MiB by default. More wait in their callers.
     pub queue_bytes_max: usize,
-    /// Segment files kept open; 512 by default, at least 4. Raise it, with the process's limit, if more partitions are written at once.
+    /// Segment files kept open; 2048 by default, at least 4. Raise it, with the process's limit, if more partitions are written at once.
     pub open_files_max: usize,
     /// Recently appended bytes kept in memory for readers at the head; 64 MiB by default, 0 to read everything from files.
     pub recent_bytes_max: usize,
@@ -83,12 +83,12 @@ impl Config {
             segment_bytes: 256 << 20,
             segment_age_ms: 24 * 60 * 60 * 1000,
             inline_batch_bytes_max: 64 << 10,
-            checkpoint_bytes: 256 << 20,
+            checkpoint_bytes: 128 << 20,
             journal_step_bytes: 16 << 20,
             reserve_bytes: 64 << 20,
             queue_requests_max: 4096,
             queue_bytes_max: 64 << 20,
-            open_files_max: 512,
+            open_files_max: 2048,
             recent_bytes_max: 64 << 20,
             retention_interval: Duration::from_secs(30),
             merge_after_ms: Some(60 * 60 * 1000),

@@ -11,8 +11,8 @@ use crate::files::Files;
 use crate::partition::{Metadata, Partition};
 use crate::segment::Segment;
 
-/// Threads that sync files at once: a device takes many syncs together in little more time than one.
-const SYNC_THREADS_MAX: usize = 8;
+/// Threads that sync the files of one group at once: a device takes many syncs together in little more time than one.
+const GROUP_SYNC_THREADS: usize = 8;
 
 /// Lets a group of commits and a checkpoint sync one file: after a sync that failed, one that succeeds proves nothing, because the
 /// system tells of lost pages only once. So they take turns, and whoever comes after a failure fails too.
@@ -65,7 +65,8 @@ impl Unsynced {
         }
         let segments: Vec<_> = self.segments.drain().map(|(_, segment)| segment).collect();
         std::thread::scope(|scope| {
-            let files = scope.spawn(|| in_parallel(&segments, 1, |(segment, file)| segment.sync(file.as_ref())));
+            let files = scope
+                .spawn(|| in_parallel(&segments, GROUP_SYNC_THREADS, |(segment, file)| segment.sync(file.as_ref())));
             beside()?;
             joined(files)
         })?;
@@ -85,13 +86,13 @@ impl Unsynced {
     }
 }
 
-/// Does something to many things, several at a time, at least `share_min` a thread.
+/// Does something to many things, on at most so many threads.
 pub(crate) fn in_parallel<T: Sync>(
     things: &[T],
-    share_min: usize,
+    threads_max: usize,
     each: impl Fn(&T) -> Result<(), Error> + Copy + Send,
 ) -> Result<(), Error> {
-    let share = things.len().div_ceil(SYNC_THREADS_MAX).max(share_min);
+    let share = things.len().div_ceil(threads_max).max(1);
     if things.len() <= share {
         return things.iter().try_for_each(each);
     }

@@ -5,6 +5,7 @@
 pub mod config;
 pub mod telemetry;
 pub mod tls;
+pub mod descriptors;
 pub mod shutdown;
 pub mod notify;
 pub mod backoff;
