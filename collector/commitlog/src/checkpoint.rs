@@ -43,8 +43,11 @@ const HEADER_BYTES: usize = 24;
 /// Bounds a segment's bytes: its index counts them with 32 bits.
 const SEGMENT_BYTES_MAX: u64 = u32::MAX as u64;
 
-/// Threads that sync files for a checkpoint. Nobody waits for it, and more of them would hold up the syncs that commits wait for.
-const SYNC_THREADS: usize = 1;
+/// Threads that sync files for a checkpoint beside commits. Nobody waits for it, and more would hold up the syncs that commits wait for.
+pub(crate) const SYNC_THREADS_BESIDE: usize = 1;
+
+/// Threads that sync files while nothing else happens: a device takes many syncs together in little more time than one.
+pub(crate) const SYNC_THREADS_ALONE: usize = 8;
 
 /// Describes the segments of partitions: topic, partition, segments in order.
 pub(crate) type Extents = Vec<(TopicId, u32, Vec<Extent>)>;
@@ -81,6 +84,8 @@ pub(crate) struct Plan {
     pub(crate) journal: u64,
     /// What must be synced before.
     pub(crate) dirty: Dirty,
+    /// On how many threads.
+    pub(crate) sync_threads: usize,
     /// Segments that take their places after.
     pub(crate) merged: Vec<Merged>,
     /// What is removed after.
@@ -91,7 +96,7 @@ impl Plan {
     /// Does it. Durable when it returns.
     pub(crate) fn run(self, files: &Files) -> Result<(), Error> {
         let disk = files.disk().as_ref();
-        self.dirty.sync(disk)?;
+        self.dirty.sync(disk, self.sync_threads)?;
         let path = self.dir.join(NAME);
         replace_on(disk, &path, &self.snapshot).map_err(Error::io("replace", &path))?;
         self.merged.iter().try_for_each(|merged| merged.partition().swap_in(files, merged))?;
@@ -133,9 +138,9 @@ impl Dirty {
         self.segments.values().try_for_each(|segment| segment.flush_indexes(disk))
     }
 
-    fn sync(&self, disk: &dyn Disk) -> Result<(), Error> {
+    fn sync(&self, disk: &dyn Disk, threads: usize) -> Result<(), Error> {
         let segments: Vec<&Arc<Segment>> = self.segments.values().collect();
-        in_parallel(&segments, SYNC_THREADS, |segment| {
+        in_parallel(&segments, threads, |segment| {
             segment.sync(open(disk, segment.path())?.as_ref())?;
             segment.index_paths().iter().try_for_each(|path| open(disk, path)?.sync().map_err(Error::io("sync", path)))
         })?;

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use skidway_disk::{Disk, Open};
 use skidway_record::{LogId, TopicPartition};
 
-use crate::checkpoint::{self, Extents, Plan, Snapshot};
+use crate::checkpoint::{self, Extents, Plan, SYNC_THREADS_ALONE, Snapshot};
 use crate::commit::LogIdentity;
 use crate::config::Config;
 use crate::direct::Direct;
@@ -85,6 +85,7 @@ fn save(config: &Config, disk: &dyn Disk, state: &State, writer: &mut Writer) ->
         snapshot: Snapshot { state, journal: number, extents, swaps: Vec::new() }.encode(),
         journal: number,
         dirty: std::mem::take(&mut writer.dirty),
+        sync_threads: SYNC_THREADS_ALONE,
         merged: Vec::new(),
         garbage: std::mem::take(&mut writer.garbage),
     };

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use skidway_disk::{Disk, Open};
 use skidway_record::{Offset, TopicPartition};
 
-use crate::checkpoint::{self, Dirty, Plan, Snapshot};
+use crate::checkpoint::{self, Dirty, Plan, SYNC_THREADS_ALONE, Snapshot};
 use crate::commit::LogIdentity;
 use crate::config::Config;
 use crate::effects::TopicId;
@@ -67,6 +67,7 @@ pub(crate) fn mend(
         snapshot: Snapshot { state, journal: *journal, extents: extents.clone(), swaps: Vec::new() }.encode(),
         journal: *journal,
         dirty: Dirty::default(),
+        sync_threads: SYNC_THREADS_ALONE,
         merged: Vec::new(),
         garbage: emptied,
     };

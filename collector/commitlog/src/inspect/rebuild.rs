@@ -11,7 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use skidway_disk::{Disk, Open};
 use skidway_record::{LogId, TopicName};
 
-use crate::checkpoint::{Dirty, Extents, Plan, Snapshot};
+use crate::checkpoint::{Dirty, Extents, Plan, SYNC_THREADS_ALONE, Snapshot};
 use crate::commit::{LogIdentity, Topic, TopicSettings};
 use crate::config::Config;
 use crate::effects::{Change, Effects, TopicId};
@@ -73,7 +73,8 @@ pub(crate) fn rebuild(
     Journal::create(disk.as_ref(), dir, number, rand::random(), config.journal_step_bytes)?;
     let snapshot = Snapshot { state: &state, journal: number, extents, swaps: Vec::new() }.encode();
     let (dirty, merged, garbage) = (Dirty::default(), Vec::new(), Vec::new());
-    let plan = Plan { dir: dir.clone(), snapshot, journal: number, dirty, merged, garbage };
+    let sync_threads = SYNC_THREADS_ALONE;
+    let plan = Plan { dir: dir.clone(), snapshot, journal: number, dirty, sync_threads, merged, garbage };
     plan.run(&Files::new(disk.clone(), FILES_MAX))?;
     done.push(format!(
         "rebuilt {} topics from their folders, as log {} of epoch {}; agents, sources' positions, producers and topics' own settings are \

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::checkpoint::{Plan, Snapshot};
+use crate::checkpoint::{Plan, SYNC_THREADS_ALONE, SYNC_THREADS_BESIDE, Snapshot};
 use crate::effects::Change;
 use crate::error::Error;
 use crate::frame;
@@ -103,6 +103,7 @@ impl Sequencer {
             snapshot: Snapshot { state: &self.state, journal: number, extents, swaps }.encode(),
             journal: number,
             dirty: std::mem::take(&mut self.writer.dirty),
+            sync_threads: SYNC_THREADS_BESIDE,
             merged,
             garbage: std::mem::take(&mut self.writer.garbage),
         })
@@ -117,7 +118,7 @@ impl Sequencer {
 
     pub(super) fn save_at_the_end(&mut self) -> Result<(), Error> {
         self.wait_for_checkpoint()?;
-        let plan = self.begin_checkpoint()?;
+        let plan = Plan { sync_threads: SYNC_THREADS_ALONE, ..self.begin_checkpoint()? };
         plan.run(&self.writer.store().files)
     }
 }
