@@ -3,7 +3,8 @@
 //! ```text
 //! callers ─▶ queue ─▶ sequencer ──────────────────────────────────────────────▶ answers
 //!                      │ decide (pure) ─▶ effects ─▶ journal ─ one fdatasync a group
-//!                      │                              ╰─▶ segments (page cache) ─▶ store ─▶ fetch, offset_at
+//!                      │                       │      ╰─▶ segments (page cache) ─▶ store ─▶ fetch, offset_at
+//!                      │                       ╰ large batches: straight to their segment, synced with the journal
 //!                      ╰ checkpoint: segments synced, state saved, older journals removed   ╰ recent (memory)
 //! ```
 //!
@@ -18,6 +19,8 @@
 //!     partition.metadata                      the topic's id                                (partition.rs)
 //!     <20-digit base offset>.log              record batches, byte for byte                 (segment.rs)
 //!     <20-digit base offset>.{index,timeindex}                                              (index.rs)
+//!     <20-digit base offset>.merged.*         a merged segment before it takes its place    (merge.rs)
+//! damaged/                                    files as a repair found them                  (inspect)
 //! ```
 
 pub mod commit;
