@@ -201,6 +201,8 @@ impl Writer {
         for partition in &live.partitions {
             self.unpublished.remove(&partition.key());
             self.dirty.forget(partition.dir());
+            // What was to be removed there goes with the folder; its names may soon be another topic's.
+            self.garbage.retain(|path| !path.starts_with(partition.dir()));
             self.garbage.extend(partition.set_aside(self.store.files.disk().as_ref())?);
             partition.segments().iter().for_each(|segment| self.store.files.forget(segment.id()));
         }

@@ -267,3 +267,30 @@ fn topics_follow_the_rules_but_in_what_is_their_own() {
     opened_again.session("web").unwrap();
     assert_eq!(retention(&opened_again, "plain").2, Some(10 << 30), "at a start the configuration counts");
 }
+
+#[test]
+fn what_was_dropped_of_a_deleted_topic_takes_nothing_from_its_successor() {
+    let (disk, a) = (FaultyDisk::new(), partition("a", 0));
+    for round in 0..30 {
+        let opened = open(&disk).unwrap();
+        opened.append(&a, &["old", "older"]).unwrap();
+        // One after the other without waiting: they share a group, and no checkpoint comes between.
+        let (send, receive) = std::sync::mpsc::sync_channel(3);
+        let told = [send.clone(), send.clone(), send];
+        let changes = [
+            TopicChange::DeleteRecords { partition: a.clone(), before: Offset(2) },
+            TopicChange::Delete(topic("a")),
+            TopicChange::Ensure(topic("a")),
+        ];
+        for (change, told) in changes.into_iter().zip(told) {
+            opened.log.alter_topic(change, move |done| told.send(done.is_ok()).unwrap());
+        }
+        assert!(receive.iter().take(3).all(|done| done));
+        let line = format!("new {round}");
+        opened.append(&a, &[&line]).unwrap();
+        opened.log.close().unwrap();
+        let opened = open(&disk).unwrap();
+        assert_eq!(opened.lines(&a), [line]);
+        opened.alter(TopicChange::Delete(topic("a"))).unwrap();
+    }
+}
