@@ -1,6 +1,6 @@
 //! What goes wrong in the log soak: the collector is killed, the disk is full, records are deleted. It brings the collector back.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
@@ -37,12 +37,12 @@ impl<'a> Chaos<'a> {
     ///
     /// # Panics
     /// When the collector does not start again, or does not stop.
-    pub fn run(mut self) {
-        while !self.scene.over.load(Ordering::SeqCst) {
-            self.supervise(QUIET_MAX);
+    pub fn run(mut self, stop: &AtomicBool) {
+        while !stop.load(Ordering::SeqCst) {
+            self.supervise(QUIET_MAX, stop);
             match self.random.random_range(0..10) {
                 0..5 => self.kill(),
-                5..8 => self.fill_up(),
+                5..8 => self.fill_up(stop),
                 _ => self.delete_records(),
             }
         }
@@ -50,9 +50,9 @@ impl<'a> Chaos<'a> {
     }
 
     /// Lets time pass, up to `max`; a collector that ends meanwhile is started again, as a service manager would.
-    fn supervise(&mut self, max: Duration) {
+    fn supervise(&mut self, max: Duration, stop: &AtomicBool) {
         let until = Instant::now() + max.mul_f64(self.random.random_range(0.0..1.0));
-        while Instant::now() < until && !self.scene.over.load(Ordering::SeqCst) {
+        while Instant::now() < until && !stop.load(Ordering::SeqCst) {
             if !self.collector.program().runs() {
                 self.scene.add(|c| &c.ended, 1);
                 self.collector.start();
@@ -69,14 +69,14 @@ impl<'a> Chaos<'a> {
     }
 
     /// Fills the disk up for a while, sometimes with a kill in between: a start must find room.
-    fn fill_up(&mut self) {
+    fn fill_up(&mut self, stop: &AtomicBool) {
         let Some(image) = self.image else { return };
         let full = image.fill();
         self.scene.add(|c| &c.fills, 1);
-        self.supervise(FULL_MAX);
+        self.supervise(FULL_MAX, stop);
         if self.random.random_range(0..3) == 0 {
             self.kill();
-            self.supervise(FULL_MAX);
+            self.supervise(FULL_MAX, stop);
         }
         drop(full);
     }

@@ -118,9 +118,15 @@ pub fn run(length: Duration, seed: u64, say: impl Fn(&str)) -> String {
     let collector = site.collector().keeping(&data_dir).with(ENGINE).started();
     let scene = Scene { client: collector.client(), counts: Arc::default(), over: Arc::default() };
     std::thread::scope(|scope| {
+        // The collector is there until nobody needs it any more.
+        let nobody_left = Arc::new(AtomicBool::new(false));
+        let _ends_chaos = SetOnDrop(nobody_left.clone());
         let chaos = Chaos::new(scene.clone(), seed, collector, image.as_ref());
+        let trouble = scope.spawn({
+            let nobody_left = nobody_left.clone();
+            move || chaos.run(&nobody_left)
+        });
         let parts = [
-            scope.spawn(move || chaos.run()),
             scope.spawn({
                 let scene = scene.clone();
                 move || drop_all_the_time(&scene, seed)
@@ -144,6 +150,8 @@ pub fn run(length: Duration, seed: u64, say: impl Fn(&str)) -> String {
         for part in parts {
             part.join().expect("no part of the soak fails");
         }
+        nobody_left.store(true, Ordering::SeqCst);
+        trouble.join().expect("the collector comes back, and stops in order");
     });
     scene.summary()
 }
