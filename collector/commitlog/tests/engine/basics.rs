@@ -275,7 +275,7 @@ fn what_was_dropped_of_a_deleted_topic_takes_nothing_from_its_successor() {
         let opened = open(&disk).unwrap();
         opened.append(&a, &["old", "older"]).unwrap();
         // One after the other without waiting: they share a group, and no checkpoint comes between.
-        let (send, receive) = std::sync::mpsc::sync_channel(3);
+        let (send, receive) = sync_channel(3);
         let told = [send.clone(), send.clone(), send];
         let changes = [
             TopicChange::DeleteRecords { partition: a.clone(), before: Offset(2) },
