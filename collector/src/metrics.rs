@@ -21,6 +21,10 @@ pub fn describe() {
     counter!("skidway_damaged_batches_total").increment(0);
     describe_counter!("skidway_collector_fetches_total", "Reads of the log that the shared memory could not answer");
     describe_counter!("skidway_collector_batches_decoded_total", "Batches decoded, each once for all its readers");
+    describe_counter!(
+        "skidway_collector_pieces_rendered_total",
+        "Runs of records rendered, at the head once for all readers alike"
+    );
 }
 
 /// Counts what one commit stored.
@@ -57,9 +61,14 @@ pub fn fetched() {
     counter!("skidway_collector_fetches_total").increment(1);
 }
 
-/// Counts batches decoded.
-pub fn decoded(batches: usize) {
-    counter!("skidway_collector_batches_decoded_total").increment(batches as u64);
+/// Counts a batch decoded.
+pub fn decoded() {
+    counter!("skidway_collector_batches_decoded_total").increment(1);
+}
+
+/// Counts a run of records rendered.
+pub fn rendered() {
+    counter!("skidway_collector_pieces_rendered_total").increment(1);
 }
 
 /// Counts a damaged place, when a reader meets it for the first time.

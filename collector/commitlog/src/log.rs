@@ -155,6 +155,14 @@ impl CommitLog {
         self.open.store.fetch(from, at, bytes_max).inspect_err(|error| self.open.noticed.note(error))
     }
 
+    /// Does the same from memory alone, without waiting for a disk; `None` if what was asked for is not there.
+    ///
+    /// # Errors
+    /// [`Error::UnknownPartition`], [`Error::OffsetOutOfRange`] (reject).
+    pub fn fetch_recent(&self, from: &TopicPartition, at: Offset, bytes_max: usize) -> Result<Option<Fetched>, Error> {
+        self.open.store.fetch_recent(from, at, bytes_max)
+    }
+
     /// Finds the first record whose timestamp is `timestamp_ms` or later; `None` if there is none yet. Reads files.
     ///
     /// Where records cannot be read that may be as new, their first offset is the answer.

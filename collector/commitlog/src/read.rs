@@ -21,18 +21,40 @@ impl Store {
     /// Reads whole batches from the one that contains `at`, or the first after it.
     pub(crate) fn fetch(&self, from: &TopicPartition, at: Offset, bytes_max: usize) -> Result<Fetched, Error> {
         let (partition, offsets) = self.partition(from)?;
-        check_range(at, offsets)?;
-        if at == offsets.high_watermark {
-            return Ok(Fetched { batches: Vec::new(), offsets });
-        }
-        let high_watermark = offsets.high_watermark;
-        if let Some(batches) = self.recent.read(partition.key(), at, high_watermark, bytes_max) {
+        if let Some(batches) = self.recent_batches(&partition, offsets, at, bytes_max)? {
             return Ok(Fetched { batches, offsets });
         }
+        let high_watermark = offsets.high_watermark;
         match reread(&partition, || self.fetch_from_segments(&partition, at, high_watermark, bytes_max)) {
             Ok(batches) => Ok(Fetched { batches, offsets }),
             Err(error) => Err(self.explain(error, from, &partition, at)),
         }
+    }
+
+    /// Does the same from memory alone; `None` if it takes a file.
+    pub(crate) fn fetch_recent(
+        &self,
+        from: &TopicPartition,
+        at: Offset,
+        bytes_max: usize,
+    ) -> Result<Option<Fetched>, Error> {
+        let (partition, offsets) = self.partition(from)?;
+        let batches = self.recent_batches(&partition, offsets, at, bytes_max)?;
+        Ok(batches.map(|batches| Fetched { batches, offsets }))
+    }
+
+    fn recent_batches(
+        &self,
+        partition: &Partition,
+        offsets: LogOffsets,
+        at: Offset,
+        bytes_max: usize,
+    ) -> Result<Option<Vec<Batch>>, Error> {
+        check_range(at, offsets)?;
+        if at == offsets.high_watermark {
+            return Ok(Some(Vec::new()));
+        }
+        Ok(self.recent.read(partition.key(), at, offsets.high_watermark, bytes_max))
     }
 
     /// Finds the first record whose timestamp is `timestamp_ms` or later. Records that cannot be read may be as new: the first of them is

@@ -3,6 +3,7 @@
 //! The engine is synchronous and has a thread of its own. Commits reach it through its bounded queue, whose room is
 //! counted here so that nobody on the runtime ever blocks on it; reads of files happen on blocking threads.
 
+use std::future::ready;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -117,9 +118,16 @@ impl LogReader for EmbeddedLog {
     }
 
     fn fetch(&self, from: TopicPartition, at: Offset, bytes_max: usize) -> Answer<'_, Vec<Batch>> {
-        let engine = self.engine.clone();
-        let read = move || engine.fetch(&from, at, bytes_max).map_err(|error| LogError::of_read(error, &from));
-        blocking(move || Ok(read()?.batches)).boxed()
+        let failed = |error, of: &TopicPartition| LogError::of_read(error, of);
+        match self.engine.fetch_recent(&from, at, bytes_max) {
+            Ok(Some(fetched)) => ready(Ok(fetched.batches)).boxed(),
+            Ok(None) => {
+                let engine = self.engine.clone();
+                let read = move || engine.fetch(&from, at, bytes_max).map_err(|error| failed(error, &from));
+                blocking(move || Ok(read()?.batches)).boxed()
+            }
+            Err(error) => ready(Err(failed(error, &from))).boxed(),
+        }
     }
 
     fn offset_at(&self, of: TopicPartition, timestamp_ms: i64) -> Answer<'_, Option<Offset>> {

@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared, WeakShared};
-use skidway_record::{Batch, Decoded, Offset, PartitionId, TopicPartition};
+use skidway_record::{Batch, BatchError, Decoded, Offset, PartitionId, TopicPartition};
+use tokio::sync::OnceCell;
+use tokio::task::yield_now;
 
 use crate::blocking::blocking;
 use crate::log::{LogReader, Topic};
@@ -75,7 +77,7 @@ impl Batches {
     }
 }
 
-/// Reads and decodes from one place on, keeps what it got, and gives the first batch of it.
+/// Reads from one place on, decodes what nobody did yet, and gives the first batch of it.
 async fn read(log: Arc<dyn LogReader>, recent: Arc<Mutex<Recent>>, topic: Topic, (id, partition, at): Place) -> Read {
     metrics::fetched();
     let of = TopicPartition { topic: topic.name.clone(), partition };
@@ -84,80 +86,122 @@ async fn read(log: Arc<dyn LogReader>, recent: Arc<Mutex<Recent>>, topic: Topic,
     if log.topic(&topic.name).is_none_or(|now| now.id != id) {
         return Err(ReadError::UnknownTopic(topic.name));
     }
-    let bytes: usize = batches.iter().map(|batch| batch.bytes().len()).sum();
-    let decode = move || decode(&of, batches);
-    let decoded = if bytes <= INLINE_BYTES { decode()? } else { blocking(decode).await? };
-    metrics::decoded(decoded.len());
-    let mut recent = lock(&recent);
-    for batch in &decoded {
-        recent.insert((id, partition), batch.clone());
-    }
-    Ok(decoded.into_iter().next())
-}
-
-fn decode(of: &TopicPartition, batches: Vec<Batch>) -> Result<Vec<Arc<Decoded>>, ReadError> {
-    let mut decoded = Vec::with_capacity(batches.len());
-    let mut bytes = 0;
+    let (mut first, mut bytes, mut inline_bytes) = (None, 0, 0);
     for batch in batches {
-        let records = match batch.verify_crc().and_then(|()| batch.decode()) {
-            Ok(records) => records,
-            // Told to whoever asks for it first.
-            Err(_) if !decoded.is_empty() => break,
-            Err(reason) => {
-                return Err(ReadError::undecodable(of, batch.base_offset()..batch.next_offset(), &reason));
+        inline_bytes += batch.bytes().len();
+        if inline_bytes > INLINE_BYTES {
+            inline_bytes = 0;
+            yield_now().await;
+        }
+        let offsets = batch.base_offset()..batch.next_offset();
+        match decode_once(&recent, (id, partition), batch).await {
+            Ok(decoded) => {
+                bytes += decoded.body_bytes();
+                first.get_or_insert(decoded);
             }
-        };
-        bytes += records.body_bytes();
-        decoded.push(Arc::new(records));
+            // Told to whoever asks for it first.
+            Err(_) if first.is_some() => break,
+            Err(reason) => return Err(ReadError::undecodable(&of, offsets, &reason)),
+        }
         if bytes >= DECODE_BYTES {
             break;
         }
     }
-    Ok(decoded)
+    Ok(first)
 }
+
+/// Gives the batch decoded: by whoever comes first, for all who come while it is kept. Reads that overlap share it too.
+async fn decode_once(recent: &Mutex<Recent>, of: Shard, batch: Batch) -> Result<Arc<Decoded>, BatchError> {
+    let (slot, base) = (lock(recent).slot(of, &batch), batch.base_offset());
+    let decode = async {
+        let inline = batch.bytes().len() <= INLINE_BYTES;
+        let decode = move || batch.verify_crc().and_then(|()| batch.decode());
+        let decoded = Arc::new(if inline { decode()? } else { blocking(decode).await? });
+        metrics::decoded();
+        lock(recent).charge(of, base, decoded.body_bytes());
+        Ok(decoded)
+    };
+    slot.get_or_try_init(|| decode).await.cloned()
+}
+
+/// Names one incarnation of a partition.
+type Shard = ([u8; 16], PartitionId);
+
+/// Holds a batch once it is decoded.
+type Slot = Arc<OnceCell<Arc<Decoded>>>;
 
 /// Keeps decoded batches by place, oldest out first.
 #[derive(Default)]
 struct Recent {
     bytes_max: usize,
     bytes: usize,
-    partitions: HashMap<([u8; 16], PartitionId), BTreeMap<Offset, Arc<Decoded>>>,
-    order: VecDeque<(([u8; 16], PartitionId), Offset)>,
+    partitions: HashMap<Shard, BTreeMap<Offset, Entry>>,
+    order: VecDeque<(Shard, Offset)>,
+}
+
+/// Is a batch that was decoded, or is being decoded.
+struct Entry {
+    slot: Slot,
+    next: Offset,
+    bytes: usize,
 }
 
 impl Recent {
     fn find(&self, (topic, partition, at): Place) -> Option<Arc<Decoded>> {
         let batches = self.partitions.get(&(topic, partition))?;
-        let (_, batch) = batches.range(..=at).next_back()?;
-        (next_offset(batch) > at).then(|| batch.clone())
+        let (_, entry) = batches.range(..=at).next_back()?;
+        if entry.next > at { entry.slot.get().cloned() } else { None }
     }
 
-    fn insert(&mut self, of: ([u8; 16], PartitionId), batch: Arc<Decoded>) {
-        let (base, bytes) = (base_offset(&batch), batch.body_bytes() + ENTRY_BYTES);
-        if self.partitions.entry(of).or_default().insert(base, batch).is_some() {
-            return;
+    /// Gives the batch's slot, whether it is decoded or not. One that was merged from others takes their place.
+    fn slot(&mut self, of: Shard, batch: &Batch) -> Slot {
+        let (base, next) = (batch.base_offset(), batch.next_offset());
+        if let Some(entry) = self.partitions.get(&of).and_then(|batches| batches.get(&base))
+            && entry.next == next
+        {
+            return entry.slot.clone();
         }
-        self.order.push_back((of, base));
-        self.bytes += bytes;
+        let is_known = self.remove(of, base);
+        let entry = Entry { slot: Slot::default(), next, bytes: ENTRY_BYTES };
+        let slot = entry.slot.clone();
+        self.bytes += entry.bytes;
+        self.partitions.entry(of).or_default().insert(base, entry);
+        if !is_known {
+            self.order.push_back((of, base));
+        }
+        self.keep_below_max();
+        slot
+    }
+
+    /// Counts what a batch takes now that it is decoded, if it is still kept.
+    fn charge(&mut self, of: Shard, base: Offset, bytes: usize) {
+        if let Some(entry) = self.partitions.get_mut(&of).and_then(|batches| batches.get_mut(&base)) {
+            entry.bytes += bytes;
+            self.bytes += bytes;
+        }
+        self.keep_below_max();
+    }
+
+    /// Drops the oldest.
+    fn keep_below_max(&mut self) {
         while self.bytes > self.bytes_max {
             let Some((of, base)) = self.order.pop_front() else { break };
             self.remove(of, base);
         }
     }
 
-    fn remove(&mut self, of: ([u8; 16], PartitionId), base: Offset) {
-        let Some(batches) = self.partitions.get_mut(&of) else { return };
-        if let Some(batch) = batches.remove(&base) {
-            self.bytes -= batch.body_bytes() + ENTRY_BYTES;
+    /// Forgets a batch; tells whether it was there.
+    fn remove(&mut self, of: Shard, base: Offset) -> bool {
+        let Some(batches) = self.partitions.get_mut(&of) else { return false };
+        let removed = batches.remove(&base);
+        if let Some(entry) = &removed {
+            self.bytes -= entry.bytes;
         }
         if batches.is_empty() {
             self.partitions.remove(&of);
         }
+        removed.is_some()
     }
-}
-
-fn base_offset(batch: &Decoded) -> Offset {
-    Offset(batch.header().base_offset.max(0) as u64)
 }
 
 /// Gives the offset after a decoded batch's last one.
@@ -174,26 +218,48 @@ mod tests {
     use super::*;
     use skidway_record::{BatchBuilder, Compressor, EncodedHeaders};
 
-    fn batch(base: u64, records: u32) -> Arc<Decoded> {
+    fn batch(base: u64, records: u32) -> Batch {
         let mut builder = BatchBuilder::new();
         for _ in 0..records {
             builder.push(0, None, Some(b"x"), &EncodedHeaders::none());
         }
-        let batch = builder.finish(&mut Compressor::new(1).unwrap()).unwrap();
-        Arc::new(batch.with_base_offset(Offset(base)).decode().unwrap())
+        builder.finish(&mut Compressor::new(1).unwrap()).unwrap().with_base_offset(Offset(base))
     }
 
-    #[test]
-    fn recent_batches_are_found_by_any_offset_and_the_oldest_leave_first() {
+    #[tokio::test]
+    async fn recent_batches_are_found_by_any_offset_and_the_oldest_leave_first() {
         let of = ([1; 16], PartitionId(0));
-        let mut recent = Recent { bytes_max: 700, ..Recent::default() };
-        recent.insert(of, batch(0, 10));
-        recent.insert(of, batch(10, 5));
-        let base = |recent: &Recent, at| recent.find((of.0, of.1, Offset(at))).map(|found| base_offset(&found).0);
-        assert_eq!((base(&recent, 9), base(&recent, 10), base(&recent, 15)), (Some(0), Some(10), None));
+        let recent = Mutex::new(Recent { bytes_max: 700, ..Recent::default() });
+        decode_once(&recent, of, batch(0, 10)).await.unwrap();
+        decode_once(&recent, of, batch(10, 5)).await.unwrap();
+        let base = |at| lock(&recent).find((of.0, of.1, Offset(at))).map(|found| found.header().base_offset);
+        assert_eq!((base(9), base(10), base(15)), (Some(0), Some(10), None));
 
-        recent.insert(of, batch(15, 1));
-        assert_eq!((base(&recent, 9), base(&recent, 15)), (None, Some(15)));
-        assert!(recent.bytes <= 700);
+        decode_once(&recent, of, batch(15, 1)).await.unwrap();
+        assert_eq!((base(9), base(15)), (None, Some(15)));
+        assert!(lock(&recent).bytes <= 700);
+    }
+
+    #[tokio::test]
+    async fn reads_that_overlap_decode_a_batch_once() {
+        let of = ([1; 16], PartitionId(0));
+        let recent = Mutex::new(Recent { bytes_max: 1 << 20, ..Recent::default() });
+        let (one, other) = tokio::join!(decode_once(&recent, of, batch(0, 10)), decode_once(&recent, of, batch(0, 10)));
+        assert!(Arc::ptr_eq(&one.unwrap(), &other.unwrap()));
+        let merged = decode_once(&recent, of, batch(0, 20)).await.unwrap();
+        assert_eq!(merged.header().next_offset(), 20, "a merged batch is another one");
+        let kept = lock(&recent);
+        assert_eq!((kept.order.len(), kept.bytes), (1, ENTRY_BYTES + merged.body_bytes()));
+    }
+
+    #[tokio::test]
+    async fn a_batch_that_does_not_decode_is_tried_again() {
+        let of = ([1; 16], PartitionId(0));
+        let recent = Mutex::new(Recent { bytes_max: 1 << 20, ..Recent::default() });
+        let mut bytes = batch(0, 10).bytes().to_vec();
+        *bytes.last_mut().unwrap() ^= 1;
+        let damaged = Batch::take(&mut bytes.into()).unwrap();
+        assert!(decode_once(&recent, of, damaged).await.is_err());
+        decode_once(&recent, of, batch(0, 10)).await.unwrap();
     }
 }

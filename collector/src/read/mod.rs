@@ -8,8 +8,10 @@ pub mod fetch;
 pub mod reader;
 pub mod subscription;
 pub mod json;
+pub mod pieces;
 
 pub use error::ReadError;
+pub use pieces::{Piece, PieceKey, Pieces};
 pub use reader::{Reader, StartAt};
 pub use subscription::{Subscription, Turn};
 pub use token::{Scope, Token};

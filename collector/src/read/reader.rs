@@ -6,7 +6,7 @@ use skidway_record::{Offset, PartitionId, TopicName, TopicPartition};
 
 use crate::log::{LogOffsets, LogReader, Topic};
 use crate::read::fetch::Batches;
-use crate::read::{ReadError, Scope, Subscription, Token};
+use crate::read::{Pieces, ReadError, Scope, Subscription, Token};
 
 /// Says where to start.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,12 +29,19 @@ pub enum StartAt {
 pub struct Reader {
     log: Arc<dyn LogReader>,
     batches: Arc<Batches>,
+    pieces: Arc<Pieces>,
 }
 
 impl Reader {
-    /// Reads this log, with at most `cache_bytes` of decoded records kept for all readers.
+    /// Reads this log, with at most `cache_bytes` of records kept for all readers: half of it decoded, half rendered.
     pub fn new(log: Arc<dyn LogReader>, cache_bytes: usize) -> Self {
-        Self { batches: Arc::new(Batches::new(log.clone(), cache_bytes)), log }
+        let pieces = Arc::new(Pieces::new(cache_bytes / 2));
+        Self { batches: Arc::new(Batches::new(log.clone(), cache_bytes / 2)), pieces, log }
+    }
+
+    /// Gives the records that are kept rendered.
+    pub fn pieces(&self) -> &Arc<Pieces> {
+        &self.pieces
     }
 
     /// Finds the place and starts to watch the topic from there.

@@ -18,7 +18,7 @@ use skidway_record::{Offset, PartitionId, varint};
 const VERSION: &str = "t1";
 
 /// Says which partitions a reader reads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Scope {
     /// All, those to come included.
     All,
@@ -27,7 +27,7 @@ pub enum Scope {
 }
 
 /// Holds a place: the next offset of every partition read.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Token {
     /// Id of the topic; a recreated one has another.
     pub topic: [u8; 16],

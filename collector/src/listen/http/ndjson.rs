@@ -5,7 +5,7 @@ use skidway_record::{Offset, PartitionId, Record, TopicName};
 use skidway_wire::Problem;
 
 use crate::listen::http::query::ReadQuery;
-use crate::listen::http::stream::Framing;
+use crate::listen::http::stream::{Form, Framing, SHARED_PARTITIONS_MAX};
 use crate::read::Token;
 use crate::read::json::RecordWriter;
 
@@ -13,18 +13,26 @@ use crate::read::json::RecordWriter;
 pub(super) struct Ndjson {
     writer: RecordWriter,
     tokens: bool,
+    inline_json: bool,
 }
 
 impl Ndjson {
     /// Writes records of this topic as the query wants them.
     pub(super) fn new(topic: &TopicName, query: &ReadQuery) -> Self {
-        Self { writer: RecordWriter::new(topic, query.inline_json), tokens: query.tokens }
+        let writer = RecordWriter::new(topic, query.inline_json);
+        Self { writer, tokens: query.tokens, inline_json: query.inline_json }
     }
 }
 
 impl Framing for Ndjson {
     const KIND: &'static str = "ndjson";
     const MEDIA_TYPE: &'static str = "application/x-ndjson";
+
+    fn form(&self, place: &Token) -> Option<Form> {
+        let alike = !self.tokens || place.positions.len() <= SHARED_PARTITIONS_MAX;
+        let id = (u8::from(self.tokens) << 1) | u8::from(self.inline_json);
+        alike.then_some(Form { id, shows_place: self.tokens })
+    }
 
     fn open(&mut self, _out: &mut BytesMut, _place: &Token) {}
 

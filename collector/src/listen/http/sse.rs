@@ -5,7 +5,7 @@ use skidway_record::{Offset, PartitionId, Record, TopicName};
 use skidway_wire::Problem;
 
 use crate::listen::http::query::ReadQuery;
-use crate::listen::http::stream::Framing;
+use crate::listen::http::stream::{Form, Framing, SHARED_PARTITIONS_MAX};
 use crate::read::Token;
 use crate::read::json::RecordWriter;
 
@@ -18,19 +18,26 @@ const ID_EVERY_RECORDS: u64 = 100;
 /// Writes events.
 pub(super) struct Sse {
     writer: RecordWriter,
+    inline_json: bool,
     records: u64,
 }
 
 impl Sse {
     /// Writes records of this topic as the query wants them.
     pub(super) fn new(topic: &TopicName, query: &ReadQuery) -> Self {
-        Self { writer: RecordWriter::new(topic, query.inline_json), records: 0 }
+        let writer = RecordWriter::new(topic, query.inline_json);
+        Self { writer, inline_json: query.inline_json, records: 0 }
     }
 }
 
 impl Framing for Sse {
     const KIND: &'static str = "sse";
     const MEDIA_TYPE: &'static str = "text/event-stream";
+
+    fn form(&self, place: &Token) -> Option<Form> {
+        let alike = place.positions.len() <= ID_ALWAYS_PARTITIONS.min(SHARED_PARTITIONS_MAX);
+        alike.then_some(Form { id: 4 | u8::from(self.inline_json), shows_place: true })
+    }
 
     /// Tells where the stream starts: an event without data is not dispatched, but its id is remembered.
     fn open(&mut self, out: &mut BytesMut, place: &Token) {

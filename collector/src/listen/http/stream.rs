@@ -1,7 +1,8 @@
 //! Records as a stream that follows the topic: pulled by the connection, so a slow subscriber waits for nobody but itself.
 //!
 //! The connection asks for a chunk; what is there is written and goes out at once. At the head the stream sleeps until
-//! there is more, a heartbeat is due, or the collector stops. What NDJSON and SSE look like is their own business.
+//! there is more, a heartbeat is due, or the collector stops. What NDJSON and SSE look like is their own business; those
+//! who want the same records in the same form share what was written once.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -18,12 +19,24 @@ use tokio_util::sync::CancellationToken;
 
 use crate::listen::http::answers::Failure;
 use crate::listen::http::door::Door;
+use crate::listen::http::outbox::Outbox;
 use crate::listen::http::query::ReadQuery;
 use crate::metrics;
-use crate::read::{ReadError, Subscription, Token, Turn};
+use crate::read::{Piece, PieceKey, Pieces, ReadError, Subscription, Token, Turn};
 
 /// Sends a chunk once it has this many bytes, or sooner if there is no more to read.
 const CHUNK_BYTES: usize = 256 << 10;
+
+/// Records that show a place of more partitions are not shared: hardly two streams stand at the same one.
+pub(super) const SHARED_PARTITIONS_MAX: usize = 32;
+
+/// Names what the records of a stream look like.
+pub(super) struct Form {
+    /// Numbers it, unlike those of every other kind.
+    pub(super) id: u8,
+    /// Tells whether the place after a record is written with it.
+    pub(super) shows_place: bool,
+}
 
 /// Writes a kind of stream.
 pub(super) trait Framing: Send + 'static {
@@ -31,6 +44,9 @@ pub(super) trait Framing: Send + 'static {
     const KIND: &'static str;
     /// Names it in `Content-Type`.
     const MEDIA_TYPE: &'static str;
+
+    /// Names what its records look like; `None` if no other stream's look the same.
+    fn form(&self, place: &Token) -> Option<Form>;
 
     /// Opens the stream at a place.
     fn open(&mut self, out: &mut BytesMut, place: &Token);
@@ -74,7 +90,8 @@ struct Stream<F> {
     skip_damaged: bool,
     records_left: u64,
     bytes_left: u64,
-    out: BytesMut,
+    pieces: Arc<Pieces>,
+    out: Outbox,
     ended: bool,
     _open: metrics::Open,
 }
@@ -91,8 +108,8 @@ impl<F: Framing> Stream<F> {
         let period = door.config.heartbeat_interval;
         let mut heartbeat = interval_at(Instant::now() + period, period);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut out = BytesMut::new();
-        framing.open(&mut out, subscription.place());
+        let mut out = Outbox::default();
+        framing.open(out.open(), subscription.place());
         Self {
             subscription,
             framing,
@@ -102,6 +119,7 @@ impl<F: Framing> Stream<F> {
             skip_damaged: query.skip_damaged,
             records_left: query.max_records.unwrap_or(u64::MAX),
             bytes_left: query.max_bytes.unwrap_or(u64::MAX),
+            pieces: door.reader.pieces().clone(),
             out,
             ended: false,
             _open: metrics::subscriber(F::KIND),
@@ -111,12 +129,12 @@ impl<F: Framing> Stream<F> {
     /// Gives the next bytes to send; `None` when the stream has ended.
     async fn chunk(&mut self) -> Option<Bytes> {
         loop {
-            if !self.ended {
+            if !self.ended && self.out.len() == 0 {
                 self.fill().await;
             }
-            if !self.out.is_empty() {
-                metrics::sent(F::KIND, self.out.len());
-                return Some(self.out.split().freeze());
+            if let Some(chunk) = self.out.pop() {
+                metrics::sent(F::KIND, chunk.len());
+                return Some(chunk);
             }
             if self.ended {
                 return None;
@@ -148,25 +166,25 @@ impl<F: Framing> Stream<F> {
         }
     }
 
-    /// Writes the records of one turn until the chunk is full or the stream has sent all it was asked for.
+    /// Writes records of one turn: a piece, or what is left of what the stream was asked for.
     fn take(&mut self, turn: &Turn) -> Result<(), ReadError> {
-        let partition = turn.of.partition;
-        for record in turn.records() {
-            let (offset, record) = record?;
-            let before = self.out.len();
-            self.subscription.advance(partition, Offset(offset.0 + 1));
-            self.framing.record(&mut self.out, (partition, offset), &record, self.subscription.place());
-            self.records_left -= 1;
-            self.bytes_left = self.bytes_left.saturating_sub((self.out.len() - before) as u64);
-            if self.records_left == 0 || self.bytes_left == 0 {
-                self.ended = true;
-                return Ok(());
-            }
-            if self.out.len() >= CHUNK_BYTES {
-                return Ok(());
-            }
+        let (partition, place) = (turn.of.partition, self.subscription.place());
+        let unlimited = self.records_left == u64::MAX && self.bytes_left == u64::MAX;
+        let form = self.framing.form(place).filter(|_| unlimited);
+        let bytes_max = self.bytes_left.min(CHUNK_BYTES as u64) as usize;
+        let (framing, records_max) = (&mut self.framing, self.records_left);
+        let mut render = || render(framing, turn, place.clone(), records_max, bytes_max);
+        let piece = match form {
+            Some(form) => self.pieces.get(&key(turn, place, form), render),
+            None => render(),
+        }?;
+        self.subscription.advance(partition, piece.end);
+        self.out.push(&piece.bytes);
+        if !unlimited {
+            self.records_left -= piece.records;
+            self.bytes_left = self.bytes_left.saturating_sub(piece.bytes.len() as u64);
+            self.ended = self.records_left == 0 || self.bytes_left == 0;
         }
-        self.subscription.advance(partition, turn.end());
         Ok(())
     }
 
@@ -197,7 +215,7 @@ impl<F: Framing> Stream<F> {
         match passed {
             Ok(damage) => {
                 let damage = serde_json::to_string(&damage).expect("damage is plain JSON");
-                self.framing.damaged(&mut self.out, &damage, self.subscription.place());
+                self.framing.damaged(self.out.open(), &damage, self.subscription.place());
             }
             Err(error) => self.fail(error),
         }
@@ -205,7 +223,7 @@ impl<F: Framing> Stream<F> {
 
     fn fail(&mut self, error: ReadError) {
         tracing::warn!(%error, kind = F::KIND, "a stream ends");
-        self.framing.error(&mut self.out, Failure::from(error).problem());
+        self.framing.error(self.out.open(), Failure::from(error).problem());
         self.ended = true;
     }
 
@@ -214,6 +232,51 @@ impl<F: Framing> Stream<F> {
         let members: Vec<String> =
             members.iter().map(|(partition, offset)| format!("\"{partition}\":{offset}")).collect();
         let high_watermarks = format!("{{{}}}", members.join(","));
-        self.framing.heartbeat(&mut self.out, &high_watermarks, self.subscription.place());
+        self.framing.heartbeat(self.out.open(), &high_watermarks, self.subscription.place());
     }
+}
+
+/// Names what a turn's next records look like.
+fn key(turn: &Turn, place: &Token, form: Form) -> PieceKey {
+    PieceKey {
+        topic: place.topic,
+        partition: turn.of.partition,
+        from: turn.from,
+        form: form.id,
+        place: form.shows_place.then(|| place.clone()),
+    }
+}
+
+/// Writes records of a turn, at least one, until there are as many or as many bytes as were asked for.
+fn render<F: Framing>(
+    framing: &mut F,
+    turn: &Turn,
+    mut place: Token,
+    records_max: u64,
+    bytes_max: usize,
+) -> Result<Piece, ReadError> {
+    metrics::rendered();
+    let partition = turn.of.partition;
+    let index = place.index(partition).expect("a turn is of a partition that is read");
+    let (mut records, mut end) = (0, turn.from);
+    let mut out = BytesMut::with_capacity((turn.batch.body_bytes() * 3 / 2).min(bytes_max + bytes_max / 8));
+    for record in turn.records() {
+        let (offset, record) = match record {
+            Ok(record) => record,
+            // Told once those before it are sent.
+            Err(_) if records > 0 => return Ok(piece(out, end, records)),
+            Err(error) => return Err(error),
+        };
+        (records, end) = (records + 1, Offset(offset.0 + 1));
+        place.positions[index] = end;
+        framing.record(&mut out, (partition, offset), &record, &place);
+        if records == records_max || out.len() >= bytes_max {
+            return Ok(piece(out, end, records));
+        }
+    }
+    Ok(piece(out, turn.end(), records))
+}
+
+fn piece(out: BytesMut, end: Offset, records: u64) -> Piece {
+    Piece { capacity: out.capacity(), bytes: out.freeze(), end, records }
 }
