@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use skidway_disk::{Disk, DiskFile, Open};
 
+use crate::buffers::Buffers;
 use crate::error::Error;
 
 /// Keeps files open, by the id of their segment.
@@ -17,6 +18,7 @@ pub(crate) struct Files {
     disk: Arc<dyn Disk>,
     open_max: usize,
     open: Mutex<OpenFiles>,
+    buffers: Buffers,
 }
 
 #[derive(Debug, Default)]
@@ -34,12 +36,17 @@ struct Used {
 impl Files {
     /// Makes the set, for at most `open_max` files.
     pub(crate) fn new(disk: Arc<dyn Disk>, open_max: usize) -> Self {
-        Self { disk, open_max, open: Mutex::default() }
+        Self { disk, open_max, open: Mutex::default(), buffers: Buffers::default() }
     }
 
     /// Gives the disk the files are on.
     pub(crate) fn disk(&self) -> &Arc<dyn Disk> {
         &self.disk
+    }
+
+    /// Gives what the files are read into.
+    pub(crate) fn buffers(&self) -> &Buffers {
+        &self.buffers
     }
 
     /// Gives a segment's file, opening it if need be.

@@ -44,6 +44,7 @@ mod survey;
 mod index;
 mod files;
 mod ballast;
+mod buffers;
 mod store;
 mod recent;
 mod read;

@@ -5,16 +5,20 @@
 
 use std::sync::Arc;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 use skidway_disk::DiskFile;
 use skidway_record::header::HEADER_BYTES;
 use skidway_record::{Batch, BatchHeader, Offset};
 
+use crate::buffers::Buffers;
 use crate::error::Error;
 use crate::files::Files;
 use crate::index::{INDEX_INTERVAL_BYTES, OffsetEntry};
 use crate::segment::Segment;
 use crate::survey::{Piece, Stretch, Survey};
+
+/// Batches of this size or larger are read one by one: another's beginning would be read in vain.
+const LARGE_BATCH_BYTES: usize = 64 << 10;
 
 /// Index entries that are tried before the segment is read from its start.
 const HINTS_MAX: usize = 3;
@@ -24,6 +28,7 @@ const HINTS_MAX: usize = 3;
 pub(crate) struct Scan<'a> {
     segment: &'a Segment,
     file: Arc<dyn DiskFile>,
+    buffers: Buffers,
     /// What ends at or before this offset is passed over.
     target: u64,
     /// What is left: where the next batch begins, and at which offset.
@@ -58,6 +63,7 @@ impl<'a> Scan<'a> {
         let mut scan = Self {
             segment,
             file,
+            buffers: files.buffers().clone(),
             target: offset.0,
             stretch,
             trusted: stretch,
@@ -153,7 +159,8 @@ impl<'a> Scan<'a> {
                 continue;
             }
             if self.buffer.len() < header.total_bytes {
-                self.fill(self.chunk_bytes.max(header.total_bytes))?;
+                let large = header.total_bytes >= LARGE_BATCH_BYTES;
+                self.fill(if large { header.total_bytes } else { self.chunk_bytes.max(header.total_bytes) })?;
             }
             let batch = Batch::take(&mut self.buffer).map_err(|_| Doubt)?;
             batch.verify_crc().map_err(|_| Doubt)?;
@@ -176,12 +183,12 @@ impl<'a> Scan<'a> {
     /// Reads `need` bytes from the next batch's place on, or what there is.
     fn fill(&mut self, need: usize) -> Result<(), Doubt> {
         let want = (need as u64).min(self.stretch.end.saturating_sub(self.stretch.position)) as usize;
-        let mut bytes = BytesMut::zeroed(want);
-        let have = self.file.read_at(&mut bytes, self.stretch.position).map_err(|_| Doubt)?;
-        if have < want {
-            return Err(Doubt);
-        }
-        self.buffer = bytes.freeze();
+        // What is no longer needed can be read into.
+        self.buffer = Bytes::new();
+        self.buffer = self.buffers.filled(want, |bytes| match self.file.read_at(bytes, self.stretch.position) {
+            Ok(have) if have == want => Ok(()),
+            _ => Err(Doubt),
+        })?;
         Ok(())
     }
 }

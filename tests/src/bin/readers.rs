@@ -111,10 +111,12 @@ fn started(site: &Site, name: &str) -> Collector {
 /// Produces lines of about a KiB that hardly compress, 512 a request.
 fn produce(client: &Client, topic: &str, mib: u64) {
     let mut random = StdRng::seed_from_u64(mib);
-    let line: String = (0..64_000).map(|_| char::from(random.random_range(b'!'..=b'~'))).collect();
     for _ in 0..mib * 2 {
-        let at = |random: &mut StdRng| random.random_range(0..line.len() - 1024);
-        let body: String = (0..512).map(|_| format!("{}\n", &line[at(&mut random)..][..1023])).collect();
+        let mut body = vec![0; 512 << 10];
+        random.fill(body.as_mut_slice());
+        for (at, byte) in body.iter_mut().enumerate() {
+            *byte = if at % 1024 == 1023 { b'\n' } else { b'!' + *byte % 94 };
+        }
         assert_eq!(client.post(&format!("/v1/topics/{topic}/records"), "text/plain", body).status, 200);
     }
 }
