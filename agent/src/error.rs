@@ -96,6 +96,14 @@ pub enum RequestError {
         /// Why.
         reason: String,
     },
+    /// A session was opened after the one that this opening was to follow.
+    #[error("{url} knows session {current} of this agent")]
+    Superseded {
+        /// The door.
+        url: String,
+        /// The newest session.
+        current: u64,
+    },
     /// The collector serves another log than before, and may not be shipped to.
     #[error(
         "{url} serves log {found}, not {known} as before; set collector.on_new_log to \"continue\" or \"replay\" if that is meant"

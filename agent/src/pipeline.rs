@@ -169,6 +169,7 @@ impl Agent {
             machine_id: read_machine_id(),
             host: self.host.clone(),
             version: skidway_daemon::VERSION.to_owned(),
+            follows: 0,
         };
         let lane = Lane {
             doors: Arc::clone(&self.doors),

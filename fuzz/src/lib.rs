@@ -73,7 +73,7 @@ pub fn folder() -> FaultyDisk {
     let log = open(&disk).expect("an empty folder");
     let agent = AgentId::new("web").expect("a valid id");
     let session = OpenSession { agent, machine_id: "m".into(), host: "h".into(), version: "v".into() };
-    answered(|done| log.open_session(session, done)).expect("a session");
+    answered(|done| log.open_session(session, 0, done)).expect("a session");
     for n in 0..12 {
         append(&log, "a", n % 2, 900).expect("room");
     }

@@ -57,9 +57,6 @@ impl Rules {
         a_return_opens_a_session: true,
         an_opening_is_compare_and_set: true,
     };
-
-    /// Keeps the rules that agent and collector keep today; what the other is missed for, docs/adr/0007 tells.
-    pub const AS_BUILT: Self = Self { an_opening_is_compare_and_set: false, ..Self::ALL };
 }
 
 /// Bounds the world.

@@ -54,10 +54,12 @@ pub struct Opened {
 /// Asks a lane for one thing. It has time: a lane answers only when the collector has.
 #[derive(Debug)]
 pub enum Errand {
-    /// Open a session and list the sources. `known_log` is the log shipped to before.
+    /// Open a session and list the sources.
     Open {
         /// The log shipped to before, if any.
         known_log: Option<LogId>,
+        /// The newest session known of; 0 if none is. A lane finds out if there are newer ones.
+        newest: u64,
     },
     /// Commit these items.
     Commit(CommitRequest),

@@ -60,6 +60,8 @@ pub(super) struct Follow {
     parts: Parts,
     now: Instant,
     session: Option<Session>,
+    /// Epoch of the newest session of this process; 0 before the first.
+    newest_epoch: u64,
     /// Inputs that the collector knows as opened.
     opened_inputs: Vec<String>,
     sources: HashMap<FileSlot, Source>,
@@ -109,6 +111,7 @@ impl Follow {
         Self {
             now,
             session: None,
+            newest_epoch: 0,
             opened_inputs: Vec::new(),
             sources: HashMap::new(),
             by_file: HashMap::new(),

@@ -13,7 +13,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use skidway_record::source::StoredSource;
 use skidway_record::{AgentId, Batch, LogId, SourceId};
-use skidway_wire::{CommitAnswer, CommitRequest, Item, ItemResult, Problem, SessionOpened, SourcePage, SpanKind};
+use skidway_wire::{
+    CommitAnswer, CommitRequest, Item, ItemResult, OpenSession, Problem, SessionOpened, SourcePage, SpanKind,
+};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -98,8 +100,12 @@ async fn about(State(stub): State<Stub>) -> Response {
     axum::Json(serde_json::json!({"log_id": log, "log_epoch": 1, "engine": "stub", "version": "0"})).into_response()
 }
 
-async fn open(State(stub): State<Stub>) -> Response {
+async fn open(State(stub): State<Stub>, body: Bytes) -> Response {
     let mut inner = stub.inner.lock().unwrap();
+    if OpenSession::decode(body).unwrap().follows != inner.epoch {
+        let problem = Problem::new(409, "session-superseded", "as always").with("current_epoch", inner.epoch);
+        return (StatusCode::CONFLICT, serde_json::to_vec(&problem).unwrap()).into_response();
+    }
     inner.epoch += 1;
     let opened = SessionOpened {
         epoch: inner.epoch,

@@ -81,7 +81,7 @@ impl Doors {
         self.urls[door % self.urls.len()].to_string()
     }
 
-    /// Opens a session.
+    /// Opens a session; [`RequestError::Superseded`] tells the newest if `open` names another.
     ///
     /// # Errors
     /// See [`RequestError::fate`].
@@ -198,6 +198,10 @@ async fn refusal(url: &Url, response: Response) -> RequestError {
     let seconds = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
     let body = response.bytes().await.unwrap_or_default();
     let problem: Option<Problem> = serde_json::from_slice(&body).ok();
+    let superseded = problem.as_ref().filter(|problem| problem.kind == "session-superseded");
+    if let Some(current) = superseded.and_then(|problem| problem.extra.get("current_epoch")?.as_u64()) {
+        return RequestError::Superseded { url: url.to_string(), current };
+    }
     let text = || String::from_utf8_lossy(crate::flow::cut(&body, 200)).into_owned();
     let (kind, detail) = problem.map_or_else(|| (String::new(), text()), |problem| (problem.kind, problem.detail));
     RequestError::Refused { url: url.to_string(), status, kind, detail, retry_after: seconds.map(Duration::from_secs) }

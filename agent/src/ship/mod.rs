@@ -34,7 +34,7 @@ pub struct Lane {
     pub doors: Arc<Doors>,
     /// Who ships.
     pub agent: AgentId,
-    /// What a session is opened with.
+    /// What a session is opened with, but for the one it follows.
     pub introduction: OpenSession,
     /// What to do when the log is another one.
     pub on_new_log: OnNewLog,
@@ -44,27 +44,34 @@ impl Lane {
     /// Runs one errand to its end, however long the collector is away.
     pub async fn run(&self, errand: Errand) -> Outcome {
         match errand {
-            Errand::Open { known_log } => self.open(known_log).await,
+            Errand::Open { known_log, newest } => self.open(known_log, newest).await,
             Errand::Commit(request) => self.commit(request).await,
         }
     }
 
-    async fn open(&self, known_log: Option<LogId>) -> Outcome {
-        let mut patience = Patience::new("open a session");
+    async fn open(&self, known_log: Option<LogId>, mut newest: u64) -> Outcome {
+        let (mut patience, mut has_learnt) = (Patience::new("open a session"), false);
         loop {
-            match self.try_open(known_log).await {
+            match self.try_open(known_log, newest).await {
                 Ok(opened) => {
                     patience.over();
                     return Outcome::Opened(Box::new(opened));
                 }
-                Err(error) => patience.wait(&error).await,
+                Err(RequestError::Superseded { current, .. }) if !has_learnt => (newest, has_learnt) = (current, true),
+                Err(error) => {
+                    if let RequestError::Superseded { current, .. } = &error {
+                        newest = *current;
+                    }
+                    patience.wait(&error).await;
+                }
             }
         }
     }
 
-    async fn try_open(&self, known_log: Option<LogId>) -> Result<Opened, RequestError> {
+    async fn try_open(&self, known_log: Option<LogId>, newest: u64) -> Result<Opened, RequestError> {
         let new_log = self.is_new_log(known_log).await?;
-        let opened = self.doors.open_session(self.agent.as_str(), &self.introduction).await?;
+        let introduction = OpenSession { follows: newest, ..self.introduction.clone() };
+        let opened = self.doors.open_session(self.agent.as_str(), &introduction).await?;
         let (mut sources, mut after) = (Vec::new(), None);
         loop {
             let page = self.doors.sources(self.agent.as_str(), after).await?;

@@ -220,6 +220,14 @@ pub enum Refusal {
         /// In force; `None` if the agent has none.
         current: Option<u64>,
     },
+    /// Another session was opened since the one that this opening follows.
+    #[error("session {follows} is not the newest, which is {current}")]
+    SessionSuperseded {
+        /// The session it was to follow; 0 for none.
+        follows: u64,
+        /// The newest; 0 if there is none.
+        current: u64,
+    },
     /// The span does not start at the source's position.
     #[error("the source stands at {position}")]
     PositionMismatch {

@@ -114,9 +114,14 @@ impl CommitLog {
         self.open.queue.push(Request::Commit(Box::new(commit), Box::new(done)));
     }
 
-    /// Opens an agent's session. As [`CommitLog::commit`].
-    pub fn open_session(&self, open: OpenSession, done: impl FnOnce(Result<Session, Error>) + Send + 'static) {
-        self.open.queue.push(Request::Session(open, Box::new(done)));
+    /// Opens the session of an agent that comes after session `follows`, 0 for its first. As [`CommitLog::commit`].
+    pub fn open_session(
+        &self,
+        open: OpenSession,
+        follows: u64,
+        done: impl FnOnce(Result<Session, Error>) + Send + 'static,
+    ) {
+        self.open.queue.push(Request::Session { open, follows, done: Box::new(done) });
     }
 
     /// Changes topics. As [`CommitLog::commit`].

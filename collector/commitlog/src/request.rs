@@ -23,7 +23,7 @@ pub(crate) type Done<T> = Box<dyn FnOnce(Result<T, Error>) + Send>;
 /// Asks the sequencer for something.
 pub(crate) enum Request {
     Commit(Box<Commit>, Done<Committed>),
-    Session(OpenSession, Done<Session>),
+    Session { open: OpenSession, follows: u64, done: Done<Session> },
     Topic(TopicChange, Done<TopicAltered>),
     Defaults(TopicDefaults, Done<()>),
     Sources { agent: AgentId, after: Option<SourceId>, limit: usize, done: Done<Vec<StoredSource>> },
@@ -46,7 +46,7 @@ impl Request {
         match self {
             Self::Commit(commit, _) => commit_bytes(commit),
             // A reload may concern every topic; its frame is bounded by what the journal is asked for then.
-            Self::Session(..) | Self::Topic(..) | Self::Defaults(..) => COMMIT_OVERHEAD_BYTES,
+            Self::Session { .. } | Self::Topic(..) | Self::Defaults(..) => COMMIT_OVERHEAD_BYTES,
             Self::Sources { .. } | Self::Agents(_) => 0,
         }
     }
@@ -64,7 +64,7 @@ impl Request {
         match self {
             Self::Commit(..) => true,
             Self::Topic(change, _) => !matches!(change, TopicChange::Delete(_) | TopicChange::DeleteRecords { .. }),
-            Self::Session(..) | Self::Defaults(..) | Self::Sources { .. } | Self::Agents(_) => false,
+            Self::Session { .. } | Self::Defaults(..) | Self::Sources { .. } | Self::Agents(_) => false,
         }
     }
 
@@ -73,7 +73,7 @@ impl Request {
         let error = error.clone();
         match self {
             Self::Commit(_, done) => done(Err(error)),
-            Self::Session(_, done) => done(Err(error)),
+            Self::Session { done, .. } => done(Err(error)),
             Self::Topic(_, done) => done(Err(error)),
             Self::Defaults(.., done) => done(Err(error)),
             Self::Sources { done, .. } => done(Err(error)),

@@ -63,12 +63,12 @@ pub enum Outcome {
 }
 
 impl Ingest {
-    /// Opens an agent's session.
+    /// Opens the session of an agent that comes after session `follows`.
     ///
     /// # Errors
-    /// [`IngestError::Log`].
-    pub async fn open_session(&self, open: OpenSession) -> Result<Session, IngestError> {
-        Ok(self.log.open_session(open).await?)
+    /// [`IngestError::Log`]; a refusal if `follows` is not the newest.
+    pub async fn open_session(&self, open: OpenSession, follows: u64) -> Result<Session, IngestError> {
+        Ok(self.log.open_session(open, follows).await?)
     }
 
     /// Commits the items of one session, one outcome each, in order. A request without items only proves the session.

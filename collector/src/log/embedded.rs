@@ -147,8 +147,8 @@ impl LogWriter for EmbeddedLog {
         .boxed()
     }
 
-    fn open_session(&self, open: OpenSession) -> Answer<'_, Session> {
-        self.ask(move |engine, reply| engine.open_session(open, move |outcome| reply.send(outcome)))
+    fn open_session(&self, open: OpenSession, follows: u64) -> Answer<'_, Session> {
+        self.ask(move |engine, reply| engine.open_session(open, follows, move |outcome| reply.send(outcome)))
     }
 
     fn alter_topic(&self, change: TopicChange) -> Answer<'_, TopicAltered> {

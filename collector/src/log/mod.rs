@@ -55,8 +55,9 @@ pub trait LogWriter: Send + Sync {
     /// Commits submitted one after the other are decided in that order and may share one fsync.
     fn submit(&self, commit: Commit) -> BoxFuture<'_, Pending<Committed>>;
 
-    /// Opens an agent's session, which fences its older one.
-    fn open_session(&self, open: OpenSession) -> Answer<'_, Session>;
+    /// Opens the session of an agent that comes after session `follows` (0 for its first) and fences it. [`Refusal::SessionSuperseded`]
+    /// if that is not the newest.
+    fn open_session(&self, open: OpenSession, follows: u64) -> Answer<'_, Session>;
 
     /// Creates, changes or deletes a topic.
     fn alter_topic(&self, change: TopicChange) -> Answer<'_, TopicAltered>;

@@ -13,9 +13,19 @@ use crate::client::Answer;
 
 const SOURCE: SourceId = SourceId([7; 16]);
 
-async fn open(collector: &Collector, machine: &str) -> Answer {
-    let open = OpenSession { machine_id: machine.into(), host: "h".into(), version: "1".into() };
+/// Opens the session after `follows`.
+async fn open_after(collector: &Collector, machine: &str, follows: u64) -> Answer {
+    let open = OpenSession { machine_id: machine.into(), host: "h".into(), version: "1".into(), follows };
     collector.post("/v1/agents/web-1/session").body(commit::MEDIA_TYPE, open.encode()).send().await
+}
+
+/// Opens the session after the newest.
+async fn open(collector: &Collector, machine: &str) -> Answer {
+    let refused = open_after(collector, machine, 1000).await.expect(409);
+    match refused.json()["current_epoch"].as_u64() {
+        Some(newest) => open_after(collector, machine, newest).await,
+        None => refused,
+    }
 }
 
 async fn session(collector: &Collector) -> SessionOpened {
@@ -192,4 +202,16 @@ async fn another_machine_with_the_same_id_is_refused_with_both_addresses() {
     let json = refused.json();
     assert!(json["holder"].as_str().unwrap().starts_with("127.0.0.1:") && json["asker"] != json["holder"], "{json}");
     open(&collector, "m").await.expect(200);
+}
+
+/// A copy of the request may be delivered late: it must not fence the session it once opened.
+#[tokio::test]
+async fn an_opening_that_does_not_follow_the_newest_session_does_nothing() {
+    let collector = Collector::start().await;
+    let refused = open_after(&collector, "m", 7).await.expect(409);
+    assert_eq!((refused.problem().as_str(), &refused.json()["current_epoch"]), ("session-superseded", &json!(0)));
+    let opened = SessionOpened::decode(open_after(&collector, "m", 0).await.expect(200).body.into()).unwrap();
+    let late = open_after(&collector, "m", 0).await.expect(409);
+    assert_eq!((late.problem().as_str(), &late.json()["current_epoch"]), ("session-superseded", &json!(1)));
+    assert_eq!(commit(&collector, &opened, vec![]).await, []);
 }

@@ -135,6 +135,6 @@ pub(crate) async fn opened_inputs_are_remembered(engine: &impl Engine) {
         let asked = skidway_collector::log::Commit { session, opened_input: Some(input.into()), ..Default::default() };
         commit(&log, asked).await.unwrap();
     }
-    assert_eq!(log.open_session(session_of("web")).await.unwrap().opened_inputs, ["first", "second"]);
-    assert!(log.open_session(session_of("other")).await.unwrap().opened_inputs.is_empty());
+    assert_eq!(open_session(&log, "web").await.opened_inputs, ["first", "second"]);
+    assert!(open_session(&log, "other").await.opened_inputs.is_empty());
 }

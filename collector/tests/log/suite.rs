@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use skidway_collector::log::{
-    Advance, Appended, Commit, Committed, Log, LogError, LogOffsets, OpenSession, Refusal, SessionRef, SourceChange,
-    Target, TopicAltered, TopicChange,
+    Advance, Appended, Commit, Committed, Log, LogError, LogOffsets, OpenSession, Refusal, Session, SessionRef,
+    SourceChange, Target, TopicAltered, TopicChange,
 };
 use skidway_record::source::{Fingerprint, NewSource, Partitioning, PhysicalId, StoredSource};
 use skidway_record::{
@@ -181,7 +181,13 @@ pub(crate) fn agent(name: &str) -> AgentId {
 
 /// Opens a session of an agent; gives its epoch.
 pub(crate) async fn session(log: &Arc<dyn Log>, name: &str) -> u64 {
-    log.open_session(session_of(name)).await.unwrap().epoch
+    open_session(log, name).await.epoch
+}
+
+/// Opens the session of an agent that follows its newest.
+pub(crate) async fn open_session(log: &Arc<dyn Log>, name: &str) -> Session {
+    let known = log.agents().await.unwrap().into_iter().find(|known| known.session.agent == agent(name));
+    log.open_session(session_of(name), known.map_or(0, |known| known.epoch)).await.unwrap()
 }
 
 pub(crate) fn session_of(name: &str) -> OpenSession {

@@ -33,6 +33,9 @@ pub struct OpenSession {
     pub host: String,
     /// The agent's build.
     pub version: String,
+    /// The agent's newest session, 0 for none: the opening is refused (409 `session-superseded`, with `current_epoch`) if it is not that, so
+    /// that a late copy of an opening does nothing.
+    pub follows: u64,
 }
 
 /// Answers [`OpenSession`].
@@ -81,6 +84,7 @@ impl OpenSession {
         out.text(&self.machine_id);
         out.text(&self.host);
         out.text(&self.version);
+        out.u64(self.follows);
         out.finish()
     }
 
@@ -91,9 +95,9 @@ impl OpenSession {
     pub fn decode(frame: Bytes) -> Result<Self, WireError> {
         let mut input = Reader::new(frame, KIND_OPEN_SESSION)?;
         let (machine_id, host) = (input.text("machine id")?, input.text("host")?);
-        let version = input.text("version")?;
+        let (version, follows) = (input.text("version")?, input.u64("follows")?);
         input.finish()?;
-        Ok(Self { machine_id, host, version })
+        Ok(Self { machine_id, host, version, follows })
     }
 }
 

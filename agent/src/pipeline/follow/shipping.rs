@@ -59,7 +59,7 @@ impl Follow {
         self.next_opening = self.now + OPENING_INTERVAL;
         let Some(lane) = self.shipments.iter().position(Option::is_none) else { return };
         let known_log = self.parts.checkpoint.log_id;
-        if self.parts.lanes[lane].try_send(Errand::Open { known_log }).is_ok() {
+        if self.parts.lanes[lane].try_send(Errand::Open { known_log, newest: self.newest_epoch }).is_ok() {
             self.shipments[lane] = Some(Shipment::Opening);
         }
     }
@@ -195,6 +195,7 @@ impl Follow {
         self.unattached = opened.sources;
         (self.parts.checkpoint.log_id, self.parts.checkpoint.log_epoch) = (Some(session.log_id), session.log_epoch);
         self.checkpoint_changed = true;
+        self.newest_epoch = session.epoch;
         self.session = Some(session);
         self.begin_again();
     }

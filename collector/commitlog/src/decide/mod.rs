@@ -58,13 +58,21 @@ pub(crate) fn decide_commit(
     Ok(draft.finish())
 }
 
-/// Decides the opening of a session; it is never refused.
-pub(crate) fn decide_session(state: &State, open: &OpenSession) -> (Vec<Change>, Session) {
+/// Decides the opening of a session: only right after the one it names, so that a late copy of the request does nothing.
+pub(crate) fn decide_session(
+    state: &State,
+    open: &OpenSession,
+    follows: u64,
+) -> Result<(Vec<Change>, Session), Refusal> {
     let known = state.agent(&open.agent);
-    let epoch = known.map_or(0, |agent| agent.epoch) + 1;
+    let current = known.map_or(0, |agent| agent.epoch);
+    if follows != current {
+        return Err(Refusal::SessionSuperseded { follows, current });
+    }
     let opened_inputs = known.map_or(Vec::new(), |agent| agent.opened_inputs.clone());
+    let epoch = current + 1;
     let changes = vec![Change::SessionOpened { session: open.clone(), epoch }];
-    (changes, Session { epoch, opened_inputs })
+    Ok((changes, Session { epoch, opened_inputs }))
 }
 
 fn check_session(state: &State, session: &SessionRef) -> Result<(), Refusal> {

@@ -16,9 +16,9 @@ const NOW_MS: i64 = 1_000_000;
 /// A state with session 3 of agent `web`, and the source 1 of inode 1 at position 10.
 fn state() -> State {
     let mut state = State::new(LogIdentity { id: LogId([0; 16]), epoch: 1 });
-    for _ in 0..3 {
+    for follows in 0..3 {
         let open = OpenSession { agent: agent("web"), machine_id: "m".into(), host: "h".into(), version: "v".into() };
-        let (changes, _) = decide_session(&state, &open);
+        let (changes, _) = decide_session(&state, &open, follows).unwrap();
         state.apply(&Effects { at_ms: 0, changes });
     }
     run(&mut state, create(source(1, 1, None))).unwrap();

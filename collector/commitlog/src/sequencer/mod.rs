@@ -174,10 +174,13 @@ impl Sequencer {
     fn stage(&mut self, request: Request) -> Result<Answer, Error> {
         Ok(match request {
             Request::Commit(commit, done) => Answer::Commit(self.stage_commit(&commit), done),
-            Request::Session(open, done) => {
-                let (changes, session) = decide_session(&self.state, &open);
-                self.stage_changes(now_ms(), changes, &[]);
-                Answer::Session(Ok(session), done)
+            Request::Session { open, follows, done } => {
+                let decided = decide_session(&self.state, &open, follows);
+                let opened = decided.map(|(changes, session)| {
+                    self.stage_changes(now_ms(), changes, &[]);
+                    session
+                });
+                Answer::Session(opened.map_err(Error::Refused), done)
             }
             Request::Topic(change, done) => Answer::Topic(self.stage_topic(&change), done),
             Request::Defaults(defaults, done) => {

@@ -98,7 +98,8 @@ impl Opened {
     }
 
     fn session(&self, agent: &str) -> Result<Session, Error> {
-        answered(|done| self.log.open_session(session_of(agent), done))
+        let known = self.agents()?.into_iter().find(|known| known.session.agent == agent_id(agent));
+        answered(|done| self.log.open_session(session_of(agent), known.map_or(0, |known| known.epoch), done))
     }
 
     fn alter(&self, change: TopicChange) -> Result<TopicAltered, Error> {

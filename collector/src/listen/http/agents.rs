@@ -39,7 +39,7 @@ pub(super) async fn open_session(
     door.fleet.may_open(&agent, &machine_id, &address, Instant::now())?;
     let open =
         OpenSession { agent: agent.clone(), machine_id: asked.machine_id, host: asked.host, version: asked.version };
-    let session = door.ingest.open_session(open).await?;
+    let session = door.ingest.open_session(open, asked.follows).await?;
     door.fleet.opened(&agent, &machine_id, &address, Instant::now(), now_ms());
     tracing::info!(%agent, epoch = session.epoch, address, "session opened");
     let log = door.log.identity();

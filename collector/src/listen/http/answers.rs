@@ -131,6 +131,9 @@ impl From<Refusal> for Failure {
                 Self::new(429, "too-many-producers", detail).retry_after(PRODUCERS_RETRY)
             }
             Refusal::Fenced { .. } => Self::new(409, "fenced", detail),
+            Refusal::SessionSuperseded { current, .. } => {
+                Self::new(409, "session-superseded", detail).with("current_epoch", current)
+            }
             Refusal::PositionMismatch { .. } | Refusal::UnknownSource | Refusal::SourceExists { .. } => {
                 Self::new(409, "source-conflict", detail)
             }

@@ -332,7 +332,7 @@ fn submit(opened: &Opened, view: &View, action: &Action, done: Answered) {
     let session = session_ref(AGENT, view.epoch);
     match action {
         Action::Look => log.agents(move |result| done(result.map(|_| ()))),
-        Action::Session => log.open_session(session_of(AGENT), move |result| done(result.map(|_| ()))),
+        Action::Session => log.open_session(session_of(AGENT), view.epoch, move |result| done(result.map(|_| ()))),
         Action::Ensure(name) => alter(TopicChange::Ensure(name.clone()), done),
         Action::Delete(name) => alter(TopicChange::Delete(name.clone()), done),
         Action::Put(name, partitions) => {
