@@ -80,9 +80,7 @@ impl Writer {
     /// # Panics
     /// When the disk refuses.
     pub fn rotate(&mut self) {
-        for number in (1..=self.generation).rev() {
-            rename(&numbered(&self.path, number), &numbered(&self.path, number + 1));
-        }
+        self.make_way();
         rename(&self.path, &numbered(&self.path, 1));
         let old = std::mem::replace(&mut self.file, open(&self.path));
         if self.texts.one_in(3) {
@@ -90,6 +88,24 @@ impl Writer {
         }
         self.generation += 1;
         self.file_bytes = 0;
+    }
+
+    /// Copies the file to `w.log.1` and truncates it, as logrotate's copytruncate does. Nothing is written in between.
+    ///
+    /// # Panics
+    /// When the disk refuses.
+    pub fn copy_and_truncate(&mut self) {
+        self.make_way();
+        std::fs::copy(&self.path, numbered(&self.path, 1)).expect("a log file is copied");
+        self.file.set_len(0).expect("a log file is truncated");
+        self.generation += 1;
+        self.file_bytes = 0;
+    }
+
+    fn make_way(&self) {
+        for number in (1..=self.generation).rev() {
+            rename(&numbered(&self.path, number), &numbered(&self.path, number + 1));
+        }
     }
 
     /// Gives its name, which opens each of its lines.

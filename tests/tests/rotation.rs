@@ -194,3 +194,57 @@ fn a_removed_file_is_let_go_of_when_it_has_been_read() {
     wait::until("the removed file is let go", || agent.status().filter(|status| !follows(status)));
     check(&collector, agent, &["1"]);
 }
+
+/// Stops the agent once everything has arrived and checks every line of a writer.
+#[track_caller]
+fn check_writer(collector: &Collector, mut agent: Agent, writer: Writer) {
+    topic::wait_for(&collector.client(), "app", writer.lines());
+    assert_eq!(agent.program().stop(), Some(0));
+    let report = verify(&[writer], &topic::read(&collector.client(), "app"));
+    assert!(report.is_perfect(), "{report:#?}");
+}
+
+/// Scenario 8: the copies match the input's globs.
+#[test]
+fn files_rotated_by_copying_and_truncating_lose_and_double_nothing() {
+    let (site, collector, agent) = following();
+    let mut writer = Writer::new(&site.path("logs"), "w", u64::MAX, 8);
+    for lines in [1, 40, 400, 3, 2000, 30, 1, 500] {
+        writer.write_times(3, lines);
+        writer.copy_and_truncate();
+        writer.write(lines);
+    }
+    check_writer(&collector, agent, writer);
+}
+
+/// Scenario 8 with a collector that is away: nothing is acknowledged when the file is truncated.
+#[test]
+fn a_copy_is_adopted_while_the_collector_is_down() {
+    let (site, mut collector, agent) = following();
+    let mut writer = Writer::new(&site.path("logs"), "w", u64::MAX, 9);
+    writer.write(100);
+    topic::wait_for(&collector.client(), "app", 100);
+    collector.program().kill9();
+    writer.write(3000);
+    writer.copy_and_truncate();
+    writer.write(1000);
+    collector.start();
+    check_writer(&collector, agent, writer);
+}
+
+/// Scenario 12: the file is copied and truncated while the agent is stopped, and is longer than before or shorter.
+#[test]
+fn a_file_copied_and_truncated_while_the_agent_is_stopped_loses_and_doubles_nothing() {
+    for (before, after) in [(5, 400), (400, 5), (4000, 4000)] {
+        let (site, collector, mut agent) = following();
+        let mut writer = Writer::new(&site.path("logs"), "w", u64::MAX, before);
+        writer.write(before);
+        topic::wait_for(&collector.client(), "app", before);
+        assert_eq!(agent.program().stop(), Some(0));
+        writer.write(before);
+        writer.copy_and_truncate();
+        writer.write(after);
+        agent.start();
+        check_writer(&collector, agent, writer);
+    }
+}

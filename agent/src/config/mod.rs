@@ -49,6 +49,10 @@ pub struct Agent {
     pub memory_bytes_max: u64,
     /// `renamed_follow`: how long a renamed file is followed after its last growth. Default `15m`.
     pub renamed_follow: Duration,
+    /// `copy_wait`: how long a file that looks like a copy of a followed one is held after its last growth, for its original to be truncated
+    /// (logrotate's copytruncate). Default `10s`, `100ms` to `1h`. Raise it if copying large files pauses for longer: they would be shipped
+    /// twice.
+    pub copy_wait: Duration,
     /// `deleted_files_max`: how many bytes of deleted files are kept on disk until they are read. Default `1GiB`.
     pub deleted_files_max: u64,
     /// `deleted_age_max`: how long a deleted file is kept open with bytes unread. Default `1h`.
@@ -109,6 +113,7 @@ impl Default for Agent {
             scan_interval: Duration::from_secs(10),
             memory_bytes_max: 12 << 20,
             renamed_follow: Duration::from_secs(15 * 60),
+            copy_wait: Duration::from_secs(10),
             deleted_files_max: 1 << 30,
             deleted_age_max: Duration::from_secs(60 * 60),
             shutdown_timeout: Duration::from_secs(20),
@@ -175,6 +180,7 @@ impl Agent {
                 .within("memory_bytes_max", ByteSize(default.memory_bytes_max), ByteSize::mib(2)..=ByteSize::gib(1))
                 .0,
             renamed_follow: agent.within("renamed_follow", default.renamed_follow, ms(1000)..=hours(24 * 30)),
+            copy_wait: agent.within("copy_wait", default.copy_wait, ms(100)..=hours(1)),
             deleted_files_max: size("deleted_files_max", default.deleted_files_max, 0),
             deleted_age_max: agent.within("deleted_age_max", default.deleted_age_max, ms(1000)..=hours(24 * 30)),
             shutdown_timeout: agent.within("shutdown_timeout", default.shutdown_timeout, ms(0)..=hours(1)),

@@ -104,8 +104,8 @@ pub fn file_stem(name: &str) -> &str {
     }
 }
 
-/// Takes off what rotation puts behind a name: `.1`, `-20260131`, `.2026-01-31`, `-2026013107`.
-fn without_generation(name: &str) -> &str {
+/// Takes off what rotation puts behind a name, such as `.1`, `-20260131`, `.2026-01-31`, `-2026013107`.
+pub fn without_generation(name: &str) -> &str {
     if let Some((stem, number)) = name.rsplit_once('.')
         && !stem.is_empty()
         && !number.is_empty()

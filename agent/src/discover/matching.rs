@@ -6,14 +6,21 @@
 //! 2. it has its inode and birth time, on a device with another number (a file system mounted anew);
 //! 3. it is a copy: its first 4 KiB and the 4 KiB before the position match this one source, and no other file does.
 //!
-//! Else it is a new source. A source stays without a file if none is left for it. Shorter heads never make a copy: many files
+//! 4. it is a copy by name: it is named as a rotated copy of the source's file, which is there with other bytes (it was truncated), and
+//!    head and anchor match this one source, however short they are, and no other file does.
+//!
+//! Else it is a new source. A source stays without a file if none is left for it. Shorter heads alone never make a copy: many files
 //! begin alike, and a wrong guess would lose lines, where a missed one at worst ships a copied file as what it is, another file.
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
 use skidway_record::SourceId;
 use skidway_record::source::{FINGERPRINT_BYTES_MAX, PhysicalId, StoredSource};
 
+use crate::discover::copies::may_be_copy;
 use crate::flow::fingerprint::Evidence;
 
 /// Holds what matching needs to know of a file on disk.
@@ -23,6 +30,8 @@ pub struct Candidate {
     pub physical: PhysicalId,
     /// Name of the input it belongs to.
     pub input: String,
+    /// Where it was found.
+    pub path: PathBuf,
 }
 
 /// Says what becomes of a file.
@@ -97,9 +106,12 @@ pub fn associate(
         });
     }
     let heads = by_full_head(stored, &free);
-    if !heads.is_empty() {
-        match_copies(stored, files, &heads, &mut open, &mut free, &mut verdicts, &mut compare);
-    }
+    let any = |_: &Candidate, _: &StoredSource| true;
+    match_copies(stored, files, &heads, any, &mut open, &mut free, &mut verdicts, &mut compare);
+    let truncated = by_truncation(stored, files, &free);
+    let by_name =
+        |file: &Candidate, of: &StoredSource| may_be_copy(&file.path, Path::new(OsStr::from_bytes(&of.source.path)));
+    match_copies(stored, files, &truncated, by_name, &mut open, &mut free, &mut verdicts, &mut compare);
     let known = by_identity(stored, same_file);
     for file in open {
         let key = (files[file].input.as_str(), files[file].physical);
@@ -148,10 +160,18 @@ fn by_full_head(stored: &[StoredSource], free: &[bool]) -> Vec<usize> {
     (0..stored.len()).filter(|&index| free[index] && enough(&stored[index])).collect()
 }
 
+/// Finds the free sources that were read in part and whose file is there, but is theirs no more.
+fn by_truncation(stored: &[StoredSource], files: &[Candidate], free: &[bool]) -> Vec<usize> {
+    let is_there = |it: &StoredSource| files.iter().any(|file| file.physical == it.source.physical);
+    (0..stored.len()).filter(|&index| free[index] && stored[index].position > 0 && is_there(&stored[index])).collect()
+}
+
+#[expect(clippy::too_many_arguments, reason = "one step of one function, whose state they are")]
 fn match_copies(
     stored: &[StoredSource],
     files: &[Candidate],
     sources: &[usize],
+    may_be: impl Fn(&Candidate, &StoredSource) -> bool,
     open: &mut Vec<usize>,
     free: &mut [bool],
     verdicts: &mut [Verdict],
@@ -159,8 +179,10 @@ fn match_copies(
 ) {
     let mut pairs = Vec::new();
     for &file in open.iter() {
-        let same_input = |&&source: &&usize| stored[source].source.input == files[file].input;
-        for &source in sources.iter().filter(same_input) {
+        let is_rival = |&&source: &&usize| {
+            stored[source].source.input == files[file].input && may_be(&files[file], &stored[source])
+        };
+        for &source in sources.iter().filter(is_rival) {
             if compare(file, &stored[source]) == Evidence::Same {
                 pairs.push((file, source));
             }
@@ -213,11 +235,19 @@ mod tests {
     }
 
     fn check(stored: &[StoredSource], files: &[(PhysicalId, Vec<u8>)], expected: &[Verdict]) {
-        let candidates: Vec<Candidate> =
-            files.iter().map(|(physical, _)| Candidate { physical: *physical, input: "in".into() }).collect();
+        check_named(stored, &files.iter().map(|(id, bytes)| ("/b", *id, bytes.clone())).collect::<Vec<_>>(), expected);
+    }
+
+    fn check_named(stored: &[StoredSource], files: &[(&str, PhysicalId, Vec<u8>)], expected: &[Verdict]) {
+        let candidate = |(path, physical, _): &(&str, PhysicalId, Vec<u8>)| Candidate {
+            physical: *physical,
+            input: "in".into(),
+            path: path.into(),
+        };
+        let candidates: Vec<Candidate> = files.iter().map(candidate).collect();
         let compare = |file: usize, stored: &StoredSource| {
             let mut temp = tempfile::tempfile().unwrap();
-            std::io::Write::write_all(&mut temp, &files[file].1).unwrap();
+            std::io::Write::write_all(&mut temp, &files[file].2).unwrap();
             fingerprint::compare(&temp, stored).unwrap()
         };
         assert_eq!(associate(stored, &candidates, compare), expected);
@@ -284,5 +314,25 @@ mod tests {
         check(&stored, &twice, &[create(None, Reason::Unknown); 2]);
         let short = [source(1, physical(1, 10, 5), &text(1, 5000), None)];
         check(&short, &[(physical(1, 20, 8), text(1, 5000))], &[create(None, Reason::Unknown)]);
+    }
+
+    #[test]
+    fn a_short_copy_is_resumed_if_it_is_named_as_one_and_its_original_was_truncated() {
+        let stored = [source(1, physical(1, 10, 5), &text(1, 100), None)];
+        let (copy, grown) = (physical(1, 20, 8), text(1, 150));
+        let truncated = ("/a", physical(1, 10, 5), text(2, 40));
+        let rewritten = ("/a", physical(1, 10, 5), text(2, 400));
+        for (original, reason) in [(truncated, Reason::Truncated), (rewritten, Reason::Rewritten)] {
+            let files = [original.clone(), ("/a.1", copy, grown.clone())];
+            check_named(&stored, &files, &[create(Some(1), reason), Verdict::Resume(0, Reason::Copy)]);
+            let files = [original.clone(), ("/other", copy, grown.clone())];
+            check_named(&stored, &files, &[create(Some(1), reason), create(None, Reason::Unknown)]);
+            let files = [original.clone(), ("/a.1", copy, text(3, 150))];
+            check_named(&stored, &files, &[create(Some(1), reason), create(None, Reason::Unknown)]);
+            let twice = [original, ("/a.1", copy, grown.clone()), ("/a.2", physical(1, 21, 8), grown.clone())];
+            let unknown = create(None, Reason::Unknown);
+            check_named(&stored, &twice, &[create(Some(1), reason), unknown, unknown]);
+        }
+        check_named(&stored, &[("/a.1", copy, grown)], &[create(None, Reason::Unknown)]);
     }
 }

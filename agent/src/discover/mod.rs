@@ -1,6 +1,7 @@
 //! Finds the files the inputs ask for. Lists folders and matches names; opens no file and decides nothing about sources.
 
 pub mod content;
+pub mod copies;
 pub mod matching;
 pub mod watch;
 

@@ -46,7 +46,14 @@ pub enum Evidence {
 /// # Errors
 /// The file cannot be read (retry).
 pub fn compare(file: &File, stored: &StoredSource) -> io::Result<Evidence> {
-    let (head, anchor, position) = (&stored.source.head, &stored.anchor, stored.position);
+    compare_with(file, &stored.source.head, &stored.anchor, stored.position)
+}
+
+/// Compares a file with the head and the anchor before `position` of a source, reading at most 8 KiB.
+///
+/// # Errors
+/// The file cannot be read (retry).
+pub fn compare_with(file: &File, head: &Fingerprint, anchor: &Fingerprint, position: u64) -> io::Result<Evidence> {
     let mut bytes = [0; FINGERPRINT_BYTES_MAX as usize];
     let read = read_at(file, &mut bytes[..head.len as usize], 0)?;
     // Bytes of the head beyond the position may have gone with a truncation that the position survived: that is another file too.

@@ -14,6 +14,8 @@ pub struct Stat {
     pub physical: PhysicalId,
     /// Its size, in bytes.
     pub size: u64,
+    /// When it was written to last, in ns since 1970.
+    pub modified_ns: i128,
     /// How many names it has; 0 once it is deleted.
     pub links: u32,
     /// Neither folder nor device nor pipe.
@@ -47,6 +49,7 @@ fn read(found: &Statx) -> Stat {
             birth_ns: if born { u64::try_from(birth_ns).unwrap_or(0) } else { 0 },
         },
         size: found.stx_size,
+        modified_ns: i128::from(found.stx_mtime.tv_sec) * 1_000_000_000 + i128::from(found.stx_mtime.tv_nsec),
         links: found.stx_nlink,
         is_regular: FileType::from_raw_mode(u32::from(found.stx_mode)).is_file(),
     }

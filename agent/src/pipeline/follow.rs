@@ -5,6 +5,8 @@
 //! many lines share a turn, and a lone line waits for nothing.
 
 mod admission;
+mod association;
+mod copies;
 mod shipping;
 mod upkeep;
 
@@ -31,6 +33,7 @@ use crate::flow::{Errand, FileSlot, Session};
 use crate::frame::lines::Framing;
 use crate::status::Totals;
 use crate::tail::Turns;
+use copies::Leaving;
 use shipping::Shipment;
 use upkeep::Timers;
 
@@ -85,6 +88,12 @@ pub(super) struct Follow {
     shipments: Vec<Option<Shipment>>,
     /// Encoded bytes that wait or are under way.
     bytes_held: u64,
+    /// Files that do not hold what was read of them any more.
+    truncated: Vec<FileSlot>,
+    /// Truncated files whose sources go on in copies, until the collector knows.
+    leaving: Leaving,
+    /// A file without a source may have one now.
+    reassess: bool,
     next_scan: Instant,
     next_look: Instant,
     next_tally: Instant,
@@ -128,6 +137,9 @@ impl Follow {
             starting: Some(Vec::new()),
             shipments: parts.lanes.iter().map(|_| None).collect(),
             bytes_held: 0,
+            truncated: Vec::new(),
+            leaving: Leaving::new(),
+            reassess: false,
             next_scan: now,
             next_look: now,
             next_tally: now,
@@ -154,8 +166,12 @@ impl Follow {
             if self.looks() {
                 self.look_at_folders();
                 self.fire_timers();
+                if std::mem::take(&mut self.reassess) {
+                    self.associate();
+                }
             }
             let goes_on = self.take_turns();
+            self.settle_truncations();
             self.ship();
             self.keep_up();
             if let Some(exit) = self.exit() {
@@ -218,6 +234,7 @@ impl Follow {
         source.is_dirty = true;
         source.last_growth = self.now;
         source.waiting_since.get_or_insert(self.now);
+        self.reassess |= !source.is_associated;
         if source.wants_turn() {
             self.turns.add(slot);
         }
@@ -255,7 +272,10 @@ impl Follow {
                     source.waiting_since = None;
                 }
             }
-            Ok(TurnEnd::Truncated) => self.truncated(slot),
+            Ok(TurnEnd::Truncated) => {
+                source.stop_reading();
+                self.truncated.push(slot);
+            }
             Err(error) => {
                 tracing::warn!(path = %source.path.display(), %error, "cannot read; trying again later");
                 source.blocked_until = Some(self.now + REST);
@@ -277,9 +297,9 @@ impl Follow {
         }
     }
 
-    fn truncated(&mut self, slot: FileSlot) {
+    fn end_incarnation(&mut self, slot: FileSlot) {
         let Some(source) = self.sources.get_mut(&slot) else { return };
-        let lost = source.truncate();
+        let lost = source.end_incarnation();
         self.totals.lost_bytes += lost;
         crate::metrics::lost(lost);
         let (path, position) = (source.path.display(), source.file.position());

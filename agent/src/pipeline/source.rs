@@ -17,6 +17,7 @@ use skidway_wire::{Item, SpanKind};
 
 use crate::batch::FileHeaders;
 use crate::discover::path_bytes;
+use crate::flow::FileSlot;
 use crate::frame::lines::Place;
 use crate::status::FileState;
 use crate::tail::file::OpenFile;
@@ -65,6 +66,8 @@ pub(super) struct Source {
     pub(super) blocked_until: Option<Instant>,
     /// Set while a rejected span is taken apart.
     pub(super) careful: Option<Careful>,
+    /// Of another file that this one, without a source yet, was a copy of when it had so many bytes.
+    pub(super) copy_of: Option<(FileSlot, u64)>,
     /// This incarnation has ended; once its steps are taken the file begins again as another source.
     is_truncated: bool,
     /// Waits in the queue of sources with a step to take.
@@ -126,6 +129,7 @@ impl Source {
             waiting_since,
             blocked_until: None,
             careful: None,
+            copy_of: None,
             is_truncated: false,
             is_queued: false,
             acknowledged_anchor: Fingerprint::default(),
@@ -232,22 +236,38 @@ impl Source {
         draft.is_closed = self.careful.is_some() || draft.batches.len() >= BATCHES_PER_SPAN;
     }
 
+    /// Tells whether this incarnation has ended.
+    pub(super) fn is_truncated(&self) -> bool {
+        self.is_truncated
+    }
+
+    /// Reads no further: the file does not hold what was read of it any more.
+    pub(super) fn stop_reading(&mut self) {
+        (self.is_truncated, self.has_partial) = (true, false);
+    }
+
+    /// Reads on in another file, which holds all that was read.
+    pub(super) fn go_on_in_copy(&mut self, path: PathBuf, now: Instant) {
+        (self.is_truncated, self.is_dirty, self.path_changed) = (false, true, true);
+        (self.path, self.name, self.last_growth) = (path, Name::Found, now);
+        self.steps.push_back(Step::Rebind);
+    }
+
     /// Ends this incarnation: what was known of it and not read is lost. Gives how much that is.
-    pub(super) fn truncate(&mut self) -> u64 {
-        self.is_truncated = true;
-        self.has_partial = false;
+    pub(super) fn end_incarnation(&mut self) -> u64 {
         // More may have been written than was seen, so what was seen is a bound.
-        self.lose_the_rest(false, "the file was truncated before it was read")
+        self.lose_the_rest(false, "the file was truncated; what was written after the last look at it is not known")
     }
 
     /// Gives up what was not read, up to the size seen; gives how much that is.
     pub(super) fn lose_the_rest(&mut self, exact: bool, reason: &'static str) -> u64 {
-        let (start, end) = (self.file.position(), self.file.size());
-        if end <= start {
+        let start = self.file.position();
+        let end = self.file.size().max(start);
+        if exact && end == start {
             return 0;
         }
-        let mark =
-            Mark { position: end, place: Place::LineStart, head: self.file.head(), anchor: Fingerprint::default() };
+        let anchor = if end == start { self.file.anchor() } else { Fingerprint::default() };
+        let mark = Mark { position: end, place: Place::LineStart, head: self.file.head(), anchor };
         self.steps.push_back(Step::Lost { start, mark, reason, exact });
         end - start
     }
@@ -345,6 +365,7 @@ impl Source {
             _ if self.blocked_until.is_some() => FileState::Blocked,
             Name::Deleted => FileState::Deleted,
             Name::Lost => FileState::Held,
+            Name::Found if self.copy_of.is_some() && !self.is_associated => FileState::Held,
             Name::Found if self.bytes_behind() > 0 || !self.is_settled() => FileState::Reading,
             Name::Found => FileState::Idle,
         }

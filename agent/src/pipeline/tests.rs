@@ -192,7 +192,7 @@ async fn a_truncated_file_is_read_again_from_the_start_even_if_it_has_outgrown_i
     let file = File::options().write(true).open(world.path("a.log")).unwrap();
     file.set_len(0).unwrap();
     world.write("a.log", "header\nnew\nand longer\n");
-    world.expect(&["t: header", "t: old", "t: header", "t: new", "t: and longer"]).await;
+    world.expect(&["t: header", "t: old", "lost 11..11 exact=false", "t: header", "t: new", "t: and longer"]).await;
     assert_eq!(running.stop().await, Exit::Done);
     let inner = world.stub.inner.lock().unwrap();
     assert_eq!(inner.sources[1].source.supersedes, Some(inner.sources[0].source.id));
@@ -283,6 +283,84 @@ async fn a_file_reported_gone_that_returns_is_reported_back_in_a_new_session() {
     world.write("a.log", "two\n");
     world.stub.wait(|inner| inner.sources[0].gone_at_ms.is_none() && inner.epoch == 3).await;
     world.expect(&["t: one", "t: two"]).await;
+    running.stop().await;
+}
+
+/// Copies the file as logrotate's copytruncate does, and truncates it.
+fn copy_and_truncate(from: &Path, to: &Path) {
+    fs::copy(from, to).unwrap();
+    File::options().write(true).open(from).unwrap().set_len(0).unwrap();
+}
+
+#[tokio::test]
+async fn what_was_not_read_before_a_truncation_is_read_in_the_copy() {
+    let mut world = World::new().await;
+    world.config.inputs[0].include[0].push('*');
+    let running = world.start().await;
+    world.write("a.log", "one\n");
+    world.expect(&["t: one"]).await;
+    // The collector is away: nothing is acknowledged while the file is rotated twice.
+    world.stub.set(|inner| inner.faults = vec![Fault::Refuse(503); 3].into());
+    world.write("a.log", "two\n");
+    copy_and_truncate(&world.path("a.log"), &world.path("a.log.1"));
+    world.write("a.log", "three\n");
+    world.expect(&["t: one", "t: two", "t: three"]).await;
+    world.write("a.log", "four\n");
+    world.expect(&["t: one", "t: two", "t: three", "t: four"]).await;
+    assert_eq!(running.stop().await, Exit::Done);
+    world.once().await;
+    world.write("a.log", "five\n");
+    world.once().await;
+    world.expect(&["t: one", "t: two", "t: three", "t: four", "t: five"]).await;
+}
+
+#[tokio::test]
+async fn a_file_copied_and_truncated_while_nobody_looks_is_read_on_in_the_copy() {
+    let mut world = World::new().await;
+    world.config.inputs[0].include[0].push('*');
+    world.write("a.log", "one\n");
+    world.once().await;
+    world.write("a.log", "two\n");
+    copy_and_truncate(&world.path("a.log"), &world.path("a.log.1"));
+    world.write("a.log", "three, longer than what was there\n");
+    world.once().await;
+    world.once().await;
+    world.expect(&["t: one", "t: two", "t: three, longer than what was there"]).await;
+}
+
+#[tokio::test]
+async fn a_copy_whose_original_stays_is_shipped_after_a_while() {
+    let mut world = World::new().await;
+    world.config.inputs[0].include[0].push('*');
+    world.config.agent.copy_wait = Duration::from_millis(300);
+    let running = world.start().await;
+    world.write("a.log", "one\n");
+    world.expect(&["t: one"]).await;
+    fs::copy(world.path("a.log"), world.path("a.log.bak")).unwrap();
+    world.expect(&["t: one", "t: one"]).await;
+    world.write("a.log.bak", "two\n");
+    world.expect(&["t: one", "t: one", "t: two"]).await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_copy_that_lacks_the_last_lines_read_is_passed_over() {
+    let mut world = World::new().await;
+    world.config.inputs[0].include[0].push('*');
+    let running = world.start().await;
+    world.write("a.log", "one\n");
+    world.expect(&["t: one"]).await;
+    fs::copy(world.path("a.log"), world.path("a.log.1")).unwrap();
+    world.write("a.log", "two\n");
+    world.expect(&["t: one", "t: two"]).await;
+    File::options().write(true).open(world.path("a.log")).unwrap().set_len(0).unwrap();
+    world.write("a.log", "three\n");
+    let found = world.stub.records(|found| found.iter().any(|it| it == "t: three")).await;
+    assert_eq!(found.iter().filter(|it| *it == "t: one").count(), 1, "{found:?}");
+    world.write("a.log.1", "four\n");
+    let found = world.stub.records(|found| found.iter().any(|it| it == "t: four")).await;
+    assert_eq!(found.iter().filter(|it| *it == "t: one").count(), 1, "{found:?}");
+    assert!(found.contains(&"skipped 0..4".to_owned()), "{found:?}");
     running.stop().await;
 }
 

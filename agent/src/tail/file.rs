@@ -82,6 +82,27 @@ impl OpenFile {
         self.size
     }
 
+    /// Looks at the file without taking note of its size.
+    ///
+    /// # Errors
+    /// As the operating system says (retry).
+    pub fn stat_now(&self) -> io::Result<Stat> {
+        stat_file(&self.file)
+    }
+
+    /// Tells whether the first `size` bytes, which this file has, are as another's: the first and the last 4 KiB of them are looked at.
+    pub fn begins_like(&self, other: &Self, size: u64) -> bool {
+        let (mut own, mut others) = ([0; ANCHOR_BYTES_MAX], [0; ANCHOR_BYTES_MAX]);
+        let len = size.min(own.len() as u64) as usize;
+        let mut is_alike = |position| {
+            let read = |file: &File, bytes: &mut [u8]| {
+                read_at(file, &mut bytes[..len], position).is_ok_and(|read| read == len)
+            };
+            read(&self.file, &mut own) && read(&other.file, &mut others) && own[..len] == others[..len]
+        };
+        is_alike(0) && is_alike(size - len as u64)
+    }
+
     /// Looks at the file's size and number of names now.
     ///
     /// # Errors

@@ -234,6 +234,11 @@ impl Follow {
                 metrics::acknowledged(bytes);
                 self.remember(slot);
             }
+            Settled::Rebound => {
+                let id = source.id;
+                self.remember(slot);
+                self.has_left(id);
+            }
             Settled::Gone => self.drop_source(slot),
             Settled::Rewound { regressed } => {
                 tracing::warn!(%path, position = source.acknowledged, "reading again from where the collector stands");

@@ -50,6 +50,7 @@ impl Follow {
                 self.has_changed(slot);
                 continue;
             }
+            self.reassess |= !source.is_associated;
             if !source.has_partial {
                 continue;
             }

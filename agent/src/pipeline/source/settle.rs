@@ -24,6 +24,8 @@ pub(in crate::pipeline) struct Careful {
 pub(in crate::pipeline) enum Settled {
     /// It moved on; these many bytes were acknowledged.
     Acknowledged(u64),
+    /// The collector knows which file it is in now.
+    Rebound,
     /// It is done with.
     Gone,
     /// It reads again from where the collector stands; `regressed`: that is before what it had acknowledged.
@@ -73,7 +75,10 @@ impl Source {
         if self.is_truncated && self.is_settled() {
             self.create(Some(self.id));
         }
-        Settled::Acknowledged(self.acknowledged.saturating_sub(before))
+        match step {
+            Step::Rebind => Settled::Rebound,
+            _ => Settled::Acknowledged(self.acknowledged.saturating_sub(before)),
+        }
     }
 
     /// Goes back, or on, to where the collector stands, if the file on disk is still the one that was read.

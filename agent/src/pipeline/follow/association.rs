@@ -1,0 +1,143 @@
+//! Which followed file is which source: files without one are matched with what the collector knows, or become new ones.
+
+use skidway_record::SourceId;
+use skidway_record::source::StoredSource;
+use skidway_wire::{Item, SpanKind};
+
+use super::Follow;
+use super::admission::key;
+use crate::checkpoint::Acknowledged;
+use crate::config::StartAt;
+use crate::discover::matching::{self, Candidate, Reason, Verdict};
+use crate::flow::FileSlot;
+use crate::flow::fingerprint::{self, Evidence};
+use crate::pipeline::source::Source;
+
+impl Follow {
+    /// Matches every file that has no source yet with what the collector knows, and creates sources for the rest.
+    pub(super) fn associate(&mut self) {
+        if self.session.is_none() {
+            return;
+        }
+        let mut slots: Vec<FileSlot> =
+            self.sources.iter().filter(|(_, source)| self.is_candidate(source)).map(|(slot, _)| *slot).collect();
+        slots.sort();
+        let inputs = &self.parts.config.inputs;
+        let sources = &self.sources;
+        let candidate = |slot: &FileSlot| {
+            let source = &sources[slot];
+            let input = inputs[source.input].name.clone();
+            Candidate { physical: source.physical(), input, path: source.path.clone() }
+        };
+        let candidates: Vec<Candidate> = slots.iter().map(candidate).collect();
+        let mut unreadable = vec![false; slots.len()];
+        let verdicts = matching::associate(&self.unattached, &candidates, |file, stored| {
+            fingerprint::compare(sources[&slots[file]].file.inner(), stored).unwrap_or_else(|_| {
+                unreadable[file] = true;
+                Evidence::OtherAnchor
+            })
+        });
+        let readable = slots.into_iter().zip(verdicts).zip(unreadable).filter(|(_, unreadable)| !unreadable);
+        let (resumed, new): (Vec<_>, Vec<_>) =
+            readable.map(|(decided, _)| decided).partition(|(_, verdict)| matches!(verdict, Verdict::Resume(..)));
+        let mut taken = Vec::new();
+        // What is new may be a copy of what is resumed.
+        for (slot, verdict) in resumed.into_iter().chain(new) {
+            match verdict {
+                Verdict::Resume(index, reason) => {
+                    self.resume(slot, index, reason);
+                    taken.push(index);
+                }
+                Verdict::Create { supersedes: Some(id), .. } if self.goes_on_elsewhere(slot, id) => {}
+                Verdict::Create { supersedes: None, .. } if self.is_held(slot) => {}
+                Verdict::Create { supersedes, reason } => self.create(slot, supersedes, reason),
+            }
+            self.has_changed(slot);
+        }
+        taken.sort_unstable_by(|a, b| b.cmp(a));
+        for index in taken {
+            self.unattached.swap_remove(index);
+        }
+    }
+
+    fn is_candidate(&self, source: &Source) -> bool {
+        !source.is_associated && !self.leaving.contains_key(&key(&source.physical()))
+    }
+
+    fn resume(&mut self, slot: FileSlot, index: usize, reason: Reason) {
+        let stored = &self.unattached[index];
+        if self.reported_gone.contains(&stored.source.id) {
+            tracing::info!(source = %stored.source.id, "a file reported gone is back; opening a new session, which no late copy of the report survives");
+            return self.open_session();
+        }
+        let Some(source) = self.sources.get_mut(&slot) else { return };
+        source.resume(stored);
+        tracing::info!(path = %source.path.display(), source = %source.id, position = stored.position, because = reason.words(), "resumed");
+        self.start_at_end_if_asked(slot);
+    }
+
+    fn create(&mut self, slot: FileSlot, supersedes: Option<SourceId>, reason: Reason) {
+        let Some(source) = self.sources.get_mut(&slot) else { return };
+        source.create(supersedes);
+        if let Some(id) = supersedes {
+            self.notices.extend(self.unattached.iter().find(|stored| stored.source.id == id).map(unseen_loss));
+        }
+        let Some(source) = self.sources.get_mut(&slot) else { return };
+        tracing::info!(path = %source.path.display(), source = %source.id, because = reason.words(), "new source");
+        if self.continues_old_log {
+            self.pass_over_acknowledged(slot);
+        }
+        self.start_at_end_if_asked(slot);
+    }
+
+    /// At an input's first start, `start_at = "end"` passes over all whole lines that are there.
+    fn start_at_end_if_asked(&mut self, slot: FileSlot) {
+        let Some(source) = self.sources.get_mut(&slot) else { return };
+        let input = &self.parts.config.inputs[source.input];
+        let is_first_scan =
+            self.starting.as_ref().is_some_and(Vec::is_empty) && !self.opened_inputs.contains(&input.name);
+        let asked = input.start_at == StartAt::End && is_first_scan && !self.replays;
+        if !asked || source.file.position() > 0 || source.acknowledged > 0 {
+            return;
+        }
+        let position = source.file.stat().and_then(|_| source.file.after_last_line(self.parts.reading.buffer()));
+        match position {
+            Ok(0) => {}
+            Ok(position) if source.file.seek(position).unwrap_or(false) => source.skip_to_position(),
+            Ok(_) | Err(_) => tracing::warn!(path = %source.path.display(), "cannot find its end; reading all of it"),
+        }
+    }
+
+    /// On a new log that is to continue the old one, goes on where the old one had acknowledged.
+    fn pass_over_acknowledged(&mut self, slot: FileSlot) {
+        let Some(source) = self.sources.get_mut(&slot) else { return };
+        let physical = source.physical();
+        let known =
+            self.parts.checkpoint.sources.values().filter(|known| known.physical == physical && known.position > 0);
+        let Some(Acknowledged { position, anchor, .. }) = known.max_by_key(|known| known.position).copied() else {
+            return;
+        };
+        let is_there = source.file.seek(position).unwrap_or(false);
+        if is_there && (anchor.len == 0 || source.file.anchor() == anchor) {
+            source.skip_to_position();
+        } else {
+            let _start = source.file.seek(0);
+        }
+    }
+}
+
+/// Tells of a file that was truncated or written anew while nobody looked: how much of it was not read is not known.
+fn unseen_loss(stored: &StoredSource) -> Item {
+    let reason = "the file was truncated or rewritten while the agent did not run; what was written after this position is not known";
+    Item::Span {
+        source: stored.source.id,
+        span: stored.position..stored.position,
+        kind: SpanKind::Lost { reason: reason.to_owned(), exact: false },
+        carry: stored.carry.clone(),
+        head: stored.source.head,
+        anchor: stored.anchor,
+        path: None,
+        batches: Vec::new(),
+        dead: Vec::new(),
+    }
+}

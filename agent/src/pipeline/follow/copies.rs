@@ -1,0 +1,201 @@
+//! Files rotated by copying and truncating (logrotate's `copytruncate`): the copy is held, and when its original is truncated the source
+//! goes on in the copy, from its position. So nothing is lost, and nothing of the copy shipped twice.
+//!
+//! A copy that is nobody's when `copy_wait` has passed after its last growth is a source of its own.
+
+use std::time::{Duration, Instant};
+
+use skidway_record::SourceId;
+
+use super::admission::key;
+use super::{FileSlot, Follow};
+use crate::discover::copies::may_be_copy;
+use crate::flow::fingerprint::{self, Evidence};
+use crate::flow::physical::Stat;
+use crate::pipeline::source::{Name, Source};
+
+/// Says what a file is to another that was truncated.
+enum Kinship {
+    /// It holds all that was read of it, and perhaps more.
+    Copy,
+    /// It holds a part of what was read of it, and nothing else.
+    Part,
+    /// Nothing is known.
+    None,
+}
+
+impl Follow {
+    /// Tells whether a file without a source is to be left alone for now: as far as it goes it is a copy of a live source's file.
+    pub(super) fn is_held(&mut self, slot: FileSlot) -> bool {
+        let Some(file) = self.sources.get(&slot) else { return false };
+        let Ok(stat) = file.file.stat_now() else { return false };
+        let (size, until) = (stat.size, self.held_until(file, &stat));
+        let original = self.original_of(slot, size);
+        let is_alike =
+            original.and_then(|it| self.sources.get(&it)).is_some_and(|it| file.file.begins_like(&it.file, size));
+        let is_held = original.is_some() && self.now < until;
+        let Some(file) = self.sources.get_mut(&slot) else { return false };
+        if is_alike || original.is_none() {
+            file.copy_of = original.map(|original| (original, size));
+        }
+        if is_held && !std::mem::replace(&mut file.has_timer, true) {
+            self.timers.set(until, slot);
+        }
+        is_held
+    }
+
+    /// Counts from when the file was written to last, by its own time unless the clock was set back.
+    fn held_until(&self, file: &Source, stat: &Stat) -> Instant {
+        let quiet = i128::from(super::now_ms()) - stat.modified_ns / 1_000_000;
+        let quiet = u64::try_from(quiet).ok().map(Duration::from_millis);
+        let written = quiet.map_or(Some(file.last_growth), |quiet| self.now.checked_sub(quiet));
+        written.map_or(self.now, |written| written + self.parts.config.agent.copy_wait)
+    }
+
+    /// Finds the live source that this file may be a copy of. An empty one may become anything that its name allows, and what a truncated
+    /// one has become is decided when that is dealt with.
+    fn original_of(&self, slot: FileSlot, size: u64) -> Option<FileSlot> {
+        let file = self.sources.get(&slot)?;
+        let is_original = |(original, source): &(&FileSlot, &Source)| {
+            source.is_associated
+                && source.input == file.input
+                && may_be_copy(&file.path, &source.path)
+                && (size == 0
+                    || source.is_truncated()
+                    || file.file.begins_like(&source.file, size)
+                    || !matches!(kinship(**original, source, file), Kinship::None))
+        };
+        self.sources.iter().find(is_original).map(|(slot, _)| *slot)
+    }
+
+    /// Looks for what became of truncated files' bytes: sources go on in copies, or begin again.
+    pub(super) fn settle_truncations(&mut self) {
+        let truncated = std::mem::take(&mut self.truncated);
+        if truncated.is_empty() {
+            return;
+        }
+        // A copy may be newer than the last look at its folder.
+        self.scan();
+        for slot in truncated {
+            if !self.adopt_copy(slot) {
+                self.end_incarnation(slot);
+            }
+            self.has_changed(slot);
+        }
+        self.associate();
+    }
+
+    fn adopt_copy(&mut self, slot: FileSlot) -> bool {
+        let Some(source) = self.sources.get(&slot) else { return false };
+        let mut found: Option<FileSlot> = None;
+        let mut parts = Vec::new();
+        for (candidate, file) in &self.sources {
+            let may_be = !file.is_associated && file.input == source.input && may_be_copy(&file.path, &source.path);
+            match if may_be { kinship(slot, source, file) } else { Kinship::None } {
+                Kinship::Copy => found = Some(*candidate),
+                Kinship::Part => parts.push(*candidate),
+                Kinship::None => {}
+            }
+        }
+        for part in parts.into_iter().filter(|_| found.is_none()) {
+            self.pass_over_copy(part);
+        }
+        found.is_some_and(|copy| self.go_on_in(slot, copy))
+    }
+
+    /// Lets the source go on in the copy. The truncated file waits until the collector knows that it is no longer the source's.
+    fn go_on_in(&mut self, slot: FileSlot, copy: FileSlot) -> bool {
+        let (Some(mut copied), Some(source)) = (self.sources.remove(&copy), self.sources.get_mut(&slot)) else {
+            return false;
+        };
+        tracing::info!(
+            path = %source.path.display(), copy = %copied.path.display(), source = %source.id, position = source.file.position(),
+            "the file was copied and truncated; reading on in the copy"
+        );
+        copied.swap_files(source, self.now);
+        // The names go with the files: each slot keeps its source.
+        let (of_copy, of_original) = (source.real_path.clone(), copied.real_path.clone());
+        let (key_of_copy, key_of_original) = (key(&source.physical()), key(&copied.physical()));
+        self.leaving.insert(key_of_original, source.id);
+        self.by_file.insert(key_of_copy, slot);
+        self.by_file.insert(key_of_original, copy);
+        self.parts.watcher.bind(&of_copy, slot);
+        self.parts.watcher.bind(&of_original, copy);
+        self.sources.insert(copy, copied);
+        true
+    }
+
+    /// Takes in a copy that holds only what was read of its original: all of it is passed over.
+    fn pass_over_copy(&mut self, slot: FileSlot) {
+        let Some(source) = self.sources.get_mut(&slot) else { return };
+        let end = source.file.stat().map_or(0, |stat| stat.size);
+        source.create(None);
+        if end > 0 && source.file.seek(end).unwrap_or(false) {
+            tracing::info!(path = %source.path.display(), end, "a copy of what was read before; passed over");
+            source.skip_to_position();
+        }
+        self.has_changed(slot);
+    }
+
+    /// Tells whether a source that had this file goes on in a copy of it; then the file waits until the collector knows.
+    pub(super) fn goes_on_elsewhere(&mut self, slot: FileSlot, id: SourceId) -> bool {
+        let goes_on = self.sources.values().any(|source| source.is_associated && source.id == id);
+        if let Some(file) = self.sources.get(&slot).filter(|_| goes_on) {
+            self.leaving.insert(key(&file.physical()), id);
+        }
+        goes_on
+    }
+
+    /// Lets files in that a source has left for a copy, once the collector knows.
+    pub(super) fn has_left(&mut self, id: SourceId) {
+        let before = self.leaving.len();
+        self.leaving.retain(|_, source| *source != id);
+        if self.leaving.len() < before {
+            self.associate();
+        }
+    }
+}
+
+/// Compares a file with a source that was truncated.
+fn kinship(slot: FileSlot, source: &Source, file: &Source) -> Kinship {
+    let Ok(stat) = file.file.stat_now() else { return Kinship::None };
+    let position = source.file.position();
+    if stat.size == 0 {
+        return Kinship::None;
+    }
+    // Of a source that was not read at all, any file may be the copy: it is read from its first byte either way.
+    if (position == 0 && source.is_truncated()) || (position > 0 && is_like(file, source, position)) {
+        return Kinship::Copy;
+    }
+    let was_alike = file.copy_of == Some((slot, stat.size));
+    let acknowledged = source.acknowledged;
+    let holds_acknowledged =
+        acknowledged > 0 && stat.size < position && stat.size >= acknowledged && is_like(file, source, acknowledged);
+    if was_alike || holds_acknowledged { Kinship::Part } else { Kinship::None }
+}
+
+fn is_like(file: &Source, source: &Source, position: u64) -> bool {
+    let anchor = if position == source.file.position() { source.file.anchor() } else { source.acknowledged_anchor() };
+    fingerprint::compare_with(file.file.inner(), &source.file.head(), &anchor, position)
+        .is_ok_and(|evidence| evidence == Evidence::Same)
+}
+
+/// Names a file by where it lies, as long as nobody else may use it.
+pub(super) type Leaving = std::collections::HashMap<(u64, u64), SourceId>;
+
+impl Source {
+    /// Gives this file, a copy, to `source`, and takes its truncated one to begin again with.
+    fn swap_files(&mut self, source: &mut Self, now: Instant) {
+        let (position, anchor, head) = (source.file.position(), source.file.anchor(), source.file.head());
+        std::mem::swap(&mut self.file, &mut source.file);
+        std::mem::swap(&mut self.real_path, &mut source.real_path);
+        let path_of_copy = std::mem::replace(&mut self.path, source.path.clone());
+        // What begins again under the original's name is to be described as that was.
+        (self.topic, self.partitioning, self.headers) =
+            (source.topic.clone(), source.partitioning.clone(), source.headers.clone());
+        source.file.resume(position, anchor, head);
+        source.go_on_in_copy(path_of_copy, now);
+        self.file.begin_again();
+        (self.name, self.copy_of, self.is_dirty) = (Name::Found, None, true);
+    }
+}
