@@ -81,13 +81,25 @@ impl Writer {
     /// When the disk refuses.
     pub fn rotate(&mut self) {
         self.make_way();
-        rename(&self.path, &numbered(&self.path, 1));
-        let old = std::mem::replace(&mut self.file, open(&self.path));
+        let old = self.begin_anew();
         if self.texts.one_in(3) {
-            self.renamed = Some((old, self.generation));
+            self.renamed = Some((old, self.generation - 1));
         }
+    }
+
+    /// Renames the file to `w.log.1` and begins a new one; writes no more to the old one, and leaves those renamed before to others.
+    ///
+    /// # Panics
+    /// When the disk refuses.
+    pub fn rename_away(&mut self) {
+        self.begin_anew();
+    }
+
+    fn begin_anew(&mut self) -> File {
+        rename(&self.path, &numbered(&self.path, 1));
         self.generation += 1;
         self.file_bytes = 0;
+        std::mem::replace(&mut self.file, open(&self.path))
     }
 
     /// Copies the file to `w.log.1` and truncates it, as logrotate's copytruncate does. Nothing is written in between.

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `delivery` | what a line becomes, and that each one arrives once |
 //! | `rotation` | files renamed, truncated, removed, recreated |
+//! | `archives` | files compressed: read once, and only what was not read before |
 //! | `restart` | programs killed, frozen, cut off; state lost |
 //! | `full_disk` | a real disk filled up, freed, broken down and repaired under load |
 //! | `subscription` | readers: pages, streams, tokens |
@@ -22,6 +23,7 @@
 
 mod delivery;
 mod rotation;
+mod archives;
 mod restart;
 mod full_disk;
 mod subscription;

@@ -9,6 +9,9 @@
 //! 4. it is a copy by name: it is named as a rotated copy of the source's file, which is there with other bytes (it was truncated), and
 //!    head and anchor match this one source, however short they are, and no other file does.
 //!
+//! 5. it is an archive by name: it is named as a compressed copy of the source's file, which is gone, and head and anchor match this one
+//!    source in the decompressed bytes, however short they are, and no other file does.
+//!
 //! Else it is a new source. A source stays without a file if none is left for it. Shorter heads alone never make a copy: many files
 //! begin alike, and a wrong guess would lose lines, where a missed one at worst ships a copied file as what it is, another file.
 
@@ -20,7 +23,7 @@ use std::path::{Path, PathBuf};
 use skidway_record::SourceId;
 use skidway_record::source::{FINGERPRINT_BYTES_MAX, PhysicalId, StoredSource};
 
-use crate::discover::copies::may_be_copy;
+use crate::discover::copies::{may_be_archive, may_be_copy};
 use crate::flow::fingerprint::Evidence;
 
 /// Holds what matching needs to know of a file on disk.
@@ -109,9 +112,11 @@ pub fn associate(
     let any = |_: &Candidate, _: &StoredSource| true;
     match_copies(stored, files, &heads, any, &mut open, &mut free, &mut verdicts, &mut compare);
     let truncated = by_truncation(stored, files, &free);
-    let by_name =
-        |file: &Candidate, of: &StoredSource| may_be_copy(&file.path, Path::new(OsStr::from_bytes(&of.source.path)));
+    let by_name = |file: &Candidate, of: &StoredSource| may_be_copy(&file.path, path_of(of));
     match_copies(stored, files, &truncated, by_name, &mut open, &mut free, &mut verdicts, &mut compare);
+    let gone = by_absence(stored, files, &free);
+    let by_name = |file: &Candidate, of: &StoredSource| may_be_archive(&file.path, path_of(of));
+    match_copies(stored, files, &gone, by_name, &mut open, &mut free, &mut verdicts, &mut compare);
     let known = by_identity(stored, same_file);
     for file in open {
         let key = (files[file].input.as_str(), files[file].physical);
@@ -164,6 +169,16 @@ fn by_full_head(stored: &[StoredSource], free: &[bool]) -> Vec<usize> {
 fn by_truncation(stored: &[StoredSource], files: &[Candidate], free: &[bool]) -> Vec<usize> {
     let is_there = |it: &StoredSource| files.iter().any(|file| file.physical == it.source.physical);
     (0..stored.len()).filter(|&index| free[index] && stored[index].position > 0 && is_there(&stored[index])).collect()
+}
+
+/// Finds the free sources that were read in part and whose file is not there.
+fn by_absence(stored: &[StoredSource], files: &[Candidate], free: &[bool]) -> Vec<usize> {
+    let is_there = |it: &StoredSource| files.iter().any(|file| file.physical == it.source.physical);
+    (0..stored.len()).filter(|&index| free[index] && stored[index].position > 0 && !is_there(&stored[index])).collect()
+}
+
+fn path_of(stored: &StoredSource) -> &Path {
+    Path::new(OsStr::from_bytes(&stored.source.path))
 }
 
 #[expect(clippy::too_many_arguments, reason = "one step of one function, whose state they are")]
@@ -248,7 +263,7 @@ mod tests {
         let compare = |file: usize, stored: &StoredSource| {
             let mut temp = tempfile::tempfile().unwrap();
             std::io::Write::write_all(&mut temp, &files[file].2).unwrap();
-            fingerprint::compare(&temp, stored).unwrap()
+            fingerprint::compare(|bytes, position| fingerprint::read_at(&temp, bytes, position), stored).unwrap()
         };
         assert_eq!(associate(stored, &candidates, compare), expected);
     }

@@ -64,6 +64,7 @@ impl Watcher {
             return Ok(());
         }
         let flags = WatchFlags::MODIFY
+            | WatchFlags::CLOSE_WRITE
             | WatchFlags::CREATE
             | WatchFlags::MOVE
             | WatchFlags::DELETE
@@ -151,6 +152,10 @@ impl Folder {
         if kind.contains(ReadFlags::MODIFY) {
             return self.names.get(name).copied().map(Change::Grew);
         }
+        // A file that could not be followed when it appeared, such as an archive without a byte in it, may be complete now.
+        if kind.contains(ReadFlags::CLOSE_WRITE) && self.names.contains_key(name) {
+            return None;
+        }
         if kind.contains(ReadFlags::ISDIR) {
             return Some(Change::ScanNeeded);
         }
@@ -185,7 +190,7 @@ mod tests {
         let mut watcher = Watcher::new().unwrap();
         watcher.watch(temp.path()).unwrap();
         fs::write(&log, "").unwrap();
-        assert_eq!(drain(&mut watcher), [Change::Named(log.clone())]);
+        assert_eq!(drain(&mut watcher), [Change::Named(log.clone()), Change::Named(log.clone())]);
         watcher.bind(&log, FileSlot(7));
         fs::write(&log, "x").unwrap();
         fs::hard_link(&log, &old).unwrap();

@@ -45,23 +45,28 @@ pub enum Evidence {
 ///
 /// # Errors
 /// The file cannot be read (retry).
-pub fn compare(file: &File, stored: &StoredSource) -> io::Result<Evidence> {
-    compare_with(file, &stored.source.head, &stored.anchor, stored.position)
+pub fn compare(read: impl FnMut(&mut [u8], u64) -> io::Result<usize>, stored: &StoredSource) -> io::Result<Evidence> {
+    compare_with(read, &stored.source.head, &stored.anchor, stored.position)
 }
 
 /// Compares a file with the head and the anchor before `position` of a source, reading at most 8 KiB.
 ///
 /// # Errors
 /// The file cannot be read (retry).
-pub fn compare_with(file: &File, head: &Fingerprint, anchor: &Fingerprint, position: u64) -> io::Result<Evidence> {
+pub fn compare_with(
+    mut read_at: impl FnMut(&mut [u8], u64) -> io::Result<usize>,
+    head: &Fingerprint,
+    anchor: &Fingerprint,
+    position: u64,
+) -> io::Result<Evidence> {
     let mut bytes = [0; FINGERPRINT_BYTES_MAX as usize];
-    let read = read_at(file, &mut bytes[..head.len as usize], 0)?;
+    let read = read_at(&mut bytes[..head.len as usize], 0)?;
     // Bytes of the head beyond the position may have gone with a truncation that the position survived: that is another file too.
     if read < head.len as usize || of(&bytes[..read]) != *head {
         return Ok(if (read as u64) < position { Evidence::Shorter } else { Evidence::OtherHead });
     }
     let start = position.saturating_sub(u64::from(anchor.len));
-    let read = read_at(file, &mut bytes[..anchor.len as usize], start)?;
+    let read = read_at(&mut bytes[..anchor.len as usize], start)?;
     if read < anchor.len as usize {
         return Ok(Evidence::Shorter);
     }

@@ -11,6 +11,7 @@ mod shipping;
 mod upkeep;
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -41,6 +42,9 @@ use upkeep::Timers;
 const TURNS_AT_ONCE: usize = 8;
 /// How long a file rests that could not be read, and a source the collector rejects as a whole.
 const REST: Duration = Duration::from_secs(10);
+
+/// How long a damaged archive rests: it is decompressed from its start again.
+const REST_DAMAGED: Duration = Duration::from_secs(600);
 
 /// Holds what the thread is given.
 #[derive(Debug)]
@@ -92,6 +96,8 @@ pub(super) struct Follow {
     truncated: Vec<FileSlot>,
     /// Truncated files whose sources go on in copies, until the collector knows.
     leaving: Leaving,
+    /// The archive that is being read.
+    archive: Option<FileSlot>,
     /// A file without a source may have one now.
     reassess: bool,
     next_scan: Instant,
@@ -139,6 +145,7 @@ impl Follow {
             bytes_held: 0,
             truncated: Vec::new(),
             leaving: Leaving::new(),
+            archive: None,
             reassess: false,
             next_scan: now,
             next_look: now,
@@ -235,9 +242,7 @@ impl Follow {
         source.last_growth = self.now;
         source.waiting_since.get_or_insert(self.now);
         self.reassess |= !source.is_associated;
-        if source.wants_turn() {
-            self.turns.add(slot);
-        }
+        self.queue_turn(slot);
     }
 
     /// Gives files their turns, a few at a time. True if others wait for theirs and may have it.
@@ -278,9 +283,14 @@ impl Follow {
             }
             Err(error) => {
                 tracing::warn!(path = %source.path.display(), %error, "cannot read; trying again later");
-                source.blocked_until = Some(self.now + REST);
-                self.timers.set(self.now + REST, slot);
+                let is_damaged = matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData);
+                let until = self.now + if is_damaged { REST_DAMAGED } else { REST };
+                source.blocked_until = Some(until);
+                self.timers.set(until, slot);
             }
+        }
+        if self.sources.get(&slot).is_some_and(|source| !source.is_behind) {
+            self.leave_archive(slot);
         }
         self.has_changed(slot);
     }
@@ -288,12 +298,29 @@ impl Follow {
     /// Queues a source for whatever it can do next.
     fn has_changed(&mut self, slot: FileSlot) {
         let Some(source) = self.sources.get_mut(&slot) else { return };
-        if source.wants_turn() {
-            self.turns.add(slot);
-        }
         if source.is_sendable() && !std::mem::replace(&mut source.is_queued, true) {
             self.sendable.push_back(slot);
             self.sendable_since.get_or_insert(self.now);
+        }
+        self.queue_turn(slot);
+    }
+
+    /// Puts a file that wants a turn in line; of the archives, which keep a decompressor each, one at a time.
+    fn queue_turn(&mut self, slot: FileSlot) {
+        let Some(source) = self.sources.get(&slot).filter(|source| source.wants_turn()) else { return };
+        if !source.file.is_archive() || *self.archive.get_or_insert(slot) == slot {
+            self.turns.add(slot);
+        }
+    }
+
+    /// Lets the next archive have its turns.
+    fn leave_archive(&mut self, slot: FileSlot) {
+        if self.archive.take_if(|archive| *archive == slot).is_some() {
+            let waits = |(other, source): &(&FileSlot, &Source)| {
+                **other != slot && source.file.is_archive() && source.wants_turn()
+            };
+            let next = self.sources.iter().find(waits).map(|(slot, _)| *slot);
+            next.into_iter().for_each(|next| self.queue_turn(next));
         }
     }
 

@@ -209,9 +209,9 @@ impl Inner {
                 (known.position, known.carry, known.anchor, known.source.head) = (span.end, carry, anchor, head);
                 self.records.extend(stored);
             }
-            Item::Rebind { source, physical, .. } => {
+            Item::Rebind { source, physical, path } => {
                 let known = self.sources.iter_mut().find(|it| it.source.id == source).unwrap();
-                (known.source.physical, known.gone_at_ms) = (physical, None);
+                (known.source.physical, known.source.path, known.gone_at_ms) = (physical, path, None);
             }
             Item::Gone { source } => {
                 self.sources.iter_mut().filter(|it| it.source.id == source).for_each(|it| it.gone_at_ms = Some(1));

@@ -364,6 +364,67 @@ async fn a_copy_that_lacks_the_last_lines_read_is_passed_over() {
     running.stop().await;
 }
 
+/// Compresses the file as logrotate does: the archive is complete before the file goes.
+fn pack(from: &Path, to: &Path) {
+    let mut archive = flate2::write::GzEncoder::new(File::create(to).unwrap(), flate2::Compression::fast());
+    archive.write_all(&fs::read(from).unwrap()).unwrap();
+    archive.finish().unwrap();
+    fs::remove_file(from).unwrap();
+}
+
+#[tokio::test]
+async fn an_archive_is_read_once_and_only_the_rest_of_it_if_its_file_was_read_in_part() {
+    for before in ["one\n".to_owned(), (0..5000).map(|line| format!("line {line}\n")).collect()] {
+        let mut world = World::new().await;
+        world.config.inputs[0].include[0].push('*');
+        world.write("a.log", &before);
+        world.once().await;
+        world.write("a.log", "two\n");
+        rotate(&world.path("a.log"), &world.path("a.log.1"));
+        pack(&world.path("a.log.1"), &world.path("a.log.1.gz"));
+        world.write("a.log", "three\n");
+        world.once().await;
+        world.once().await;
+        let mut found = world.stub.records(|_| true).await.split_off(before.lines().count() - 1);
+        found[1..].sort();
+        assert_eq!(found[1..], ["t: three", "t: two"]);
+    }
+}
+
+#[tokio::test]
+async fn a_file_packed_under_the_agents_eyes_is_not_read_twice() {
+    let mut world = World::new().await;
+    world.config.inputs[0].include[0].push('*');
+    world.config.agent.renamed_follow = Duration::from_secs(1);
+    let running = world.start().await;
+    world.write("a.log", "one\n");
+    world.expect(&["t: one"]).await;
+    rotate(&world.path("a.log"), &world.path("a.log.1"));
+    pack(&world.path("a.log.1"), &world.path("a.log.1.gz"));
+    world.stub.wait(|inner| inner.sources[0].source.path.ends_with(b"a.log.1.gz")).await;
+    world.write("a.log", "two\n");
+    world.expect(&["t: one", "t: two"]).await;
+    running.stop().await;
+    world.once().await;
+    world.write("a.log", "three\n");
+    world.once().await;
+    world.expect(&["t: one", "t: two", "t: three"]).await;
+}
+
+#[tokio::test]
+async fn archives_nobody_knows_are_read_whole_whatever_their_names() {
+    let mut world = World::new().await;
+    world.config.inputs[0].include[0].push('*');
+    world.write("plain", "one\ntwo\n");
+    pack(&world.path("plain"), &world.path("a.log.gz"));
+    fs::write(world.path("b.log.2.zst"), zstd::encode_all(&b"three\nfour"[..], 1).unwrap()).unwrap();
+    world.once().await;
+    world.once().await;
+    let mut found = world.stub.records(|_| true).await;
+    found.sort();
+    assert_eq!(found, ["t: four…", "t: one", "t: three", "t: two"]);
+}
+
 #[tokio::test]
 async fn a_newer_session_ends_the_older_agent() {
     let world = World::new().await;

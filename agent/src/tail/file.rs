@@ -6,11 +6,13 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 
 use skidway_record::source::{FINGERPRINT_BYTES_MAX, Fingerprint, PhysicalId};
 
 use crate::flow::fingerprint::{self, read_at};
 use crate::flow::physical::{Stat, stat_file};
+use crate::tail::archive::{Archive, Compression};
 
 /// Counts the bytes before a position that a read covers again, at most.
 pub const ANCHOR_BYTES_MAX: usize = FINGERPRINT_BYTES_MAX as usize;
@@ -18,7 +20,9 @@ pub const ANCHOR_BYTES_MAX: usize = FINGERPRINT_BYTES_MAX as usize;
 /// Holds one open file.
 #[derive(Debug)]
 pub struct OpenFile {
-    file: File,
+    file: Arc<File>,
+    /// Reads it decompressed, if that is what it is.
+    archive: Option<Archive>,
     physical: PhysicalId,
     position: u64,
     anchor: Fingerprint,
@@ -49,7 +53,12 @@ impl OpenFile {
     /// As the operating system says (retry).
     pub fn new(file: File) -> io::Result<Self> {
         let Stat { physical, size, .. } = stat_file(&file)?;
-        Ok(Self { file, physical, position: 0, anchor: Fingerprint::default(), head: Fingerprint::default(), size })
+        let (file, mut start) = (Arc::new(file), [0; 4]);
+        let len = read_at(&file, &mut start, 0)?;
+        let archive = Compression::of(&start[..len]).map(|compression| Archive::new(Arc::clone(&file), compression));
+        let size = if archive.is_some() { 0 } else { size };
+        let (anchor, head) = (Fingerprint::default(), Fingerprint::default());
+        Ok(Self { file, archive, physical, position: 0, anchor, head, size })
     }
 
     /// Gives the file itself, for looking at it.
@@ -77,7 +86,34 @@ impl OpenFile {
         self.head
     }
 
-    /// Gives the largest size seen in this incarnation.
+    /// Tells whether the file has no name any more.
+    pub fn is_deleted(&self) -> bool {
+        self.stat_now().is_ok_and(|stat| stat.links == 0)
+    }
+
+    /// Tells whether it is read decompressed.
+    pub fn is_archive(&self) -> bool {
+        self.archive.is_some()
+    }
+
+    /// Gives a way to look at its bytes, decompressed if need be, without moving on.
+    pub fn peek(&self) -> impl FnMut(&mut [u8], u64) -> io::Result<usize> {
+        let (file, mut archive) = (Arc::clone(&self.file), self.archive.as_ref().map(Archive::again));
+        move |bytes, position| match &mut archive {
+            Some(archive) => archive.read_at(bytes, position),
+            None => read_at(&file, bytes, position),
+        }
+    }
+
+    /// Tells from its size whether there is something to read, or something else to find out about it.
+    pub fn has_changed(&self, stat: &Stat) -> bool {
+        match &self.archive {
+            Some(archive) => archive.ended_at().is_some_and(|size| size != stat.size),
+            None => stat.size < self.position || (stat.size > self.position && stat.size != self.size),
+        }
+    }
+
+    /// Gives the largest size seen in this incarnation, in bytes; of an archive, as far as it was decompressed.
     pub fn size(&self) -> u64 {
         self.size
     }
@@ -109,7 +145,9 @@ impl OpenFile {
     /// As the operating system says (retry).
     pub fn stat(&mut self) -> io::Result<Stat> {
         let stat = stat_file(&self.file)?;
-        self.size = self.size.max(stat.size);
+        if self.archive.is_none() {
+            self.size = self.size.max(stat.size);
+        }
         Ok(stat)
     }
 
@@ -123,7 +161,7 @@ impl OpenFile {
         let mut end = self.read_once(buffer, from)?;
         if end < start {
             // Too much hangs on it to believe one short read.
-            end = read_at(&self.file, buffer, from)?;
+            end = self.fill(buffer, from)?;
         }
         if end < start || fingerprint::of(&buffer[..start]) != self.anchor {
             return Ok(Block::Truncated);
@@ -136,12 +174,22 @@ impl OpenFile {
     }
 
     /// Reads by one call. Of a local file a short read is its end; where it is not, the next scan sees that there is more.
-    fn read_once(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+    fn read_once(&mut self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        if let Some(archive) = &mut self.archive {
+            return archive.read_at(buffer, position);
+        }
         loop {
             match self.file.read_at(buffer, position) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 done => return done,
             }
+        }
+    }
+
+    fn fill(&mut self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        match &mut self.archive {
+            Some(archive) => archive.read_at(buffer, position),
+            None => read_at(&self.file, buffer, position),
         }
     }
 
@@ -165,11 +213,11 @@ impl OpenFile {
     pub fn seek(&mut self, position: u64) -> io::Result<bool> {
         let mut bytes = [0; ANCHOR_BYTES_MAX];
         let len = position.min(bytes.len() as u64) as usize;
-        if read_at(&self.file, &mut bytes[..len], position - len as u64)? < len {
+        if self.fill(&mut bytes[..len], position - len as u64)? < len {
             return Ok(false);
         }
         (self.position, self.anchor) = (position, fingerprint::of(&bytes[..len]));
-        let head_len = read_at(&self.file, &mut bytes, 0)?;
+        let head_len = self.peek()(&mut bytes, 0)?;
         if head_len > self.head.len as usize {
             self.head = fingerprint::head(&bytes[..head_len]);
         }
@@ -197,6 +245,9 @@ impl OpenFile {
     /// # Errors
     /// As the operating system says (retry).
     pub fn after_last_line(&self, buffer: &mut [u8]) -> io::Result<u64> {
+        if let Some(archive) = &self.archive {
+            return after_last_line(archive.again(), buffer);
+        }
         let mut end = self.size;
         while end > 0 {
             let len = end.min(buffer.len() as u64) as usize;
@@ -208,6 +259,20 @@ impl OpenFile {
             end = start;
         }
         Ok(0)
+    }
+}
+
+fn after_last_line(mut archive: Archive, buffer: &mut [u8]) -> io::Result<u64> {
+    let (mut position, mut found) = (0, 0);
+    loop {
+        let read = archive.read_at(buffer, position)?;
+        if read == 0 {
+            return Ok(found);
+        }
+        if let Some(at) = memchr::memrchr(b'\n', &buffer[..read]) {
+            found = position + at as u64 + 1;
+        }
+        position += read as u64;
     }
 }
 

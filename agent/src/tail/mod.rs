@@ -1,5 +1,6 @@
 //! Open files and whose turn it is. Reads bytes; never looks at what they say and never waits.
 
+pub mod archive;
 pub mod file;
 
 use std::collections::{HashSet, VecDeque};

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use skidway_record::SourceId;
@@ -16,13 +17,18 @@ use crate::batch::FileHeaders;
 use crate::config::template::Facts;
 use crate::config::{Input, PartitionBy};
 use crate::discover::content::{self, Skip};
+use crate::discover::copies::unpacked;
 use crate::discover::{Found, path_bytes};
 use crate::flow::FileSlot;
 use crate::flow::fingerprint::read_at;
 use crate::flow::physical::{Stat, stat_file, stat_path};
 use crate::metrics;
 use crate::pipeline::source::{Name, Placement, Source};
+use crate::tail::archive::{Archive, Compression};
 use crate::tail::file::OpenFile;
+
+/// An archive is longer than this once anything is in it.
+const ARCHIVE_BYTES_MIN: u64 = 10;
 
 /// Bounds the paths complained about once; past it complaints may repeat.
 const COMPLAINTS_MAX: usize = 10_000;
@@ -37,6 +43,7 @@ impl Follow {
         self.notices.clear();
         self.reported_gone.clear();
         self.leaving.clear();
+        self.archive = None;
         self.truncated.clear();
         self.starting = Some(Vec::new());
         self.scan();
@@ -113,6 +120,10 @@ impl Follow {
             self.see_again(slot, &found.path, &stat);
             return Ok(());
         }
+        // What it will hold is not known before it has a magic number.
+        if stat.size < ARCHIVE_BYTES_MIN && unpacked(&found.path).is_some() {
+            return Ok(());
+        }
         let file = File::open(&found.path)?;
         let stat = stat_file(&file)?;
         if let Some(reason) = self.reason_to_skip(&found.path, &file, &stat)? {
@@ -131,7 +142,10 @@ impl Follow {
             return Ok(Some("it is this agent's own output"));
         }
         let mut start = [0; 1024];
-        let read = read_at(file, &mut start, 0)?;
+        let mut read = read_at(file, &mut start, 0)?;
+        if let Some(compression) = Compression::of(&start[..read]) {
+            read = Archive::new(Arc::new(file.try_clone()?), compression).read_at(&mut start, 0)?;
+        }
         Ok(content::judge(path, &start[..read]).map(Skip::words))
     }
 
@@ -178,8 +192,7 @@ impl Follow {
     fn see_again(&mut self, slot: FileSlot, path: &Path, stat: &Stat) {
         let Some(source) = self.sources.get_mut(&slot) else { return };
         source.last_seen = self.now;
-        let (position, size_before) = (source.file.position(), source.file.size());
-        let has_changed = stat.size < position || (stat.size > position && stat.size != size_before);
+        let has_changed = source.file.has_changed(stat);
         if source.name != Name::Found {
             self.rename(slot, path, Name::Found);
         }

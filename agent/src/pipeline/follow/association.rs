@@ -32,7 +32,7 @@ impl Follow {
         let candidates: Vec<Candidate> = slots.iter().map(candidate).collect();
         let mut unreadable = vec![false; slots.len()];
         let verdicts = matching::associate(&self.unattached, &candidates, |file, stored| {
-            fingerprint::compare(sources[&slots[file]].file.inner(), stored).unwrap_or_else(|_| {
+            fingerprint::compare(sources[&slots[file]].file.peek(), stored).unwrap_or_else(|_| {
                 unreadable[file] = true;
                 Evidence::OtherAnchor
             })

@@ -6,10 +6,11 @@
 use std::time::{Duration, Instant};
 
 use skidway_record::SourceId;
+use skidway_record::source::Fingerprint;
 
 use super::admission::key;
 use super::{FileSlot, Follow};
-use crate::discover::copies::may_be_copy;
+use crate::discover::copies::{may_be_archive, may_be_copy, unpacked};
 use crate::flow::fingerprint::{self, Evidence};
 use crate::flow::physical::Stat;
 use crate::pipeline::source::{Name, Source};
@@ -28,6 +29,11 @@ impl Follow {
     /// Tells whether a file without a source is to be left alone for now: as far as it goes it is a copy of a live source's file.
     pub(super) fn is_held(&mut self, slot: FileSlot) -> bool {
         let Some(file) = self.sources.get(&slot) else { return false };
+        if file.file.is_archive() {
+            let original = self.original_of_archive(slot);
+            self.sources.get_mut(&slot).into_iter().for_each(|file| file.copy_of = original.map(|it| (it, 0)));
+            return original.is_some();
+        }
         let Ok(stat) = file.file.stat_now() else { return false };
         let (size, until) = (stat.size, self.held_until(file, &stat));
         let original = self.original_of(slot, size);
@@ -68,6 +74,48 @@ impl Follow {
         self.sources.iter().find(is_original).map(|(slot, _)| *slot)
     }
 
+    /// Finds the live source that an archive was made of. That source reads its own file to the end first; then it goes on in the archive.
+    fn original_of_archive(&self, slot: FileSlot) -> Option<FileSlot> {
+        let file = self.sources.get(&slot)?;
+        let held_for = file.copy_of.map(|(original, _)| original);
+        // A file may be renamed, packed and deleted before anyone looks.
+        let is_named_after = |source: &Source| {
+            unpacked(&file.path).is_some_and(|path| path == source.path)
+                || (source.file.is_deleted() && may_be_archive(&file.path, &source.path))
+        };
+        let is_original = |(original, source): &(&FileSlot, &Source)| {
+            source.is_associated
+                && source.input == file.input
+                && (held_for == Some(**original) || is_named_after(source))
+                && fingerprint::compare_with(file.file.peek(), &source.file.head(), &Fingerprint::default(), 0)
+                    .is_ok_and(|evidence| evidence == Evidence::Same)
+        };
+        self.sources.iter().find(is_original).map(|(slot, _)| *slot)
+    }
+
+    /// Lets a source whose file is done with, or cannot be kept, go on in the archive that was made of it.
+    pub(super) fn go_on_in_archive(&mut self, slot: FileSlot) -> bool {
+        let Some(source) = self.sources.get(&slot) else { return false };
+        let is_archive = |file: &Source| {
+            !file.is_associated
+                && file.file.is_archive()
+                && file.copy_of.is_some_and(|(original, _)| original == slot)
+                && is_like(file, source, source.file.position())
+        };
+        let found = self.sources.iter().find(|(_, file)| is_archive(file)).map(|(archive, _)| *archive);
+        let Some(archive) = found else { return false };
+        let Some(key_of_original) = self.sources.get(&slot).map(|source| key(&source.physical())) else { return false };
+        self.go_on_in(slot, archive);
+        // The deleted file is of no more use.
+        self.leaving.remove(&key_of_original);
+        self.by_file.remove(&key_of_original);
+        if let Some(left) = self.sources.remove(&archive) {
+            self.parts.watcher.unbind(&left.real_path, archive);
+        }
+        self.has_changed(slot);
+        true
+    }
+
     /// Looks for what became of truncated files' bytes: sources go on in copies, or begin again.
     pub(super) fn settle_truncations(&mut self) {
         let truncated = std::mem::take(&mut self.truncated);
@@ -90,7 +138,10 @@ impl Follow {
         let mut found: Option<FileSlot> = None;
         let mut parts = Vec::new();
         for (candidate, file) in &self.sources {
-            let may_be = !file.is_associated && file.input == source.input && may_be_copy(&file.path, &source.path);
+            let may_be = !file.is_associated
+                && !file.file.is_archive()
+                && file.input == source.input
+                && may_be_copy(&file.path, &source.path);
             match if may_be { kinship(slot, source, file) } else { Kinship::None } {
                 Kinship::Copy => found = Some(*candidate),
                 Kinship::Part => parts.push(*candidate),
@@ -110,7 +161,7 @@ impl Follow {
         };
         tracing::info!(
             path = %source.path.display(), copy = %copied.path.display(), source = %source.id, position = source.file.position(),
-            "the file was copied and truncated; reading on in the copy"
+            "reading on in a copy of the file"
         );
         copied.swap_files(source, self.now);
         // The names go with the files: each slot keeps its source.
@@ -176,7 +227,7 @@ fn kinship(slot: FileSlot, source: &Source, file: &Source) -> Kinship {
 
 fn is_like(file: &Source, source: &Source, position: u64) -> bool {
     let anchor = if position == source.file.position() { source.file.anchor() } else { source.acknowledged_anchor() };
-    fingerprint::compare_with(file.file.inner(), &source.file.head(), &anchor, position)
+    fingerprint::compare_with(file.file.peek(), &source.file.head(), &anchor, position)
         .is_ok_and(|evidence| evidence == Evidence::Same)
 }
 

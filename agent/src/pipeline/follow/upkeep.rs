@@ -130,7 +130,9 @@ impl Follow {
         self.has_nameless = !nameless.is_empty();
         for (slot, is_over) in nameless {
             if is_over {
-                self.finish(slot);
+                if !self.go_on_in_archive(slot) {
+                    self.finish(slot);
+                }
             } else {
                 self.look_for_growth(slot);
             }
@@ -140,7 +142,9 @@ impl Follow {
         for (since, size, slot) in deleted {
             let too_old = self.now.saturating_duration_since(since) > self.parts.config.agent.deleted_age_max;
             if too_old || held > self.parts.config.agent.deleted_files_max {
-                self.give_up(slot);
+                if !self.go_on_in_archive(slot) {
+                    self.give_up(slot);
+                }
                 held -= size;
             }
         }
@@ -149,9 +153,9 @@ impl Follow {
     /// A file without a name may have no watch either.
     fn look_for_growth(&mut self, slot: FileSlot) {
         let Some(source) = self.sources.get_mut(&slot) else { return };
-        let before = source.file.size();
+        let before = source.file.stat_now().map(|stat| source.file.has_changed(&stat));
         match source.file.stat() {
-            Ok(stat) if stat.size != before || stat.size < source.file.position() => self.mark_dirty(slot),
+            Ok(_) if before.unwrap_or(false) => self.mark_dirty(slot),
             Ok(stat) if stat.links == 0 => source.name = Name::Deleted,
             Ok(_) | Err(_) => {}
         }
@@ -180,6 +184,7 @@ impl Follow {
         self.bytes_held -= source.bytes_held();
         self.by_file.remove(&key(&source.physical()));
         self.parts.watcher.unbind(&source.real_path, slot);
+        self.leave_archive(slot);
         self.parts.checkpoint.sources.remove(&source.id);
         self.checkpoint_changed = true;
         if let Some(session) = &self.session {

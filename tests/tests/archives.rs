@@ -1,0 +1,102 @@
+//! Compressed files: read once, only the rest of them if their file was read in part, also while they are still being written.
+
+use std::io::Write;
+
+use skidway_tests::verify::verify;
+use skidway_tests::writer::Writer;
+use skidway_tests::{Agent, Collector, Site, topic};
+
+fn following() -> (Site, Collector, Agent) {
+    let site = Site::new();
+    let collector = site.collector().started();
+    let agent = site.agent("a", &collector.url()).follows(&site.text("logs/*.log*"), "app").started();
+    (site, collector, agent)
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut archive = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    archive.write_all(bytes).unwrap();
+    archive.finish().unwrap()
+}
+
+fn zstd(bytes: &[u8]) -> Vec<u8> {
+    zstd::encode_all(bytes, 3).unwrap()
+}
+
+/// Puts an archive in a file's place.
+fn pack(site: &Site, path: &str, ending: &str, how: impl Fn(&[u8]) -> Vec<u8>) {
+    let bytes = std::fs::read(site.path(path)).unwrap();
+    site.write(&format!("{path}.{ending}"), how(&bytes));
+    site.remove(path);
+}
+
+#[track_caller]
+fn check(collector: &Collector, mut agent: Agent, writer: Writer) {
+    topic::wait_for(&collector.client(), "app", writer.lines());
+    assert_eq!(agent.program().stop(), Some(0));
+    let report = verify(&[writer], &topic::read(&collector.client(), "app"));
+    assert!(report.is_perfect(), "{report:#?}");
+}
+
+/// Scenario 21: renamed and compressed while the agent is stopped, half of it unread.
+#[test]
+fn the_unread_rest_of_a_file_compressed_while_the_agent_is_stopped_arrives_once() {
+    for (ending, how) in [("gz", gzip as fn(&[u8]) -> Vec<u8>), ("zst", zstd)] {
+        for lines in [3, 3000] {
+            let (site, collector, mut agent) = following();
+            let mut writer = Writer::new(&site.path("logs"), "w", u64::MAX, lines);
+            writer.write(lines);
+            topic::wait_for(&collector.client(), "app", lines);
+            assert_eq!(agent.program().stop(), Some(0));
+            writer.write(lines);
+            writer.rename_away();
+            pack(&site, "logs/w.log.1", ending, how);
+            writer.write(lines);
+            agent.start();
+            check(&collector, agent, writer);
+        }
+    }
+}
+
+/// Scenario 22: an archive of several members is found while it is still being written.
+#[test]
+fn an_archive_still_being_written_arrives_once() {
+    let site = Site::new();
+    let mut writer = Writer::new(&site.path("elsewhere"), "w", u64::MAX, 22);
+    writer.write(20_000);
+    let bytes = std::fs::read(site.path("elsewhere/w.log")).unwrap();
+    let (front, back) = bytes.split_at(bytes.len() / 3);
+    let members = [gzip(front), gzip(back)].concat();
+
+    let collector = site.collector().started();
+    let agent = site.agent("a", &collector.url()).follows(&site.text("logs/*.log*"), "app").started();
+    let (start, rest) = members.split_at(members.len() / 2);
+    site.write("logs/w.log.1.gz", start);
+    topic::wait_for(&collector.client(), "app", 2000);
+    let mut archive = std::fs::OpenOptions::new().append(true).open(site.path("logs/w.log.1.gz")).unwrap();
+    for piece in rest.chunks(rest.len() / 5 + 1) {
+        archive.write_all(piece).unwrap();
+    }
+    check(&collector, agent, writer);
+}
+
+/// Files rotated and compressed one after the other under the agent's eyes, the collector away for a while.
+#[test]
+fn files_compressed_as_they_are_rotated_lose_and_double_nothing() {
+    let (site, mut collector, agent) = following();
+    let mut writer = Writer::new(&site.path("logs"), "w", u64::MAX, 23);
+    for round in 0..6 {
+        writer.write(300);
+        writer.rename_away();
+        writer.write(100);
+        if round == 2 {
+            collector.program().kill9();
+        }
+        pack(&site, "logs/w.log.1", "gz", gzip);
+        site.rename("logs/w.log.1.gz", &format!("logs/w.log.{}.gz", 10 - round));
+        if round == 4 {
+            collector.start();
+        }
+    }
+    check(&collector, agent, writer);
+}
