@@ -14,6 +14,7 @@ const BEHIND: &str = "skidway_agent_bytes_behind";
 const OLDEST: &str = "skidway_agent_oldest_unacknowledged_seconds";
 const FILES: &str = "skidway_agent_files";
 const LOST: &str = "skidway_agent_lost_bytes_total";
+const NULS: &str = "skidway_agent_nul_bytes_dropped_total";
 const DEAD: &str = "skidway_agent_dead_letters_total";
 const CONFLICTS: &str = "skidway_agent_conflicts_total";
 const REGRESSED: &str = "skidway_agent_log_regressed_total";
@@ -30,6 +31,7 @@ pub fn describe() {
     describe_gauge!(OLDEST, "Age of the oldest byte not acknowledged");
     describe_gauge!(FILES, "Files followed");
     describe_counter!(LOST, "Bytes gone before they could be read");
+    describe_counter!(NULS, "Bytes of holes, which no line is made of");
     describe_counter!(DEAD, "Lines the collector rejected");
     describe_counter!(CONFLICTS, "Spans that did not start at their source's position");
     describe_counter!(REGRESSED, "Sources found before a position acknowledged earlier");
@@ -64,6 +66,12 @@ pub(crate) fn backlog(bytes_behind: u64, oldest: Duration, files: usize) {
 
 pub(crate) fn lost(bytes: u64) {
     counter!(LOST).increment(bytes);
+}
+
+pub(crate) fn nuls_dropped(count: u64) {
+    if count > 0 {
+        counter!(NULS).increment(count);
+    }
 }
 
 pub(crate) fn dead_letter() {

@@ -315,3 +315,25 @@ fn a_file_larger_than_many_batches_arrives_whole() {
     assert_eq!(code, Some(0), "{said}");
     assert!(topic::values(&collector.client(), "app") == lines, "200,000 lines in their order");
 }
+
+/// Scenario 38, of plain files: a trace written in pieces, the agent killed in between.
+#[test]
+fn a_stack_trace_torn_by_a_restart_is_one_record() {
+    let site = Site::new();
+    let collector = site.collector().started();
+    let mut agent = site
+        .agent("a", &collector.url())
+        .follows(&site.text("logs/*.log"), "app")
+        .with("multiline = { preset = \"java\", flush = \"3s\" }")
+        .started();
+    site.write("logs/a.log", "INFO one\njava.lang.Error: no\n\tat a.B(B.java:1)\n");
+    topic::wait_for(&collector.client(), "app", 1);
+    agent.program().kill9();
+    site.append("logs/a.log", "\tat c.D(D.java:2)\nCaused by: java.io.IOException\n\t... 2 more\nINFO two\n");
+    agent.start();
+    topic::wait_for(&collector.client(), "app", 3);
+    assert_eq!(agent.program().stop(), Some(0));
+    let trace =
+        "java.lang.Error: no\n\tat a.B(B.java:1)\n\tat c.D(D.java:2)\nCaused by: java.io.IOException\n\t... 2 more";
+    assert_eq!(topic::values(&collector.client(), "app"), ["INFO one", trace, "INFO two"]);
+}

@@ -248,3 +248,20 @@ fn a_file_copied_and_truncated_while_the_agent_is_stopped_loses_and_doubles_noth
         check_writer(&collector, agent, writer);
     }
 }
+
+/// Scenario 11: the writer goes on at its old place, so the file begins with a hole.
+#[test]
+fn a_file_truncated_under_a_writer_that_does_not_append_keeps_its_lines_whole() {
+    let (site, collector, agent) = following();
+    site.write("logs/a.log", "");
+    let mut file = std::fs::File::options().write(true).open(site.path("logs/a.log")).unwrap();
+    for round in 0..3 {
+        let line = format!("{round} {}\n", "x".repeat(100_000));
+        file.write_all(line.as_bytes()).unwrap();
+        topic::wait_for(&collector.client(), "app", round + 1);
+        file.set_len(0).unwrap();
+    }
+    file.write_all(b"last\n").unwrap();
+    let long = |round| format!("{round} {}", "x".repeat(100_000));
+    check(&collector, agent, &[&long(0), &long(1), &long(2), "last"]);
+}

@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use globset::GlobBuilder;
+use regex::bytes::Regex;
 use skidway_daemon::config::{ByteSize, Section};
 use skidway_record::limits::LINE_BYTES_PER_BATCH;
 
 use super::template::Template;
+use crate::frame::multiline::{Multiline, PRESETS, Rule};
 
 /// Holds one table of `[[inputs]]`.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,6 +30,8 @@ pub struct Input {
     pub line_bytes_max: usize,
     /// `keep_cr`: leaves the CR of a CR LF in the line. Default false.
     pub keep_cr: bool,
+    /// `[inputs.multiline]`: which lines belong together. Default: none.
+    pub multiline: Option<Multiline>,
     /// `partial_flush`: when a line without its end is shipped as it is. Default `5s`, `100ms` to `1h`.
     pub partial_flush: Duration,
 }
@@ -69,6 +73,7 @@ impl Input {
             partition_by: PartitionBy::default(),
             line_bytes_max: LINE_BYTES_PER_BATCH,
             keep_cr: false,
+            multiline: None,
             partial_flush: Duration::from_secs(5),
         }
     }
@@ -91,6 +96,7 @@ impl Input {
             partition_by: read_partition_by(input, labels),
             line_bytes_max: input.within("line_bytes_max", line_max, ByteSize::kib(1)..=line_max).0 as usize,
             keep_cr: input.get("keep_cr", default.keep_cr),
+            multiline: read_multiline(&input.section("multiline")),
             partial_flush: input.within(
                 "partial_flush",
                 default.partial_flush,
@@ -128,6 +134,42 @@ fn read_globs(input: &Section<'_>, key: &str) -> Vec<String> {
         }
     }
     globs
+}
+
+/// Reads `[inputs.multiline]`: `preset`, or `mode` with `pattern`; `flush` (default `1s`), `lines_max` (default 1000).
+fn read_multiline(table: &Section<'_>) -> Option<Multiline> {
+    let (mode, preset) = (table.optional::<String>("mode"), table.optional::<String>("preset"));
+    let pattern = table.optional::<String>("pattern");
+    let flush = table.within("flush", Duration::from_secs(1), Duration::from_millis(50)..=Duration::from_secs(60));
+    let lines_max = table.within("lines_max", 1000, 2..=100_000);
+    let pattern = match (mode.as_deref(), preset.as_deref(), pattern) {
+        (None, None, None) => return None,
+        (Some("start" | "continue"), None, Some(pattern)) => pattern,
+        (Some("indentation"), None, None) => preset_pattern("indentation")?.to_owned(),
+        (None, Some(name), None) if preset_pattern(name).is_some() => preset_pattern(name)?.to_owned(),
+        (None, Some(_), None) => {
+            let names: Vec<&str> = PRESETS.iter().map(|(name, _)| *name).collect();
+            table.mistake("preset", format!("is none of {}", names.join(", ")));
+            return None;
+        }
+        _ => {
+            let ways = "mode = \"start\" or \"continue\" with a pattern, or mode = \"indentation\", or a preset";
+            table.mistake("", format!("needs one of: {ways}"));
+            return None;
+        }
+    };
+    match Regex::new(&pattern) {
+        Ok(regex) if mode.as_deref() == Some("start") => Some(Multiline::new(Rule::Start(regex), flush, lines_max)),
+        Ok(regex) => Some(Multiline::new(Rule::Continue(regex), flush, lines_max)),
+        Err(error) => {
+            table.mistake("pattern", error.to_string());
+            None
+        }
+    }
+}
+
+fn preset_pattern(name: &str) -> Option<&'static str> {
+    PRESETS.iter().find(|(known, _)| *known == name).map(|(_, pattern)| *pattern)
 }
 
 fn read_template(input: &Section<'_>, key: &str, written: &str, labels: &BTreeMap<String, String>) -> Option<Template> {

@@ -34,6 +34,8 @@ pub fn judge(path: &Path, start: &[u8]) -> Option<Skip> {
     if ARCHIVE_ENDINGS.contains(&ending) || ARCHIVE_STARTS.iter().any(|magic| start.starts_with(magic)) {
         return Some(Skip::Archive);
     }
+    // Room that was reserved says nothing.
+    let start = &start[..start.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1)];
     if start.starts_with(b"\xff\xfe") || start.starts_with(b"\xfe\xff") {
         return None;
     }
@@ -58,7 +60,7 @@ mod tests {
 
     #[test]
     fn text_is_followed_and_the_rest_is_named() {
-        let cases: [(&str, &[u8], Option<Skip>); 11] = [
+        let cases: [(&str, &[u8], Option<Skip>); 12] = [
             ("a.log", b"", None),
             ("a.log", b"plain text\n", None),
             ("a.log", "größer\n".as_bytes(), None),
@@ -67,6 +69,7 @@ mod tests {
             ("a.log", b"Latin-1: gr\xf6\xdfer\n", None),
             ("a.log", b"cut \xc3", None),
             ("a.log", b"a few\0NULs in it\n", None),
+            ("a.log", b"reserved\n\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", None),
             ("a.log.xz", b"", Some(Skip::Archive)),
             ("a.log.1", b"\x04\x22\x4d\x18\0", Some(Skip::Archive)),
             ("wtmp", b"\x07\0\0\0\x12\0\0\0pts/0\0\0\0\0\0\0", Some(Skip::Binary)),

@@ -9,7 +9,7 @@
 //!
 //! ```text
 //! (empty)          at the start of a line
-//! version u8 = 1 | flags u8, bit 0: inside a line
+//! version u8 = 1 | place u8: 1 inside a line, 2 at a line's start inside a record of several (`multiline.rs`)
 //! ```
 
 use bytes::Bytes;
@@ -40,6 +40,8 @@ pub enum Place {
     LineStart,
     /// After a piece that was already given.
     InsideLine,
+    /// At a line's first byte, after a piece of a record of several lines that was already given.
+    InsideRecord,
 }
 
 const CARRY_VERSION: u8 = 1;
@@ -50,6 +52,7 @@ impl Place {
         match self {
             Self::LineStart => Bytes::new(),
             Self::InsideLine => Bytes::from_static(&[CARRY_VERSION, 1]),
+            Self::InsideRecord => Bytes::from_static(&[CARRY_VERSION, 2]),
         }
     }
 
@@ -58,6 +61,7 @@ impl Place {
         match carry {
             [] | [CARRY_VERSION, 0] => Some(Self::LineStart),
             [CARRY_VERSION, 1] => Some(Self::InsideLine),
+            [CARRY_VERSION, 2] => Some(Self::InsideRecord),
             _ => None,
         }
     }
@@ -137,7 +141,7 @@ impl<'a> Iterator for Lines<'a> {
 }
 
 /// Finds the last place at or before the end where a line may be cut: not after a CR, not inside a UTF-8 character.
-fn cut_before(bytes: &[u8]) -> usize {
+pub(super) fn cut_before(bytes: &[u8]) -> usize {
     let end = bytes.len() - usize::from(bytes.last() == Some(&b'\r'));
     let tail_start = end.saturating_sub(3);
     let lead = bytes[tail_start..end].iter().rposition(|byte| byte & 0xc0 != 0x80).map(|at| tail_start + at);

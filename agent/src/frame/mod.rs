@@ -1,3 +1,5 @@
-//! Bytes in, lines out. Pure: reads no file and no clock.
+//! Bytes in, records out. Pure: reads no file and no clock.
 
 pub mod lines;
+pub mod multiline;
+pub mod framer;

@@ -24,7 +24,7 @@ use tokio::sync::mpsc;
 
 use super::Exit;
 use super::mailbox::{Mail, Mailbox};
-use super::reading::{Ask, Reading, TurnEnd};
+use super::reading::{Ask, Reading, Rest, TurnEnd};
 use super::source::Source;
 use crate::checkpoint::Checkpoint;
 use crate::config::Config;
@@ -261,17 +261,22 @@ impl Follow {
         let Some(source) = self.sources.get_mut(&slot).filter(|source| source.wants_turn()) else { return };
         let input = &self.parts.config.inputs[source.input];
         let framing = Framing { line_bytes_max: input.line_bytes_max, keep_cr: input.keep_cr };
-        let (partial_flush, held_before) = (input.partial_flush, source.bytes_held());
-        let end = self.parts.reading.turn(source, Ask { framing, flush, timestamp_ms: now_ms() });
+        let (multiline, held_before) = (input.multiline.as_ref(), source.bytes_held());
+        let end = self.parts.reading.turn(source, Ask { framing, multiline, flush, timestamp_ms: now_ms() });
         self.bytes_held += source.bytes_held() - held_before;
         source.is_dirty = !matches!(end, Ok(TurnEnd::Quiet { .. }));
         source.is_behind = matches!(end, Ok(TurnEnd::More));
         match end {
             Ok(TurnEnd::More) => {}
-            Ok(TurnEnd::Quiet { partial }) => {
-                source.has_partial = partial;
-                if partial && !std::mem::replace(&mut source.has_timer, true) {
-                    self.timers.set(self.now + partial_flush, slot);
+            Ok(TurnEnd::Quiet { rest }) => {
+                source.flush_after = match rest {
+                    Rest::Nothing => None,
+                    Rest::Line => Some(input.partial_flush),
+                    Rest::Record => input.multiline.as_ref().map(|multiline| multiline.flush),
+                };
+                if let Some(after) = source.flush_after {
+                    source.has_timer = true;
+                    self.timers.set(self.now + after, slot);
                 }
                 if source.bytes_behind() == 0 {
                     source.waiting_since = None;

@@ -6,7 +6,9 @@ use std::io;
 
 use crate::batch::{Batcher, Death};
 use crate::discover::path_bytes;
-use crate::frame::lines::{Framing, Lines};
+use crate::frame::framer::Framer;
+use crate::frame::lines::{Framing, Place};
+use crate::frame::multiline::Multiline;
 use crate::metrics;
 use crate::tail::file::{ANCHOR_BYTES_MAX, Block};
 
@@ -14,6 +16,9 @@ use super::source::{Source, TurnRead};
 
 /// Read by one call, as a rule: enough to make calls cheap, little enough to stay in the CPU's cache.
 const READ_BYTES: usize = 256 << 10;
+
+/// NUL bytes at a line's start are taken for a hole from so many on.
+const HOLE_BYTES_MIN: usize = 16;
 
 /// Reads files, one turn at a time.
 #[derive(Debug)]
@@ -24,9 +29,11 @@ pub(super) struct Reading {
 
 /// Says how a turn is to be taken.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Ask {
+pub(super) struct Ask<'m> {
     pub(super) framing: Framing,
-    /// Give a last line without its end as a piece.
+    /// Joins lines.
+    pub(super) multiline: Option<&'m Multiline>,
+    /// Give a last line without its end as a piece, and a last record that may go on as it is.
     pub(super) flush: bool,
     /// Goes on every record.
     pub(super) timestamp_ms: i64,
@@ -37,10 +44,20 @@ pub(super) struct Ask {
 pub(super) enum TurnEnd {
     /// There is more to read.
     More,
-    /// The file's end was reached; `partial`: a line without its end is left.
-    Quiet { partial: bool },
+    /// The file's end was reached.
+    Quiet { rest: Rest },
     /// What was read before is not in the file any more.
     Truncated,
+}
+
+/// Says what is left of a file that was read to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rest {
+    Nothing,
+    /// A line without its end.
+    Line,
+    /// A record that may go on with the next line.
+    Record,
 }
 
 /// Says how far into a block the turn got.
@@ -65,7 +82,7 @@ impl Reading {
     }
 
     /// Takes one turn: what it read is appended to the source's steps, even if the file fails in the middle.
-    pub(super) fn turn(&mut self, source: &mut Source, ask: Ask) -> io::Result<TurnEnd> {
+    pub(super) fn turn(&mut self, source: &mut Source, ask: Ask<'_>) -> io::Result<TurnEnd> {
         let from = (source.file.position(), source.place);
         let mut read = TurnRead::default();
         let end = self.read_blocks(source, ask, &mut read);
@@ -76,15 +93,28 @@ impl Reading {
         end
     }
 
-    fn read_blocks(&mut self, source: &mut Source, ask: Ask, read: &mut TurnRead) -> io::Result<TurnEnd> {
+    fn read_blocks(&mut self, source: &mut Source, ask: Ask<'_>, read: &mut TurnRead) -> io::Result<TurnEnd> {
         let mut want = READ_BYTES.min(self.buffer.len());
         loop {
             let Block::Bytes { start, end, at_end } = source.file.read(&mut self.buffer[..want])? else {
                 return Ok(TurnEnd::Truncated);
             };
+            let written = self.written(source, start..end);
+            let (end, at_end) = (written, at_end || written < end);
+            let nuls = if source.place == Place::LineStart { leading_nuls(&self.buffer[start..end]) } else { 0 };
+            source.file.advance(&self.buffer, start, nuls);
+            metrics::nuls_dropped(nuls as u64);
+            let start = start + nuls;
             match self.frame(source, ask, start..end, at_end, read) {
                 Progress::Full => return Ok(TurnEnd::More),
-                Progress::Drained { left } if at_end => return Ok(TurnEnd::Quiet { partial: left > 0 }),
+                Progress::Drained { left } if at_end => {
+                    let rest = match self.buffer[..end].last() {
+                        _ if left == 0 => Rest::Nothing,
+                        Some(b'\n') => Rest::Record,
+                        _ => Rest::Line,
+                    };
+                    return Ok(TurnEnd::Quiet { rest });
+                }
                 // A line longer than the block: with the whole buffer it is either ended or long enough to be cut.
                 Progress::Drained { left } if left == end - start => want = self.buffer.len(),
                 Progress::Drained { .. } => {}
@@ -92,16 +122,24 @@ impl Reading {
         }
     }
 
+    /// Finds the end of what was written: some writers reserve room, which shows as NUL bytes until they write there.
+    fn written(&self, source: &Source, block: std::ops::Range<usize>) -> usize {
+        let bytes = &self.buffer[block.clone()];
+        let written = bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
+        let is_reserved = bytes.len() - written >= HOLE_BYTES_MIN && !source.file.has_data_after(bytes.len() as u64);
+        if is_reserved { block.start + written } else { block.end }
+    }
+
     fn frame(
         &mut self,
         source: &mut Source,
-        ask: Ask,
+        ask: Ask<'_>,
         block: std::ops::Range<usize>,
         at_end: bool,
         read: &mut TurnRead,
     ) -> Progress {
         let lines_max = source.careful.as_ref().map_or(u64::MAX, |careful| careful.lines_max);
-        let mut lines = Lines::new(ask.framing, &self.buffer[block.clone()], source.place);
+        let mut lines = Framer::new(ask.framing, ask.multiline, &self.buffer[block.clone()], source.place);
         let (mut done, mut is_full) = ((0, source.place), false);
         while let Some(line) = lines.next() {
             if let Some(error) = source.careful.as_mut().and_then(|careful| careful.dead.take()) {
@@ -136,4 +174,11 @@ impl Reading {
         source.place = done.1;
         if is_full { Progress::Full } else { Progress::Drained { left: block.len() - done.0 } }
     }
+}
+
+/// Counts the NUL bytes at the front, if they are so many that nobody wrote them: a writer that does not append leaves a hole when its
+/// file was truncated.
+fn leading_nuls(block: &[u8]) -> usize {
+    let count = block.iter().position(|&byte| byte != 0).unwrap_or(block.len());
+    if count >= HOLE_BYTES_MIN { count } else { 0 }
 }

@@ -8,7 +8,7 @@ mod step;
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use skidway_record::source::{Fingerprint, NewSource, Partitioning, PhysicalId, StoredSource};
@@ -53,8 +53,8 @@ pub(super) struct Source {
     pub(super) is_dirty: bool,
     /// The last turn ended before the file did: worth reading ahead.
     pub(super) is_behind: bool,
-    /// The last turn left a line without its end.
-    pub(super) has_partial: bool,
+    /// The last turn left a line without its end, or a record that may go on: to be shipped as it is after so long without growth.
+    pub(super) flush_after: Option<Duration>,
     pub(super) last_growth: Instant,
     /// When a scan found it last.
     pub(super) last_seen: Instant,
@@ -122,7 +122,7 @@ impl Source {
             name: Name::Found,
             is_dirty: true,
             is_behind: false,
-            has_partial: false,
+            flush_after: None,
             last_growth: now,
             last_seen: now,
             has_timer: false,
@@ -243,7 +243,7 @@ impl Source {
 
     /// Reads no further: the file does not hold what was read of it any more.
     pub(super) fn stop_reading(&mut self) {
-        (self.is_truncated, self.has_partial) = (true, false);
+        (self.is_truncated, self.flush_after) = (true, None);
     }
 
     /// Reads on in another file, which holds all that was read.

@@ -5,6 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use regex::bytes::Regex;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -13,6 +14,7 @@ use tokio_util::task::TaskTracker;
 use super::stub::{Fault, Stub};
 use super::{Agent, Exit};
 use crate::config::{Config, Input, StartAt};
+use crate::frame::multiline::{Multiline, Rule};
 
 /// Holds a collector, a folder of logs, and what it takes to start agents.
 struct World {
@@ -361,6 +363,45 @@ async fn a_copy_that_lacks_the_last_lines_read_is_passed_over() {
     let found = world.stub.records(|found| found.iter().any(|it| it == "t: four")).await;
     assert_eq!(found.iter().filter(|it| *it == "t: one").count(), 1, "{found:?}");
     assert!(found.contains(&"skipped 0..4".to_owned()), "{found:?}");
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_stack_trace_is_one_record_also_over_a_restart() {
+    let mut world = World::new().await;
+    let rule = Rule::Continue(Regex::new(r"^\s").unwrap());
+    world.config.inputs[0].multiline = Some(Multiline::new(rule, Duration::from_millis(300), 1000));
+    let running = world.start().await;
+    world.write("a.log", "one\nError: no\n  at f\n");
+    world.expect(&["t: one"]).await;
+    assert_eq!(running.stop().await, Exit::Done);
+    let running = world.start().await;
+    world.write("a.log", "  at g\n  at h");
+    world.write("a.log", "(7)\n");
+    world.expect(&["t: one", "t: Error: no\n  at f\n  at g\n  at h(7)"]).await;
+    world.write("a.log", "two\n");
+    world.expect(&["t: one", "t: Error: no\n  at f\n  at g\n  at h(7)", "t: two"]).await;
+    running.stop().await;
+}
+
+/// A writer that does not append goes on where it was when its file is truncated under it.
+#[tokio::test]
+async fn the_hole_before_a_line_is_no_part_of_it_and_reserved_room_is_waited_for() {
+    let world = World::new().await;
+    let running = world.start().await;
+    let mut file = File::create(world.path("a.log")).unwrap();
+    file.write_all("x".repeat(3_000_000).as_bytes()).unwrap();
+    file.write_all(b"\n").unwrap();
+    world.stub.records(|found| found.last().is_some_and(|last| !last.ends_with('…'))).await;
+    file.set_len(0).unwrap();
+    file.write_all(b"one\n").unwrap();
+    world.stub.records(|found| found.last().is_some_and(|last| last == "t: one")).await;
+    let mut reserved = File::create(world.path("b.log")).unwrap();
+    reserved.set_len(1 << 20).unwrap();
+    reserved.write_all(b"two\n").unwrap();
+    world.stub.records(|found| found.last().is_some_and(|last| last == "t: two")).await;
+    reserved.write_all(b"three\n").unwrap();
+    world.stub.records(|found| found.last().is_some_and(|last| last == "t: three")).await;
     running.stop().await;
 }
 

@@ -193,6 +193,11 @@ impl OpenFile {
         }
     }
 
+    /// Tells whether anything was written past `len` bytes from the position on.
+    pub fn has_data_after(&self, len: u64) -> bool {
+        rustix::fs::seek(&self.file, rustix::fs::SeekFrom::Data(self.position + len)).is_ok()
+    }
+
     /// Moves the position over the first `consumed` bytes of the block that [`OpenFile::read`] left in the buffer at `start`.
     pub fn advance(&mut self, buffer: &[u8], start: usize, consumed: usize) {
         if consumed > 0 {

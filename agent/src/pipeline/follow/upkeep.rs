@@ -51,13 +51,11 @@ impl Follow {
                 continue;
             }
             self.reassess |= !source.is_associated;
-            if !source.has_partial {
-                continue;
-            }
-            let due = source.last_growth + self.parts.config.inputs[source.input].partial_flush;
+            let Some(after) = source.flush_after else { continue };
+            let due = source.last_growth + after;
             source.is_dirty = true;
             if due <= self.now && source.wants_turn() {
-                source.has_partial = false;
+                source.flush_after = None;
                 self.take_turn(slot, true);
             } else {
                 source.has_timer = true;
