@@ -9,6 +9,7 @@ use skidway_daemon::config::{ByteSize, Section};
 use skidway_record::limits::LINE_BYTES_PER_BATCH;
 
 use super::template::Template;
+use crate::frame::encoding::Encoding;
 use crate::frame::multiline::{Multiline, PRESETS, Rule};
 
 /// Holds one table of `[[inputs]]`.
@@ -28,6 +29,8 @@ pub struct Input {
     pub partition_by: PartitionBy,
     /// `line_bytes_max`: longer lines come in pieces. Default and maximum `1MiB`, minimum `1KiB`.
     pub line_bytes_max: usize,
+    /// `encoding`: what the bytes mean. Default `utf-8`: they are shipped as they are.
+    pub encoding: Encoding,
     /// `keep_cr`: leaves the CR of a CR LF in the line. Default false.
     pub keep_cr: bool,
     /// `[inputs.multiline]`: which lines belong together. Default: none.
@@ -72,6 +75,7 @@ impl Input {
             start_at: StartAt::default(),
             partition_by: PartitionBy::default(),
             line_bytes_max: LINE_BYTES_PER_BATCH,
+            encoding: Encoding::default(),
             keep_cr: false,
             multiline: None,
             partial_flush: Duration::from_secs(5),
@@ -82,6 +86,10 @@ impl Input {
         input.choice("type", (), &[("file", ())]);
         let topic = input.required::<String>("topic").unwrap_or_default();
         let default = Self::new("");
+        let (encoding, multiline) = (read_encoding(input), read_multiline(&input.section("multiline")));
+        if multiline.is_some() && matches!(encoding, Encoding::Utf16(_) | Encoding::Utf16ByMark) {
+            input.mistake("multiline", "cannot join lines of UTF-16");
+        }
         let line_max = ByteSize(LINE_BYTES_PER_BATCH as u64);
         Self {
             name: input.get("name", topic.clone()),
@@ -95,8 +103,9 @@ impl Input {
             ),
             partition_by: read_partition_by(input, labels),
             line_bytes_max: input.within("line_bytes_max", line_max, ByteSize::kib(1)..=line_max).0 as usize,
+            encoding,
             keep_cr: input.get("keep_cr", default.keep_cr),
-            multiline: read_multiline(&input.section("multiline")),
+            multiline,
             partial_flush: input.within(
                 "partial_flush",
                 default.partial_flush,
@@ -134,6 +143,11 @@ fn read_globs(input: &Section<'_>, key: &str) -> Vec<String> {
         }
     }
     globs
+}
+
+fn read_encoding(input: &Section<'_>) -> Encoding {
+    let named = |name: String| Encoding::named(&name).map_err(|reason| input.mistake("encoding", reason)).ok();
+    input.optional::<String>("encoding").and_then(named).unwrap_or_default()
 }
 
 /// Reads `[inputs.multiline]`: `preset`, or `mode` with `pattern`; `flush` (default `1s`), `lines_max` (default 1000).

@@ -1,24 +1,35 @@
-//! One way to frame for all inputs: lines, or records of several lines.
+//! One way to frame for all inputs: lines, lines of UTF-16, or records of several lines.
 
 use crate::flow::Line;
+use crate::frame::encoding::Encoding;
 use crate::frame::lines::{Framing, Lines, Place};
 use crate::frame::multiline::{Multiline, Records};
+use crate::frame::wide::WideLines;
 
 /// Gives a block's records.
 #[derive(Debug)]
 pub enum Framer<'a, 'm> {
     /// A line is a record.
     Lines(Lines<'a>),
+    /// A line is a record, and takes two bytes a unit.
+    Wide(WideLines<'a>),
     /// Lines are joined.
     Records(Records<'a, 'm>),
 }
 
 impl<'a, 'm> Framer<'a, 'm> {
     /// Starts at the front of `block`, in `place`.
-    pub fn new(framing: Framing, multiline: Option<&'m Multiline>, block: &'a [u8], place: Place) -> Self {
-        match multiline {
-            None => Self::Lines(Lines::new(framing, block, place)),
-            Some(multiline) => Self::Records(Records::new(framing, multiline, block, place)),
+    pub fn new(
+        framing: Framing,
+        encoding: Encoding,
+        multiline: Option<&'m Multiline>,
+        block: &'a [u8],
+        place: Place,
+    ) -> Self {
+        match (encoding, multiline) {
+            (Encoding::Utf16(order), _) => Self::Wide(WideLines::new(framing, order, block, place)),
+            (_, None) => Self::Lines(Lines::new(framing, block, place)),
+            (_, Some(multiline)) => Self::Records(Records::new(framing, multiline, block, place)),
         }
     }
 
@@ -26,6 +37,7 @@ impl<'a, 'm> Framer<'a, 'm> {
     pub fn consumed(&self) -> usize {
         match self {
             Self::Lines(lines) => lines.consumed(),
+            Self::Wide(lines) => lines.consumed(),
             Self::Records(records) => records.consumed(),
         }
     }
@@ -34,6 +46,7 @@ impl<'a, 'm> Framer<'a, 'm> {
     pub fn place(&self) -> Place {
         match self {
             Self::Lines(lines) => lines.place(),
+            Self::Wide(lines) => lines.place(),
             Self::Records(records) => records.place(),
         }
     }
@@ -42,6 +55,7 @@ impl<'a, 'm> Framer<'a, 'm> {
     pub fn flush(&mut self) -> Option<Line<'a>> {
         match self {
             Self::Lines(lines) => lines.flush(),
+            Self::Wide(lines) => lines.flush(),
             Self::Records(records) => records.flush(),
         }
     }
@@ -54,6 +68,7 @@ impl<'a> Iterator for Framer<'a, '_> {
     fn next(&mut self) -> Option<Line<'a>> {
         match self {
             Self::Lines(lines) => lines.next(),
+            Self::Wide(lines) => lines.next(),
             Self::Records(records) => records.next(),
         }
     }

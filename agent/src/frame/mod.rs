@@ -1,5 +1,7 @@
 //! Bytes in, records out. Pure: reads no file and no clock.
 
 pub mod lines;
+pub mod encoding;
+pub mod wide;
 pub mod multiline;
 pub mod framer;

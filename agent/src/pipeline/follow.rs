@@ -8,10 +8,10 @@ mod admission;
 mod association;
 mod copies;
 mod shipping;
+mod turns;
 mod upkeep;
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
-use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -24,14 +24,13 @@ use tokio::sync::mpsc;
 
 use super::Exit;
 use super::mailbox::{Mail, Mailbox};
-use super::reading::{Ask, Reading, Rest, TurnEnd};
+use super::reading::Reading;
 use super::source::Source;
 use crate::checkpoint::Checkpoint;
 use crate::config::Config;
 use crate::discover::Discovery;
 use crate::discover::watch::{Change, Watcher};
 use crate::flow::{Errand, FileSlot, Session};
-use crate::frame::lines::Framing;
 use crate::status::Totals;
 use crate::tail::Turns;
 use copies::Leaving;
@@ -243,102 +242,6 @@ impl Follow {
         source.waiting_since.get_or_insert(self.now);
         self.reassess |= !source.is_associated;
         self.queue_turn(slot);
-    }
-
-    /// Gives files their turns, a few at a time. True if others wait for theirs and may have it.
-    fn take_turns(&mut self) -> bool {
-        for _ in 0..TURNS_AT_ONCE {
-            if self.is_stopping || self.bytes_held >= self.parts.config.agent.memory_bytes_max {
-                return false;
-            }
-            let Some(slot) = self.turns.take() else { return false };
-            self.take_turn(slot, self.parts.once);
-        }
-        !self.turns.is_empty()
-    }
-
-    fn take_turn(&mut self, slot: FileSlot, flush: bool) {
-        let Some(source) = self.sources.get_mut(&slot).filter(|source| source.wants_turn()) else { return };
-        let input = &self.parts.config.inputs[source.input];
-        let framing = Framing { line_bytes_max: input.line_bytes_max, keep_cr: input.keep_cr };
-        let (multiline, held_before) = (input.multiline.as_ref(), source.bytes_held());
-        let end = self.parts.reading.turn(source, Ask { framing, multiline, flush, timestamp_ms: now_ms() });
-        self.bytes_held += source.bytes_held() - held_before;
-        source.is_dirty = !matches!(end, Ok(TurnEnd::Quiet { .. }));
-        source.is_behind = matches!(end, Ok(TurnEnd::More));
-        match end {
-            Ok(TurnEnd::More) => {}
-            Ok(TurnEnd::Quiet { rest }) => {
-                source.flush_after = match rest {
-                    Rest::Nothing => None,
-                    Rest::Line => Some(input.partial_flush),
-                    Rest::Record => input.multiline.as_ref().map(|multiline| multiline.flush),
-                };
-                if let Some(after) = source.flush_after {
-                    source.has_timer = true;
-                    self.timers.set(self.now + after, slot);
-                }
-                if source.bytes_behind() == 0 {
-                    source.waiting_since = None;
-                }
-            }
-            Ok(TurnEnd::Truncated) => {
-                source.stop_reading();
-                self.truncated.push(slot);
-            }
-            Err(error) => {
-                tracing::warn!(path = %source.path.display(), %error, "cannot read; trying again later");
-                let is_damaged = matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData);
-                let until = self.now + if is_damaged { REST_DAMAGED } else { REST };
-                source.blocked_until = Some(until);
-                self.timers.set(until, slot);
-            }
-        }
-        if self.sources.get(&slot).is_some_and(|source| !source.is_behind) {
-            self.leave_archive(slot);
-        }
-        self.has_changed(slot);
-    }
-
-    /// Queues a source for whatever it can do next.
-    fn has_changed(&mut self, slot: FileSlot) {
-        let Some(source) = self.sources.get_mut(&slot) else { return };
-        if source.is_sendable() && !std::mem::replace(&mut source.is_queued, true) {
-            self.sendable.push_back(slot);
-            self.sendable_since.get_or_insert(self.now);
-        }
-        self.queue_turn(slot);
-    }
-
-    /// Puts a file that wants a turn in line; of the archives, which keep a decompressor each, one at a time.
-    fn queue_turn(&mut self, slot: FileSlot) {
-        let Some(source) = self.sources.get(&slot).filter(|source| source.wants_turn()) else { return };
-        if !source.file.is_archive() || *self.archive.get_or_insert(slot) == slot {
-            self.turns.add(slot);
-        }
-    }
-
-    /// Lets the next archive have its turns.
-    fn leave_archive(&mut self, slot: FileSlot) {
-        if self.archive.take_if(|archive| *archive == slot).is_some() {
-            let waits = |(other, source): &(&FileSlot, &Source)| {
-                **other != slot && source.file.is_archive() && source.wants_turn()
-            };
-            let next = self.sources.iter().find(waits).map(|(slot, _)| *slot);
-            next.into_iter().for_each(|next| self.queue_turn(next));
-        }
-    }
-
-    fn end_incarnation(&mut self, slot: FileSlot) {
-        let Some(source) = self.sources.get_mut(&slot) else { return };
-        let lost = source.end_incarnation();
-        self.totals.lost_bytes += lost;
-        crate::metrics::lost(lost);
-        let (path, position) = (source.path.display(), source.file.position());
-        tracing::warn!(%path, source = %source.id, position, lost, "the file was truncated; its new content is another source");
-        if source.is_settled() {
-            source.create(Some(source.id));
-        }
     }
 
     /// Sleeps until something happens. While lines keep coming, the kernel's queue is left to fill for a while.

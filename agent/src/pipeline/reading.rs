@@ -6,6 +6,8 @@ use std::io;
 
 use crate::batch::{Batcher, Death};
 use crate::discover::path_bytes;
+use crate::flow::Line;
+use crate::frame::encoding::Encoding;
 use crate::frame::framer::Framer;
 use crate::frame::lines::{Framing, Place};
 use crate::frame::multiline::Multiline;
@@ -31,6 +33,8 @@ pub(super) struct Reading {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ask<'m> {
     pub(super) framing: Framing,
+    /// What the bytes mean, its byte order settled.
+    pub(super) encoding: Encoding,
     /// Joins lines.
     pub(super) multiline: Option<&'m Multiline>,
     /// Give a last line without its end as a piece, and a last record that may go on as it is.
@@ -99,12 +103,9 @@ impl Reading {
             let Block::Bytes { start, end, at_end } = source.file.read(&mut self.buffer[..want])? else {
                 return Ok(TurnEnd::Truncated);
             };
-            let written = self.written(source, start..end);
+            let written = self.written(source, ask.encoding, start..end);
             let (end, at_end) = (written, at_end || written < end);
-            let nuls = if source.place == Place::LineStart { leading_nuls(&self.buffer[start..end]) } else { 0 };
-            source.file.advance(&self.buffer, start, nuls);
-            metrics::nuls_dropped(nuls as u64);
-            let start = start + nuls;
+            let start = start + self.pass_over(source, ask.encoding, start..end);
             match self.frame(source, ask, start..end, at_end, read) {
                 Progress::Full => return Ok(TurnEnd::More),
                 Progress::Drained { left } if at_end => {
@@ -122,11 +123,26 @@ impl Reading {
         }
     }
 
-    /// Finds the end of what was written: some writers reserve room, which shows as NUL bytes until they write there.
-    fn written(&self, source: &Source, block: std::ops::Range<usize>) -> usize {
+    /// Passes over what is no part of any line: a byte order mark, a hole.
+    fn pass_over(&self, source: &mut Source, encoding: Encoding, block: std::ops::Range<usize>) -> usize {
         let bytes = &self.buffer[block.clone()];
-        let written = bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
-        let is_reserved = bytes.len() - written >= HOLE_BYTES_MIN && !source.file.has_data_after(bytes.len() as u64);
+        let mark = if source.file.position() == 0 { encoding.mark_len(bytes) } else { 0 };
+        let nuls = if source.place == Place::LineStart { leading_nuls(&bytes[mark..]) } else { 0 };
+        let nuls = nuls - nuls % encoding.unit_len();
+        source.file.advance(&self.buffer, block.start, mark + nuls);
+        metrics::nuls_dropped(nuls as u64);
+        mark + nuls
+    }
+
+    /// Finds the end of what was written: some writers reserve room, which shows as NUL bytes until they write there.
+    fn written(&self, source: &Source, encoding: Encoding, block: std::ops::Range<usize>) -> usize {
+        let bytes = &self.buffer[block.clone()];
+        let written = bytes
+            .iter()
+            .rposition(|&byte| byte != 0)
+            .map_or(0, |last| (last + 1).next_multiple_of(encoding.unit_len()));
+        let is_reserved =
+            bytes.len().saturating_sub(written) >= HOLE_BYTES_MIN && !source.file.has_data_after(bytes.len() as u64);
         if is_reserved { block.start + written } else { block.end }
     }
 
@@ -139,9 +155,12 @@ impl Reading {
         read: &mut TurnRead,
     ) -> Progress {
         let lines_max = source.careful.as_ref().map_or(u64::MAX, |careful| careful.lines_max);
-        let mut lines = Framer::new(ask.framing, ask.multiline, &self.buffer[block.clone()], source.place);
+        let mut lines =
+            Framer::new(ask.framing, ask.encoding, ask.multiline, &self.buffer[block.clone()], source.place);
         let (mut done, mut is_full) = ((0, source.place), false);
         while let Some(line) = lines.next() {
+            let decoded = ask.encoding.decode(line.bytes);
+            let line = Line { bytes: &decoded, ..line };
             if let Some(error) = source.careful.as_mut().and_then(|careful| careful.dead.take()) {
                 let death = Death { error: &error, path: path_bytes(&source.path), position: source.file.position() };
                 read.letter = Some(self.batcher.dead_letter(ask.timestamp_ms, &source.headers, line.bytes, &death));
@@ -163,6 +182,8 @@ impl Reading {
                 && at_end
                 && let Some(piece) = lines.flush()
             {
+                let decoded = ask.encoding.decode(piece.bytes);
+                let piece = Line { bytes: &decoded, ..piece };
                 is_full = !self.batcher.has_room(&piece);
                 if !is_full {
                     self.batcher.push(ask.timestamp_ms, &mut source.headers, &piece);

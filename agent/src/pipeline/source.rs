@@ -3,6 +3,7 @@
 //! Everything that has to be committed is a [`Step`]; the steps of a source are taken one at a time and in order, so that at
 //! most one of its items is unacknowledged. The file is read ahead of that by at most one span.
 
+mod report;
 mod settle;
 mod step;
 
@@ -12,14 +13,14 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use skidway_record::source::{Fingerprint, NewSource, Partitioning, PhysicalId, StoredSource};
-use skidway_record::{AgentId, SourceId, TopicName};
+use skidway_record::{SourceId, TopicName};
 use skidway_wire::{Item, SpanKind};
 
 use crate::batch::FileHeaders;
 use crate::discover::path_bytes;
 use crate::flow::FileSlot;
+use crate::frame::encoding::Encoding;
 use crate::frame::lines::Place;
-use crate::status::FileState;
 use crate::tail::file::OpenFile;
 use step::{Draft, Mark, Step};
 
@@ -236,6 +237,16 @@ impl Source {
         draft.is_closed = self.careful.is_some() || draft.batches.len() >= BATCHES_PER_SPAN;
     }
 
+    /// Gives the input's encoding, with the byte order that this file's mark says; `None` while the file is too short to say.
+    pub(super) fn settled_encoding(&self, encoding: Encoding) -> Option<Encoding> {
+        if encoding != Encoding::Utf16ByMark {
+            return Some(encoding);
+        }
+        let mut start = [0; 2];
+        let len = self.file.peek()(&mut start, 0).unwrap_or(0);
+        encoding.settled(&start[..len])
+    }
+
     /// Tells whether this incarnation has ended.
     pub(super) fn is_truncated(&self) -> bool {
         self.is_truncated
@@ -282,19 +293,6 @@ impl Source {
     /// Tells whether the file was given up or let go of.
     pub(super) fn is_finishing(&self) -> bool {
         self.steps.iter().chain(&self.under_way).any(|step| matches!(step, Step::Gone))
-    }
-
-    /// Turns it into what the collector knows of it.
-    pub(super) fn into_stored(self, agent: AgentId, input_name: &str, gone_at_ms: i64) -> StoredSource {
-        StoredSource {
-            source: self.described(input_name, None),
-            agent,
-            partition: self.partition,
-            position: self.acknowledged,
-            carry: self.place.to_carry(),
-            anchor: self.acknowledged_anchor,
-            gone_at_ms: Some(gone_at_ms),
-        }
     }
 
     /// Tells whether everything read so far is acknowledged.
@@ -357,29 +355,6 @@ impl Source {
             batches,
             dead: letter.into_iter().collect(),
         }
-    }
-
-    /// Says what is going on with the file.
-    pub(super) fn state(&self) -> FileState {
-        match self.name {
-            _ if self.blocked_until.is_some() => FileState::Blocked,
-            Name::Deleted => FileState::Deleted,
-            Name::Lost => FileState::Held,
-            Name::Found if self.copy_of.is_some() && !self.is_associated => FileState::Held,
-            Name::Found if self.bytes_behind() > 0 || !self.is_settled() => FileState::Reading,
-            Name::Found => FileState::Idle,
-        }
-    }
-
-    /// Counts the bytes seen and not acknowledged.
-    pub(super) fn bytes_behind(&self) -> u64 {
-        self.file.size().saturating_sub(self.acknowledged)
-    }
-
-    /// Counts the encoded bytes that wait to be sent.
-    pub(super) fn bytes_held(&self) -> u64 {
-        let held = |step: &Step| if let Step::Read(draft) = step { draft.bytes() } else { 0 };
-        self.steps.iter().map(held).sum()
     }
 
     /// Gives the fingerprint of the bytes before the last acknowledgement; empty right after a resumption.

@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 use super::stub::{Fault, Stub};
 use super::{Agent, Exit};
 use crate::config::{Config, Input, StartAt};
+use crate::frame::encoding::Encoding;
 use crate::frame::multiline::{Multiline, Rule};
 
 /// Holds a collector, a folder of logs, and what it takes to start agents.
@@ -382,6 +383,27 @@ async fn a_stack_trace_is_one_record_also_over_a_restart() {
     world.write("a.log", "two\n");
     world.expect(&["t: one", "t: Error: no\n  at f\n  at g\n  at h(7)", "t: two"]).await;
     running.stop().await;
+}
+
+#[tokio::test]
+async fn other_encodings_become_utf_8_also_over_a_restart() {
+    let utf16 = |text: &str| text.encode_utf16().flat_map(u16::to_be_bytes).collect::<Vec<u8>>();
+    let cases = [
+        ("utf-16", utf16("\u{feff}größe\r\n上\n"), utf16("Ċ\n")),
+        ("latin1", b"gr\xf6\xdfe\n\xe4\n".to_vec(), b"\xfc\n".to_vec()),
+    ];
+    for (name, first, second) in cases {
+        let mut world = World::new().await;
+        world.config.inputs[0].encoding = Encoding::named(name).unwrap();
+        fs::write(world.path("a.log"), &first).unwrap();
+        world.once().await;
+        File::options().append(true).open(world.path("a.log")).unwrap().write_all(&second).unwrap();
+        world.once().await;
+        let found = world.stub.records(|found| found.len() == 3).await;
+        let expected =
+            if name == "utf-16" { ["t: größe", "t: 上", "t: Ċ"] } else { ["t: größe", "t: ä", "t: ü"] };
+        assert_eq!(found, expected);
+    }
 }
 
 /// A writer that does not append goes on where it was when its file is truncated under it.

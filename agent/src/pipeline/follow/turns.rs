@@ -1,0 +1,111 @@
+//! Whose turn it is: files are read a batch at a time, in fair turns.
+
+use std::io;
+
+use super::{Follow, REST, REST_DAMAGED, TURNS_AT_ONCE, now_ms};
+use crate::flow::FileSlot;
+use crate::frame::lines::Framing;
+use crate::pipeline::reading::{Ask, Rest, TurnEnd};
+use crate::pipeline::source::Source;
+
+impl Follow {
+    /// Gives files their turns, a few at a time. True if others wait for theirs and may have it.
+    pub(super) fn take_turns(&mut self) -> bool {
+        for _ in 0..TURNS_AT_ONCE {
+            if self.is_stopping || self.bytes_held >= self.parts.config.agent.memory_bytes_max {
+                return false;
+            }
+            let Some(slot) = self.turns.take() else { return false };
+            self.take_turn(slot, self.parts.once);
+        }
+        !self.turns.is_empty()
+    }
+
+    pub(super) fn take_turn(&mut self, slot: FileSlot, flush: bool) {
+        let Some(source) = self.sources.get_mut(&slot).filter(|source| source.wants_turn()) else { return };
+        let input = &self.parts.config.inputs[source.input];
+        let framing = Framing { line_bytes_max: input.line_bytes_max, keep_cr: input.keep_cr };
+        let (multiline, held_before) = (input.multiline.as_ref(), source.bytes_held());
+        let Some(encoding) = source.settled_encoding(input.encoding) else {
+            source.is_dirty = false;
+            return;
+        };
+        let end = self.parts.reading.turn(source, Ask { framing, encoding, multiline, flush, timestamp_ms: now_ms() });
+        self.bytes_held += source.bytes_held() - held_before;
+        source.is_dirty = !matches!(end, Ok(TurnEnd::Quiet { .. }));
+        source.is_behind = matches!(end, Ok(TurnEnd::More));
+        match end {
+            Ok(TurnEnd::More) => {}
+            Ok(TurnEnd::Quiet { rest }) => {
+                source.flush_after = match rest {
+                    Rest::Nothing => None,
+                    Rest::Line => Some(input.partial_flush),
+                    Rest::Record => input.multiline.as_ref().map(|multiline| multiline.flush),
+                };
+                if let Some(after) = source.flush_after {
+                    source.has_timer = true;
+                    self.timers.set(self.now + after, slot);
+                }
+                if source.bytes_behind() == 0 {
+                    source.waiting_since = None;
+                }
+            }
+            Ok(TurnEnd::Truncated) => {
+                source.stop_reading();
+                self.truncated.push(slot);
+            }
+            Err(error) => {
+                tracing::warn!(path = %source.path.display(), %error, "cannot read; trying again later");
+                let is_damaged = matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData);
+                let until = self.now + if is_damaged { REST_DAMAGED } else { REST };
+                source.blocked_until = Some(until);
+                self.timers.set(until, slot);
+            }
+        }
+        if self.sources.get(&slot).is_some_and(|source| !source.is_behind) {
+            self.leave_archive(slot);
+        }
+        self.has_changed(slot);
+    }
+
+    /// Queues a source for whatever it can do next.
+    pub(super) fn has_changed(&mut self, slot: FileSlot) {
+        let Some(source) = self.sources.get_mut(&slot) else { return };
+        if source.is_sendable() && !std::mem::replace(&mut source.is_queued, true) {
+            self.sendable.push_back(slot);
+            self.sendable_since.get_or_insert(self.now);
+        }
+        self.queue_turn(slot);
+    }
+
+    /// Puts a file that wants a turn in line; of the archives, which keep a decompressor each, one at a time.
+    pub(super) fn queue_turn(&mut self, slot: FileSlot) {
+        let Some(source) = self.sources.get(&slot).filter(|source| source.wants_turn()) else { return };
+        if !source.file.is_archive() || *self.archive.get_or_insert(slot) == slot {
+            self.turns.add(slot);
+        }
+    }
+
+    /// Lets the next archive have its turns.
+    pub(super) fn leave_archive(&mut self, slot: FileSlot) {
+        if self.archive.take_if(|archive| *archive == slot).is_some() {
+            let waits = |(other, source): &(&FileSlot, &Source)| {
+                **other != slot && source.file.is_archive() && source.wants_turn()
+            };
+            let next = self.sources.iter().find(waits).map(|(slot, _)| *slot);
+            next.into_iter().for_each(|next| self.queue_turn(next));
+        }
+    }
+
+    pub(super) fn end_incarnation(&mut self, slot: FileSlot) {
+        let Some(source) = self.sources.get_mut(&slot) else { return };
+        let lost = source.end_incarnation();
+        self.totals.lost_bytes += lost;
+        crate::metrics::lost(lost);
+        let (path, position) = (source.path.display(), source.file.position());
+        tracing::warn!(%path, source = %source.id, position, lost, "the file was truncated; its new content is another source");
+        if source.is_settled() {
+            source.create(Some(source.id));
+        }
+    }
+}

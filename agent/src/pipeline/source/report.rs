@@ -1,0 +1,46 @@
+//! What a source tells of itself: to the collector's list, to people, to the sums.
+
+use skidway_record::AgentId;
+use skidway_record::source::StoredSource;
+
+use super::step::Step;
+use super::{Name, Source};
+use crate::status::FileState;
+
+impl Source {
+    /// Turns it into what the collector knows of it.
+    pub(in crate::pipeline) fn into_stored(self, agent: AgentId, input_name: &str, gone_at_ms: i64) -> StoredSource {
+        StoredSource {
+            source: self.described(input_name, None),
+            agent,
+            partition: self.partition,
+            position: self.acknowledged,
+            carry: self.place.to_carry(),
+            anchor: self.acknowledged_anchor,
+            gone_at_ms: Some(gone_at_ms),
+        }
+    }
+
+    /// Says what is going on with the file.
+    pub(in crate::pipeline) fn state(&self) -> FileState {
+        match self.name {
+            _ if self.blocked_until.is_some() => FileState::Blocked,
+            Name::Deleted => FileState::Deleted,
+            Name::Lost => FileState::Held,
+            Name::Found if self.copy_of.is_some() && !self.is_associated => FileState::Held,
+            Name::Found if self.bytes_behind() > 0 || !self.is_settled() => FileState::Reading,
+            Name::Found => FileState::Idle,
+        }
+    }
+
+    /// Counts the bytes seen and not acknowledged.
+    pub(in crate::pipeline) fn bytes_behind(&self) -> u64 {
+        self.file.size().saturating_sub(self.acknowledged)
+    }
+
+    /// Counts the encoded bytes that wait to be sent.
+    pub(in crate::pipeline) fn bytes_held(&self) -> u64 {
+        let held = |step: &Step| if let Step::Read(draft) = step { draft.bytes() } else { 0 };
+        self.steps.iter().map(held).sum()
+    }
+}
