@@ -15,7 +15,7 @@
 //! Else it is a new source. A source stays without a file if none is left for it. Shorter heads alone never make a copy: many files
 //! begin alike, and a wrong guess would lose lines, where a missed one at worst ships a copied file as what it is, another file.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -146,7 +146,7 @@ fn by_identity(
     identity: fn(&PhysicalId) -> PhysicalId,
 ) -> HashMap<(&str, PhysicalId), Vec<usize>> {
     let superseded: Vec<SourceId> = stored.iter().filter_map(|it| it.source.supersedes).collect();
-    let superseded: std::collections::HashSet<SourceId> = superseded.into_iter().collect();
+    let superseded: HashSet<SourceId> = superseded.into_iter().collect();
     let mut groups: HashMap<_, Vec<usize>> = HashMap::new();
     for (index, it) in stored.iter().enumerate() {
         groups.entry((it.source.input.as_str(), identity(&it.source.physical))).or_default().push(index);
@@ -167,13 +167,15 @@ fn by_full_head(stored: &[StoredSource], free: &[bool]) -> Vec<usize> {
 
 /// Finds the free sources that were read in part and whose file is there, but is theirs no more.
 fn by_truncation(stored: &[StoredSource], files: &[Candidate], free: &[bool]) -> Vec<usize> {
-    let is_there = |it: &StoredSource| files.iter().any(|file| file.physical == it.source.physical);
+    let there: HashSet<PhysicalId> = files.iter().map(|file| file.physical).collect();
+    let is_there = |it: &StoredSource| there.contains(&it.source.physical);
     (0..stored.len()).filter(|&index| free[index] && stored[index].position > 0 && is_there(&stored[index])).collect()
 }
 
 /// Finds the free sources that were read in part and whose file is not there.
 fn by_absence(stored: &[StoredSource], files: &[Candidate], free: &[bool]) -> Vec<usize> {
-    let is_there = |it: &StoredSource| files.iter().any(|file| file.physical == it.source.physical);
+    let there: HashSet<PhysicalId> = files.iter().map(|file| file.physical).collect();
+    let is_there = |it: &StoredSource| there.contains(&it.source.physical);
     (0..stored.len()).filter(|&index| free[index] && stored[index].position > 0 && !is_there(&stored[index])).collect()
 }
 

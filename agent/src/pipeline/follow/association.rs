@@ -40,7 +40,7 @@ impl Follow {
         let readable = slots.into_iter().zip(verdicts).zip(unreadable).filter(|(_, unreadable)| !unreadable);
         let (resumed, new): (Vec<_>, Vec<_>) =
             readable.map(|(decided, _)| decided).partition(|(_, verdict)| matches!(verdict, Verdict::Resume(..)));
-        let mut taken = Vec::new();
+        let (mut taken, mut stems) = (Vec::new(), None);
         // What is new may be a copy of what is resumed.
         for (slot, verdict) in resumed.into_iter().chain(new) {
             match verdict {
@@ -49,8 +49,11 @@ impl Follow {
                     taken.push(index);
                 }
                 Verdict::Create { supersedes: Some(id), .. } if self.goes_on_elsewhere(slot, id) => {}
-                Verdict::Create { supersedes: None, .. } if self.is_held(slot) => {}
-                Verdict::Create { supersedes, reason } => self.create(slot, supersedes, reason),
+                Verdict::Create { supersedes: None, .. } if self.is_held(slot, &mut stems) => {}
+                Verdict::Create { supersedes, reason } => {
+                    self.create(slot, supersedes, reason);
+                    stems.iter_mut().zip(self.sources.get(&slot)).for_each(|(stems, source)| stems.add(slot, source));
+                }
             }
             self.has_changed(slot);
         }

@@ -3,6 +3,7 @@
 //!
 //! A copy that is nobody's when `copy_wait` has passed after its last growth is a source of its own.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use skidway_record::SourceId;
@@ -10,6 +11,7 @@ use skidway_record::source::Fingerprint;
 
 use super::admission::key;
 use super::{FileSlot, Follow};
+use crate::config::template::file_stem;
 use crate::discover::copies::{may_be_archive, may_be_copy, unpacked};
 use crate::flow::fingerprint::{self, Evidence};
 use crate::flow::physical::Stat;
@@ -25,21 +27,51 @@ enum Kinship {
     None,
 }
 
+/// Finds live sources by the stems of their files' names, so that a new file is compared with those it may come from, not with all.
+#[derive(Debug)]
+pub(super) struct Stems(HashMap<(usize, String), Vec<FileSlot>>);
+
+impl Stems {
+    /// Takes in the sources that are live now.
+    pub(super) fn new(sources: &HashMap<FileSlot, Source>) -> Self {
+        let mut stems = Self(HashMap::new());
+        sources.iter().filter(|(_, source)| source.is_associated).for_each(|(slot, source)| stems.add(*slot, source));
+        stems
+    }
+
+    /// Takes in one more.
+    pub(super) fn add(&mut self, slot: FileSlot, source: &Source) {
+        let stem = file_stem(&name_of(source)).to_owned();
+        self.0.entry((source.input, stem)).or_default().push(slot);
+    }
+
+    /// Gives those whose stem the file's name begins with.
+    fn of(&self, file: &Source) -> Vec<FileSlot> {
+        let name = name_of(file);
+        let starts = name.char_indices().map(|(at, char)| &name[..at + char.len_utf8()]);
+        starts.filter_map(|start| self.0.get(&(file.input, start.to_owned()))).flatten().copied().collect()
+    }
+}
+
+fn name_of(source: &Source) -> String {
+    source.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
 impl Follow {
     /// Tells whether a file without a source is to be left alone for now: as far as it goes it is a copy of a live source's file.
-    pub(super) fn is_held(&mut self, slot: FileSlot) -> bool {
+    pub(super) fn is_held(&mut self, slot: FileSlot, stems: &mut Option<Stems>) -> bool {
         let Some(file) = self.sources.get(&slot) else { return false };
         if file.file.is_archive() {
-            let original = self.original_of_archive(slot);
+            let original = self.original_of_archive(slot, stems);
             self.sources.get_mut(&slot).into_iter().for_each(|file| file.copy_of = original.map(|it| (it, 0)));
             return original.is_some();
         }
         let Ok(stat) = file.file.stat_now() else { return false };
         let (size, until) = (stat.size, self.held_until(file, &stat));
-        let original = self.original_of(slot, size);
+        let original = if self.now < until { self.original_of(slot, size, stems) } else { None };
         let is_alike =
             original.and_then(|it| self.sources.get(&it)).is_some_and(|it| file.file.begins_like(&it.file, size));
-        let is_held = original.is_some() && self.now < until;
+        let is_held = original.is_some();
         let Some(file) = self.sources.get_mut(&slot) else { return false };
         if is_alike || original.is_none() {
             file.copy_of = original.map(|original| (original, size));
@@ -60,22 +92,22 @@ impl Follow {
 
     /// Finds the live source that this file may be a copy of. An empty one may become anything that its name allows, and what a truncated
     /// one has become is decided when that is dealt with.
-    fn original_of(&self, slot: FileSlot, size: u64) -> Option<FileSlot> {
+    fn original_of(&self, slot: FileSlot, size: u64, stems: &mut Option<Stems>) -> Option<FileSlot> {
         let file = self.sources.get(&slot)?;
-        let is_original = |(original, source): &(&FileSlot, &Source)| {
+        let is_original = |original: &FileSlot, source: &Source| {
             source.is_associated
-                && source.input == file.input
                 && may_be_copy(&file.path, &source.path)
                 && (size == 0
                     || source.is_truncated()
                     || file.file.begins_like(&source.file, size)
-                    || !matches!(kinship(**original, source, file), Kinship::None))
+                    || !matches!(kinship(*original, source, file), Kinship::None))
         };
-        self.sources.iter().find(is_original).map(|(slot, _)| *slot)
+        let stems = stems.get_or_insert_with(|| Stems::new(&self.sources)).of(file);
+        stems.into_iter().find(|it| self.sources.get(it).is_some_and(|source| is_original(it, source)))
     }
 
     /// Finds the live source that an archive was made of. That source reads its own file to the end first; then it goes on in the archive.
-    fn original_of_archive(&self, slot: FileSlot) -> Option<FileSlot> {
+    fn original_of_archive(&self, slot: FileSlot, stems: &mut Option<Stems>) -> Option<FileSlot> {
         let file = self.sources.get(&slot)?;
         let held_for = file.copy_of.map(|(original, _)| original);
         // A file may be renamed, packed and deleted before anyone looks.
@@ -83,14 +115,14 @@ impl Follow {
             unpacked(&file.path).is_some_and(|path| path == source.path)
                 || (source.file.is_deleted() && may_be_archive(&file.path, &source.path))
         };
-        let is_original = |(original, source): &(&FileSlot, &Source)| {
+        let is_original = |original: &FileSlot, source: &Source| {
             source.is_associated
-                && source.input == file.input
-                && (held_for == Some(**original) || is_named_after(source))
+                && (held_for == Some(*original) || is_named_after(source))
                 && fingerprint::compare_with(file.file.peek(), &source.file.head(), &Fingerprint::default(), 0)
                     .is_ok_and(|evidence| evidence == Evidence::Same)
         };
-        self.sources.iter().find(is_original).map(|(slot, _)| *slot)
+        let stems = stems.get_or_insert_with(|| Stems::new(&self.sources)).of(file).into_iter();
+        stems.chain(held_for).find(|it| self.sources.get(it).is_some_and(|source| is_original(it, source)))
     }
 
     /// Lets a source whose file is done with, or cannot be kept, go on in the archive that was made of it.
@@ -232,7 +264,7 @@ fn is_like(file: &Source, source: &Source, position: u64) -> bool {
 }
 
 /// Names a file by where it lies, as long as nobody else may use it.
-pub(super) type Leaving = std::collections::HashMap<(u64, u64), SourceId>;
+pub(super) type Leaving = HashMap<(u64, u64), SourceId>;
 
 impl Source {
     /// Gives this file, a copy, to `source`, and takes its truncated one to begin again with.
