@@ -95,6 +95,8 @@ pub(super) struct Follow {
     truncated: Vec<FileSlot>,
     /// Truncated files whose sources go on in copies, until the collector knows.
     leaving: Leaving,
+    /// Copies of truncated files, with those, that hold only what was read of them.
+    parts_of: Vec<(FileSlot, FileSlot)>,
     /// The archive that is being read.
     archive: Option<FileSlot>,
     /// A file without a source may have one now.
@@ -144,6 +146,7 @@ impl Follow {
             bytes_held: 0,
             truncated: Vec::new(),
             leaving: Leaving::new(),
+            parts_of: Vec::new(),
             archive: None,
             reassess: false,
             next_scan: now,

@@ -43,6 +43,7 @@ impl Follow {
         self.notices.clear();
         self.reported_gone.clear();
         self.leaving.clear();
+        self.parts_of.clear();
         self.archive = None;
         self.truncated.clear();
         self.starting = Some(Vec::new());

@@ -150,6 +150,7 @@ impl Follow {
 
     /// Looks for what became of truncated files' bytes: sources go on in copies, or begin again.
     pub(super) fn settle_truncations(&mut self) {
+        self.settle_parts();
         let truncated = std::mem::take(&mut self.truncated);
         if truncated.is_empty() {
             return;
@@ -180,8 +181,11 @@ impl Follow {
                 Kinship::None => {}
             }
         }
+        let id = source.id;
         for part in parts.into_iter().filter(|_| found.is_none()) {
-            self.pass_over_copy(part);
+            let Some(file) = self.sources.get(&part) else { continue };
+            self.leaving.insert(key(&file.physical()), id);
+            self.parts_of.push((part, slot));
         }
         found.is_some_and(|copy| self.go_on_in(slot, copy))
     }
@@ -208,7 +212,21 @@ impl Follow {
         true
     }
 
-    /// Takes in a copy that holds only what was read of its original: all of it is passed over.
+    /// Passes over copies that hold only what was read of their originals, once all of that is acknowledged: until then a crash would need them.
+    fn settle_parts(&mut self) {
+        let is_pending = |original: &FileSlot| self.sources.get(original).is_some_and(Source::is_truncated);
+        let (pending, settled) = self.parts_of.iter().partition(|(_, original)| is_pending(original));
+        self.parts_of = pending;
+        let settled: Vec<(FileSlot, FileSlot)> = settled;
+        for (part, _) in settled {
+            if let Some(file) = self.sources.get(&part) {
+                self.leaving.remove(&key(&file.physical()));
+                self.pass_over_copy(part);
+            }
+        }
+    }
+
+    /// Takes in a copy that holds only what was read of its original.
     fn pass_over_copy(&mut self, slot: FileSlot) {
         let Some(source) = self.sources.get_mut(&slot) else { return };
         let end = source.file.stat().map_or(0, |stat| stat.size);
