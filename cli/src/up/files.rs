@@ -5,13 +5,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Component, Path, PathBuf};
 
 use skidway_agent::config::Input;
 use skidway_agent::config::template::Facts;
 use skidway_agent::discover::Discovery;
 use skidway_agent::discover::content;
+use skidway_agent::tail::start::start_of;
 use skidway_record::TopicName;
 
 use super::demo::Log;
@@ -23,7 +24,7 @@ const DEFAULT_GLOB: &str = "/var/log/**/*";
 /// Login records under /var/log: binary, whatever their names, and often still empty, when nothing shows it.
 const LOGIN_RECORDS: [&str; 5] = ["wtmp*", "btmp*", "lastlog*", "faillog*", "tallylog*"];
 /// So many bytes of a file show whether it is text.
-const JUDGED_BYTES: u64 = 4 << 10;
+const JUDGED_BYTES: usize = 4 << 10;
 /// Every file gets the topic of its name without rotation suffix and extension.
 const TOPIC: &str = "{file_stem}";
 
@@ -159,9 +160,11 @@ fn unfit(path: &Path) -> io::Result<Option<String>> {
     if !std::fs::metadata(path)?.is_file() {
         return Ok(Some("not a plain file".to_owned()));
     }
-    let mut start = Vec::new();
-    File::open(path)?.take(JUDGED_BYTES).read_to_end(&mut start)?;
-    Ok(content::judge(path, &start).map(|skip| skip.words().to_owned()))
+    let mut start = [0; JUDGED_BYTES];
+    Ok(match start_of(path, &File::open(path)?, &mut start)? {
+        Some(read) => content::judge(path, &start[..read]).map(|skip| skip.words().to_owned()),
+        None => Some("nothing is in it yet".to_owned()),
+    })
 }
 
 fn reason(error: &io::Error) -> String {
@@ -291,10 +294,22 @@ mod tests {
 
     #[test]
     fn what_is_not_text_is_left_alone_and_named() {
-        let files: [(&str, &[u8]); 3] = [("a.log", b"x\n"), ("a.log.2.gz", b"\x1f\x8b"), ("wtmp", &[0; 64])];
+        let files: [(&str, &[u8]); 5] = [
+            ("a.log", b"x\n"),
+            ("a.log.2.gz", b"\x1f\x8b"),
+            ("a.log.3.xz", b""),
+            ("utmp", b"\x02\0\0\0~\0\0\0~"),
+            ("wtmp", &[0; 64]),
+        ];
         let (followed, skipped) = planned(&files, &["*"], false);
         assert_eq!(followed, ["a.log a"]);
-        assert_eq!(skipped, ["wtmp: it does not look like text", "a.log.2.gz: it is compressed"]);
+        let expected = [
+            "utmp: it does not look like text",
+            "a.log.3.xz: it is compressed in a format that is not read",
+            "a.log.2.gz: nothing is in it yet",
+            "wtmp: nothing is in it yet",
+        ];
+        assert_eq!(skipped, expected);
     }
 
     #[test]

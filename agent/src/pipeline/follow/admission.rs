@@ -5,7 +5,6 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use skidway_record::SourceId;
@@ -17,18 +16,13 @@ use crate::batch::FileHeaders;
 use crate::config::template::Facts;
 use crate::config::{Input, PartitionBy};
 use crate::discover::content::{self, Skip};
-use crate::discover::copies::unpacked;
 use crate::discover::{Found, path_bytes};
 use crate::flow::FileSlot;
-use crate::flow::fingerprint::read_at;
 use crate::flow::physical::{Stat, stat_file, stat_path};
 use crate::metrics;
 use crate::pipeline::source::{Name, Placement, Source};
-use crate::tail::archive::{Archive, Compression};
 use crate::tail::file::OpenFile;
-
-/// An archive is longer than this once anything is in it.
-const ARCHIVE_BYTES_MIN: u64 = 10;
+use crate::tail::start::start_of;
 
 /// Bounds the paths complained about once; past it complaints may repeat.
 const COMPLAINTS_MAX: usize = 10_000;
@@ -121,13 +115,12 @@ impl Follow {
             self.see_again(slot, &found.path, &stat);
             return Ok(());
         }
-        // What it will hold is not known before it has a magic number.
-        if stat.size < ARCHIVE_BYTES_MIN && unpacked(&found.path).is_some() {
-            return Ok(());
-        }
         let file = File::open(&found.path)?;
         let stat = stat_file(&file)?;
-        if let Some(reason) = self.reason_to_skip(&found.path, &file, &stat)? {
+        let mut start = [0; 1024];
+        // What is not known yet is looked at again when it was written to.
+        let Some(read) = start_of(&found.path, &file, &mut start)? else { return Ok(()) };
+        if let Some(reason) = reason_to_skip(&found.path, &start[..read], &stat) {
             tracing::info!(path = %found.path.display(), reason, "not followed");
             self.skipped.insert(found.path.clone(), (stat.physical, reason));
             return Ok(());
@@ -135,19 +128,6 @@ impl Follow {
         self.skipped.remove(&found.path);
         let real_path = found.path.canonicalize()?;
         self.follow(found, &real_path, file)
-    }
-
-    fn reason_to_skip(&self, path: &Path, file: &File, stat: &Stat) -> io::Result<Option<&'static str>> {
-        let own_outputs = [stat_file(io::stdout()), stat_file(io::stderr())];
-        if own_outputs.into_iter().flatten().any(|own| own.physical == stat.physical) {
-            return Ok(Some("it is this agent's own output"));
-        }
-        let mut start = [0; 1024];
-        let mut read = read_at(file, &mut start, 0)?;
-        if let Some(compression) = Compression::of(&start[..read]) {
-            read = Archive::new(Arc::new(file.try_clone()?), compression).read_at(&mut start, 0)?;
-        }
-        Ok(content::judge(path, &start[..read]).map(Skip::words))
     }
 
     fn follow(&mut self, found: &Found, real_path: &Path, file: File) -> io::Result<()> {
@@ -276,6 +256,14 @@ impl Follow {
 }
 
 /// Gives what tells two open files apart for as long as one of them is held open.
+fn reason_to_skip(path: &Path, start: &[u8], stat: &Stat) -> Option<&'static str> {
+    let own_outputs = [stat_file(io::stdout()), stat_file(io::stderr())];
+    if own_outputs.into_iter().flatten().any(|own| own.physical == stat.physical) {
+        return Some("it is this agent's own output");
+    }
+    content::judge(path, start).map(Skip::words)
+}
+
 pub(super) fn key(physical: &PhysicalId) -> (u64, u64) {
     (physical.device, physical.inode)
 }
