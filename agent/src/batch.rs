@@ -22,32 +22,26 @@ pub struct FileHeaders {
     whole: EncodedHeaders,
     /// Of pieces of a line: partial, continued, both. Made when the file has its first such piece.
     pieces: Option<Box<[EncodedHeaders; 3]>>,
-    fields: Vec<(String, Bytes)>,
     key: Option<Bytes>,
 }
 
 impl FileHeaders {
     /// Encodes `fields` in the given order; `key` becomes every record's key.
-    pub fn new(fields: Vec<(String, Bytes)>, key: Option<Bytes>) -> Self {
-        Self { whole: encode(&fields, &[]), pieces: None, fields, key }
+    pub fn new<'a>(fields: impl IntoIterator<Item = (&'a str, &'a [u8])>, key: Option<Bytes>) -> Self {
+        let fields = fields.into_iter().map(|(name, value)| (name.as_bytes(), Some(value)));
+        Self { whole: EncodedHeaders::new(fields), pieces: None, key }
     }
 
     fn of(&mut self, line: &Line<'_>) -> &EncodedHeaders {
         if !line.partial && !line.continued {
             return &self.whole;
         }
-        let fields = &self.fields;
         let pieces = self.pieces.get_or_insert_with(|| {
             let marks: [&[&[u8]]; 3] = [&[HEADER_PARTIAL], &[HEADER_CONTINUED], &[HEADER_CONTINUED, HEADER_PARTIAL]];
-            Box::new(marks.map(|marks| encode(fields, marks)))
+            Box::new(marks.map(|marks| self.whole.and(marks.iter().map(|&mark| (mark, Some(&b"true"[..]))))))
         });
         &pieces[if line.partial { usize::from(line.continued) * 2 } else { 1 }]
     }
-}
-
-fn encode(fields: &[(String, Bytes)], marks: &[&[u8]]) -> EncodedHeaders {
-    let fields = fields.iter().map(|(name, value)| (name.as_bytes(), Some(&value[..])));
-    EncodedHeaders::new(fields.chain(marks.iter().map(|&mark| (mark, Some(&b"true"[..])))))
 }
 
 /// Says why a record is dead and where it was.
@@ -109,12 +103,15 @@ impl Batcher {
 
     /// Encodes one line as the only record of a dead-letter batch, its value cut to 64 KiB.
     pub fn dead_letter(&mut self, timestamp_ms: i64, headers: &FileHeaders, value: &[u8], death: &Death<'_>) -> Bytes {
-        let mut fields = headers.fields.clone();
-        fields.push(("skidway-error".into(), Bytes::copy_from_slice(death.error.as_bytes())));
-        fields.push(("skidway-path".into(), Bytes::copy_from_slice(death.path)));
-        fields.push(("skidway-position".into(), death.position.to_string().into()));
+        let position = death.position.to_string();
+        let why: [(&[u8], &[u8]); 3] = [
+            (b"skidway-error", death.error.as_bytes()),
+            (b"skidway-path", death.path),
+            (b"skidway-position", position.as_bytes()),
+        ];
+        let fields = headers.whole.and(why.map(|(name, value)| (name, Some(value))));
         let value = cut(value, DEAD_VALUE_BYTES_MAX);
-        self.builder.push(timestamp_ms, headers.key.as_deref(), Some(value), &encode(&fields, &[]));
+        self.builder.push(timestamp_ms, headers.key.as_deref(), Some(value), &fields);
         self.close().expect("a record was just pushed")
     }
 }
@@ -129,7 +126,7 @@ mod tests {
     }
 
     fn headers() -> FileHeaders {
-        FileHeaders::new(vec![("host".into(), "web-1".into()), ("path".into(), "/a.log".into())], None)
+        FileHeaders::new([("host", &b"web-1"[..]), ("path", b"/a.log")], None)
     }
 
     /// Shows each record of a batch as `name=value,… text`.

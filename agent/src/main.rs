@@ -107,6 +107,10 @@ fn run(path: &std::path::Path, once: bool) -> anyhow::Result<ExitCode> {
     })?;
     Ok(match exit {
         Exit::Done | Exit::Undrained => ExitCode::SUCCESS,
+        Exit::Incomplete => {
+            tracing::error!("not everything could be read; see the warnings above");
+            ExitCode::FAILURE
+        }
         Exit::Fenced => ExitCode::from(EXIT_FENCED),
     })
 }
@@ -136,6 +140,12 @@ fn table(status: &Status) -> String {
         let state = format!("{:?}", file.state).to_lowercase();
         let (position, size, behind) = (file.position, file.size, file.bytes_behind);
         out += &format!("{state:<9} {position:>14} {size:>14} {behind:>12}  {:<24} {}\n", file.topic, file.path);
+        if let Some(trouble) = &file.trouble {
+            out += &format!("          {trouble}\n");
+        }
+    }
+    for trouble in &status.troubles {
+        out += &format!("trouble: {}: {}\n", trouble.path, trouble.what);
     }
     for skipped in &status.skipped {
         out += &format!("skipped: {} ({})\n", skipped.path, skipped.reason);

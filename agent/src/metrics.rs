@@ -13,6 +13,9 @@ const LATENCY: &str = "skidway_agent_commit_seconds";
 const BEHIND: &str = "skidway_agent_bytes_behind";
 const OLDEST: &str = "skidway_agent_oldest_unacknowledged_seconds";
 const FILES: &str = "skidway_agent_files";
+const OPEN: &str = "skidway_agent_open_files";
+const OPEN_MAX: &str = "skidway_agent_open_files_max";
+const SET_ASIDE: &str = "skidway_agent_files_set_aside_total";
 const LOST: &str = "skidway_agent_lost_bytes_total";
 const NULS: &str = "skidway_agent_nul_bytes_dropped_total";
 const DEAD: &str = "skidway_agent_dead_letters_total";
@@ -30,6 +33,9 @@ pub fn describe() {
     describe_gauge!(BEHIND, "Bytes on disk not acknowledged");
     describe_gauge!(OLDEST, "Age of the oldest byte not acknowledged");
     describe_gauge!(FILES, "Files followed");
+    describe_gauge!(OPEN, "Files held open");
+    describe_gauge!(OPEN_MAX, "How many may be; past it the least recently read are set aside");
+    describe_counter!(SET_ASIDE, "Files whose descriptor was let go of, to be opened again");
     describe_counter!(LOST, "Bytes gone before they could be read");
     describe_counter!(NULS, "Bytes of holes, which no line is made of");
     describe_counter!(DEAD, "Lines the collector rejected");
@@ -62,6 +68,15 @@ pub(crate) fn backlog(bytes_behind: u64, oldest: Duration, files: usize) {
     gauge!(BEHIND).set(bytes_behind as f64);
     gauge!(OLDEST).set(oldest.as_secs_f64());
     gauge!(FILES).set(files as f64);
+}
+
+pub(crate) fn open_files(open: usize, max: usize) {
+    gauge!(OPEN).set(open as f64);
+    gauge!(OPEN_MAX).set(max as f64);
+}
+
+pub(crate) fn set_aside() {
+    counter!(SET_ASIDE).increment(1);
 }
 
 pub(crate) fn lost(bytes: u64) {

@@ -36,7 +36,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::admin::{self, Asker};
 use crate::checkpoint::Checkpoint;
-use crate::checkpoint::file::CheckpointFile;
+use crate::checkpoint::file::{CheckpointFile, Encoded};
 use crate::config::Config;
 use crate::discover::Discovery;
 use crate::discover::watch::Watcher;
@@ -56,6 +56,8 @@ pub enum Exit {
     Done,
     /// It was told to, and not everything sent was acknowledged in time; the next start goes on from there.
     Undrained,
+    /// Told to ship what is there once, it could not read all of it; the rest is acknowledged.
+    Incomplete,
     /// Another agent with its id took over.
     Fenced,
 }
@@ -237,14 +239,14 @@ fn spawn_tail_thread(parts: Parts) -> Result<oneshot::Receiver<Exit>, AgentError
     thread.map(|_detached| ended).map_err(|error| AgentError::setup("the tail thread", error))
 }
 
-type CheckpointWriter = (std::sync::mpsc::SyncSender<Checkpoint>, std::thread::JoinHandle<()>);
+type CheckpointWriter = (std::sync::mpsc::SyncSender<Encoded>, std::thread::JoinHandle<()>);
 
 /// Writes checkpoints away from the tail thread, which must not wait for a disk.
 fn spawn_checkpoint_writer(mut file: CheckpointFile) -> Result<CheckpointWriter, AgentError> {
-    let (sender, checkpoints) = std::sync::mpsc::sync_channel::<Checkpoint>(1);
+    let (sender, checkpoints) = std::sync::mpsc::sync_channel::<Encoded>(1);
     let run = move || {
         for checkpoint in checkpoints {
-            if let Err(error) = file.save(&checkpoint) {
+            if let Err(error) = file.save(checkpoint) {
                 tracing::warn!(%error, "cannot save the checkpoint; going on without");
             }
         }

@@ -17,8 +17,34 @@ pub struct Status {
     pub files: Vec<FileStatus>,
     /// Files an input asks for that are not followed.
     pub skipped: Vec<SkippedFile>,
+    /// What keeps files from being followed, by path.
+    pub troubles: Vec<Trouble>,
+    /// How near the agent is to what it may use.
+    pub limits: Limits,
     /// Sums over the files.
     pub totals: Totals,
+}
+
+/// Names a path that cannot be looked at as it should, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trouble {
+    /// A file or a folder.
+    pub path: String,
+    /// What is wrong, in words.
+    pub what: String,
+}
+
+/// Tells how much is used of what may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Limits {
+    /// Files held open.
+    pub open_files: usize,
+    /// Past it the least recently read are set aside, and opened again when they grow.
+    pub open_files_max: usize,
+    /// Encoded bytes that wait for acknowledgement.
+    pub memory_bytes: u64,
+    /// Past it nothing is read.
+    pub memory_bytes_max: u64,
 }
 
 /// Tells how far one file is shipped.
@@ -40,8 +66,10 @@ pub struct FileStatus {
     pub bytes_behind: u64,
     /// How long the oldest byte has waited for its acknowledgement; 0 if none waits.
     pub oldest_unacknowledged_ms: u64,
-    /// `reading`, `idle`, `held` (renamed, followed for a while), `deleted`, `blocked` (the collector rejects it).
+    /// `reading`, `idle`, `held` (renamed, followed for a while), `deleted`, `blocked` (it cannot be read, or the collector rejects it).
     pub state: FileState,
+    /// Why it is blocked.
+    pub trouble: Option<String>,
 }
 
 /// Says what is going on with a file.
@@ -56,7 +84,7 @@ pub enum FileState {
     Held,
     /// Has no name any more; read to its end.
     Deleted,
-    /// The collector rejects what comes of it; tried again now and then.
+    /// It cannot be read, or the collector rejects what comes of it; tried again now and then.
     Blocked,
 }
 

@@ -20,6 +20,7 @@ pub struct Agent {
     extra: String,
     config: PathBuf,
     log: PathBuf,
+    launcher: &'static [&'static str],
     program: Option<Program>,
 }
 
@@ -34,6 +35,7 @@ impl Agent {
             extra: String::new(),
             config: site.path(&format!("{id}.toml")),
             log: site.path(&format!("{id}.log")),
+            launcher: &[],
             program: None,
         }
     }
@@ -60,6 +62,13 @@ impl Agent {
         self.with(&format!("[[inputs]]\ninclude = [{pattern:?}]\ntopic = {topic:?}"))
     }
 
+    /// Lets it run under another program that takes its place, such as `prlimit --nofile=100`.
+    #[must_use]
+    pub fn under(mut self, launcher: &'static [&'static str]) -> Self {
+        self.launcher = launcher;
+        self
+    }
+
     /// Starts it and waits until it has a session.
     ///
     /// # Panics
@@ -77,7 +86,7 @@ impl Agent {
     /// When it cannot be started.
     pub fn start(&mut self) {
         let args = ["run".into(), "--config".into(), self.write_config()];
-        self.program = Some(Program::start("skidway-agent", &args, &self.log));
+        self.program = Some(Program::start_under(self.launcher, "skidway-agent", &args, &self.log));
     }
 
     /// Ships all there is and ends (`run --once`); gives exit code and what it said.

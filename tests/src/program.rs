@@ -68,15 +68,30 @@ impl Program {
         Self::start_with(name, args, &[], log)
     }
 
+    /// Starts it through another program that takes its place, such as `prlimit --nofile=100`.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn start_under(launcher: &[&str], name: &str, args: &[String], log: &Path) -> Self {
+        let Some((first, rest)) = launcher.split_first() else { return Self::start(name, args, log) };
+        let mut command = Command::new(first);
+        command.args(rest).arg(binary(name)).args(args);
+        Self::spawn(name, command, log)
+    }
+
     /// Does the same with further environment variables.
     ///
     /// # Panics
     /// When it cannot be started.
     pub fn start_with(name: &str, args: &[String], variables: &[(&str, &str)], log: &Path) -> Self {
-        let output = OpenOptions::new().create(true).append(true).open(log).expect("the log file opens");
-        let errors = output.try_clone().expect("a file handle can be cloned");
         let mut command = Command::new(binary(name));
         command.args(args).envs(variables.iter().copied());
+        Self::spawn(name, command, log)
+    }
+
+    fn spawn(name: &str, mut command: Command, log: &Path) -> Self {
+        let output = OpenOptions::new().create(true).append(true).open(log).expect("the log file opens");
+        let errors = output.try_clone().expect("a file handle can be cloned");
         command.stdin(Stdio::null()).stdout(Stdio::from(output)).stderr(Stdio::from(errors));
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{name} starts: {error}"));
         let pid = Pid::from_child(&child);

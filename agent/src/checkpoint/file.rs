@@ -20,6 +20,7 @@ use super::{Acknowledged, Checkpoint};
 
 const MAGIC: &[u8; 4] = b"SKCP";
 const VERSION: u8 = 1;
+const GENERATION_AT: usize = 4 + 1;
 const HEADER_BYTES: usize = 4 + 1 + 8 + 16 + 8 + 4;
 const SOURCE_BYTES: usize = 16 + 5 * 8 + 4 + 16;
 const HASH_BYTES: usize = 16;
@@ -55,9 +56,9 @@ impl CheckpointFile {
     ///
     /// # Errors
     /// As the operating system says (retry: the agent goes on without).
-    pub fn save(&mut self, checkpoint: &Checkpoint) -> io::Result<()> {
+    pub fn save(&mut self, checkpoint: Encoded) -> io::Result<()> {
         let generation = self.generation + 1;
-        skidway_disk::replace(&path_of(&self.folder, generation), &encode(generation, checkpoint))?;
+        skidway_disk::replace(&path_of(&self.folder, generation), &checkpoint.finished(generation))?;
         self.generation = generation;
         Ok(())
     }
@@ -67,11 +68,25 @@ fn path_of(folder: &Path, generation: u64) -> PathBuf {
     folder.join(format!("checkpoint.{}", generation % 2))
 }
 
-fn encode(generation: u64, checkpoint: &Checkpoint) -> Vec<u8> {
+/// Holds a checkpoint as it will be on disk, but for its generation and its hash.
+#[derive(Debug)]
+pub struct Encoded(Vec<u8>);
+
+impl Encoded {
+    fn finished(mut self, generation: u64) -> Vec<u8> {
+        self.0[GENERATION_AT..][..8].copy_from_slice(&generation.to_le_bytes());
+        let hash = twox_hash::XxHash3_128::oneshot(&self.0);
+        self.0.extend_from_slice(&hash.to_be_bytes());
+        self.0
+    }
+}
+
+/// Encodes a checkpoint: smaller than a copy of it, where there are many sources.
+pub fn encode(checkpoint: &Checkpoint) -> Encoded {
     let mut out = Vec::with_capacity(HEADER_BYTES + checkpoint.sources.len() * SOURCE_BYTES + HASH_BYTES);
     out.extend_from_slice(MAGIC);
     out.push(VERSION);
-    out.extend_from_slice(&generation.to_le_bytes());
+    out.extend_from_slice(&[0; 8]);
     out.extend_from_slice(&checkpoint.log_id.map_or([0; 16], |log| log.0));
     out.extend_from_slice(&checkpoint.log_epoch.to_le_bytes());
     out.extend_from_slice(&(checkpoint.sources.len() as u32).to_le_bytes());
@@ -84,9 +99,7 @@ fn encode(generation: u64, checkpoint: &Checkpoint) -> Vec<u8> {
         out.extend_from_slice(&it.anchor.len.to_le_bytes());
         out.extend_from_slice(&it.anchor.hash);
     }
-    let hash = twox_hash::XxHash3_128::oneshot(&out);
-    out.extend_from_slice(&hash.to_be_bytes());
-    out
+    Encoded(out)
 }
 
 fn decode(bytes: &[u8]) -> Option<(u64, Checkpoint)> {
@@ -141,7 +154,7 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         for position in 1..=5 {
             let (mut file, _) = CheckpointFile::load(temp.path());
-            file.save(&checkpoint(position)).unwrap();
+            file.save(encode(&checkpoint(position))).unwrap();
             let (file, loaded) = CheckpointFile::load(temp.path());
             assert_eq!((file.generation, loaded), (position, checkpoint(position)));
         }
@@ -149,15 +162,15 @@ mod tests {
 
     #[test]
     fn a_damaged_checkpoint_falls_back_to_the_one_before_and_then_to_none() {
-        let good = encode(2, &checkpoint(2));
+        let good = encode(&checkpoint(2)).finished(2);
         let mut flipped = good.clone();
         flipped[60] ^= 1;
-        let mut newer = encode(2, &checkpoint(2));
+        let mut newer = good.clone();
         newer[4] = 2;
         for damaged in [&b""[..], &good[..40], &vec![0; good.len()], &flipped, &newer] {
             let temp = tempfile::tempdir().unwrap();
             let (mut file, _) = CheckpointFile::load(temp.path());
-            file.save(&checkpoint(1)).unwrap();
+            file.save(encode(&checkpoint(1))).unwrap();
             fs::write(path_of(temp.path(), 2), damaged).unwrap();
             assert_eq!(CheckpointFile::load(temp.path()).1, checkpoint(1));
             fs::write(path_of(temp.path(), 1), damaged).unwrap();

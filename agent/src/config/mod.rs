@@ -47,6 +47,9 @@ pub struct Agent {
     /// `memory_bytes_max`: how many encoded bytes may wait for acknowledgement. Default `12MiB`, `2MiB` to `1GiB`. Raise it
     /// when the collector is far away and the line is fast.
     pub memory_bytes_max: u64,
+    /// `open_files_max`: how many followed files are held open; past it the least recently read are set aside, and opened again when they
+    /// grow. Default `0`: as many as the process may, less 64. Lower it if other programs of the same user need descriptors.
+    pub open_files_max: usize,
     /// `renamed_follow`: how long a renamed file is followed after its last growth. Default `15m`.
     pub renamed_follow: Duration,
     /// `copy_wait`: how long a file that looks like a copy of a followed one is held after its last growth, for its original to be truncated
@@ -112,6 +115,7 @@ impl Default for Agent {
             labels: BTreeMap::new(),
             scan_interval: Duration::from_secs(10),
             memory_bytes_max: 12 << 20,
+            open_files_max: 0,
             renamed_follow: Duration::from_secs(15 * 60),
             copy_wait: Duration::from_secs(10),
             deleted_files_max: 1 << 30,
@@ -179,6 +183,7 @@ impl Agent {
             memory_bytes_max: agent
                 .within("memory_bytes_max", ByteSize(default.memory_bytes_max), ByteSize::mib(2)..=ByteSize::gib(1))
                 .0,
+            open_files_max: agent.within("open_files_max", default.open_files_max, 0..=10_000_000),
             renamed_follow: agent.within("renamed_follow", default.renamed_follow, ms(1000)..=hours(24 * 30)),
             copy_wait: agent.within("copy_wait", default.copy_wait, ms(100)..=hours(1)),
             deleted_files_max: size("deleted_files_max", default.deleted_files_max, 0),

@@ -18,7 +18,7 @@
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use skidway_record::SourceId;
 use skidway_record::source::{FINGERPRINT_BYTES_MAX, PhysicalId, StoredSource};
@@ -27,14 +27,14 @@ use crate::discover::copies::{may_be_archive, may_be_copy};
 use crate::flow::fingerprint::Evidence;
 
 /// Holds what matching needs to know of a file on disk.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Candidate {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Candidate<'a> {
     /// The file.
     pub physical: PhysicalId,
     /// Name of the input it belongs to.
-    pub input: String,
+    pub input: &'a str,
     /// Where it was found.
-    pub path: PathBuf,
+    pub path: &'a Path,
 }
 
 /// Says what becomes of a file.
@@ -85,7 +85,7 @@ impl Reason {
 /// Decides for every file. `compare` answers how file `i` compares with a source; it is asked only where identity makes it worth it.
 pub fn associate(
     stored: &[StoredSource],
-    files: &[Candidate],
+    files: &[Candidate<'_>],
     mut compare: impl FnMut(usize, &StoredSource) -> Evidence,
 ) -> Vec<Verdict> {
     let mut verdicts = vec![Verdict::Create { supersedes: None, reason: Reason::Unknown }; files.len()];
@@ -97,7 +97,7 @@ pub fn associate(
     ] {
         let known = by_identity(stored, identity);
         open.retain(|&file| {
-            let key = (files[file].input.as_str(), identity(&files[file].physical));
+            let key = (files[file].input, identity(&files[file].physical));
             // The newest incarnation is asked first: those it superseded have its identity too.
             for &source in known.get(&key).into_iter().flatten().filter(|&&source| free[source]) {
                 if compare(file, &stored[source]) == Evidence::Same {
@@ -109,17 +109,17 @@ pub fn associate(
         });
     }
     let heads = by_full_head(stored, &free);
-    let any = |_: &Candidate, _: &StoredSource| true;
+    let any = |_: &Candidate<'_>, _: &StoredSource| true;
     match_copies(stored, files, &heads, any, &mut open, &mut free, &mut verdicts, &mut compare);
     let truncated = by_truncation(stored, files, &free);
-    let by_name = |file: &Candidate, of: &StoredSource| may_be_copy(&file.path, path_of(of));
+    let by_name = |file: &Candidate<'_>, of: &StoredSource| may_be_copy(file.path, path_of(of));
     match_copies(stored, files, &truncated, by_name, &mut open, &mut free, &mut verdicts, &mut compare);
     let gone = by_absence(stored, files, &free);
-    let by_name = |file: &Candidate, of: &StoredSource| may_be_archive(&file.path, path_of(of));
+    let by_name = |file: &Candidate<'_>, of: &StoredSource| may_be_archive(file.path, path_of(of));
     match_copies(stored, files, &gone, by_name, &mut open, &mut free, &mut verdicts, &mut compare);
     let known = by_identity(stored, same_file);
     for file in open {
-        let key = (files[file].input.as_str(), files[file].physical);
+        let key = (files[file].input, files[file].physical);
         if let Some(&source) = known.get(&key).and_then(|sources| sources.first()) {
             let reason = match compare(file, &stored[source]) {
                 Evidence::Shorter => Reason::Truncated,
@@ -166,14 +166,14 @@ fn by_full_head(stored: &[StoredSource], free: &[bool]) -> Vec<usize> {
 }
 
 /// Finds the free sources that were read in part and whose file is there, but is theirs no more.
-fn by_truncation(stored: &[StoredSource], files: &[Candidate], free: &[bool]) -> Vec<usize> {
+fn by_truncation(stored: &[StoredSource], files: &[Candidate<'_>], free: &[bool]) -> Vec<usize> {
     let there: HashSet<PhysicalId> = files.iter().map(|file| file.physical).collect();
     let is_there = |it: &StoredSource| there.contains(&it.source.physical);
     (0..stored.len()).filter(|&index| free[index] && stored[index].position > 0 && is_there(&stored[index])).collect()
 }
 
 /// Finds the free sources that were read in part and whose file is not there.
-fn by_absence(stored: &[StoredSource], files: &[Candidate], free: &[bool]) -> Vec<usize> {
+fn by_absence(stored: &[StoredSource], files: &[Candidate<'_>], free: &[bool]) -> Vec<usize> {
     let there: HashSet<PhysicalId> = files.iter().map(|file| file.physical).collect();
     let is_there = |it: &StoredSource| there.contains(&it.source.physical);
     (0..stored.len()).filter(|&index| free[index] && stored[index].position > 0 && !is_there(&stored[index])).collect()
@@ -186,9 +186,9 @@ fn path_of(stored: &StoredSource) -> &Path {
 #[expect(clippy::too_many_arguments, reason = "one step of one function, whose state they are")]
 fn match_copies(
     stored: &[StoredSource],
-    files: &[Candidate],
+    files: &[Candidate<'_>],
     sources: &[usize],
-    may_be: impl Fn(&Candidate, &StoredSource) -> bool,
+    may_be: impl Fn(&Candidate<'_>, &StoredSource) -> bool,
     open: &mut Vec<usize>,
     free: &mut [bool],
     verdicts: &mut [Verdict],
@@ -256,12 +256,8 @@ mod tests {
     }
 
     fn check_named(stored: &[StoredSource], files: &[(&str, PhysicalId, Vec<u8>)], expected: &[Verdict]) {
-        let candidate = |(path, physical, _): &(&str, PhysicalId, Vec<u8>)| Candidate {
-            physical: *physical,
-            input: "in".into(),
-            path: path.into(),
-        };
-        let candidates: Vec<Candidate> = files.iter().map(candidate).collect();
+        let file = |path, physical| Candidate { physical, input: "in", path: Path::new(path) };
+        let candidates: Vec<Candidate<'_>> = files.iter().map(|(path, id, _)| file(*path, *id)).collect();
         let compare = |file: usize, stored: &StoredSource| {
             let mut temp = tempfile::tempfile().unwrap();
             std::io::Write::write_all(&mut temp, &files[file].2).unwrap();

@@ -63,10 +63,15 @@ impl Discovery {
 
     /// Gives the first input that asks for a path.
     pub fn input_of(&self, path: &Path) -> Option<usize> {
-        if path.starts_with(&self.excluded_folder) {
+        if self.is_excluded(path) {
             return None;
         }
         self.inputs.iter().position(|globs| globs.matches(path))
+    }
+
+    fn is_excluded(&self, path: &Path) -> bool {
+        let rest = path_bytes(path).strip_prefix(path_bytes(&self.excluded_folder));
+        rest.is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
     }
 
     /// Lists every folder that can hold matching files and gives those found. `enter` is called with each folder *before* it is
@@ -83,8 +88,9 @@ impl Discovery {
                 trouble(&root.folder, &error);
             }
         }
-        found.sort_by(|a, b| a.path.cmp(&b.path));
-        found.dedup();
+        // As bytes: comparing paths part by part takes several times as long.
+        found.sort_unstable_by(|a, b| path_bytes(&a.path).cmp(path_bytes(&b.path)));
+        found.dedup_by(|a, b| path_bytes(&a.path) == path_bytes(&b.path));
         found
     }
 

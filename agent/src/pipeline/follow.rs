@@ -7,11 +7,13 @@
 mod admission;
 mod association;
 mod copies;
+mod descriptors;
 mod shipping;
+mod troubles;
 mod turns;
 mod upkeep;
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -27,14 +29,17 @@ use super::mailbox::{Mail, Mailbox};
 use super::reading::Reading;
 use super::source::Source;
 use crate::checkpoint::Checkpoint;
+use crate::checkpoint::file::Encoded;
 use crate::config::Config;
 use crate::discover::Discovery;
 use crate::discover::watch::{Change, Watcher};
 use crate::flow::{Errand, FileSlot, Session};
 use crate::status::Totals;
 use crate::tail::Turns;
-use copies::Leaving;
+use copies::{Leaving, Stems};
+use descriptors::OpenFiles;
 use shipping::Shipment;
+use troubles::Troubles;
 use upkeep::Timers;
 
 /// Turns between two looks at mail and events: some 10 ms of work.
@@ -56,7 +61,7 @@ pub(super) struct Parts {
     pub(super) mailbox: Mailbox,
     pub(super) lanes: Vec<mpsc::Sender<Errand>>,
     pub(super) checkpoint: Checkpoint,
-    pub(super) checkpoints: std::sync::mpsc::SyncSender<Checkpoint>,
+    pub(super) checkpoints: std::sync::mpsc::SyncSender<Encoded>,
     pub(super) ready: tokio::sync::watch::Sender<bool>,
     pub(super) once: bool,
 }
@@ -70,16 +75,20 @@ pub(super) struct Follow {
     newest_epoch: u64,
     /// Inputs that the collector knows as opened.
     opened_inputs: Vec<String>,
-    sources: HashMap<FileSlot, Source>,
+    sources: HashMap<FileSlot, Box<Source>>,
     by_file: HashMap<(u64, u64), FileSlot>,
+    stems: Stems,
+    /// Files without a source; some may have got theirs since.
+    unmatched: BTreeSet<FileSlot>,
     next_slot: u64,
     /// Sources of this agent that no followed file goes on with.
     unattached: Vec<StoredSource>,
     /// Those of them that this session reported gone: late copies of the report may still come.
     reported_gone: HashSet<SourceId>,
     skipped: BTreeMap<PathBuf, (PhysicalId, &'static str)>,
-    complaints: HashMap<PathBuf, String>,
+    troubles: Troubles,
     turns: Turns,
+    open_files: OpenFiles,
     timers: Timers,
     /// Sources with a step to take, in the order they got it, each at most once.
     sendable: VecDeque<FileSlot>,
@@ -131,12 +140,15 @@ impl Follow {
             opened_inputs: Vec::new(),
             sources: HashMap::new(),
             by_file: HashMap::new(),
+            stems: Stems::default(),
+            unmatched: BTreeSet::new(),
             next_slot: 0,
             unattached: Vec::new(),
             reported_gone: HashSet::new(),
             skipped: BTreeMap::new(),
-            complaints: HashMap::new(),
+            troubles: Troubles::default(),
             turns: Turns::default(),
+            open_files: OpenFiles::new(parts.config.agent.open_files_max),
             timers: Timers::default(),
             sendable: VecDeque::new(),
             sendable_since: None,
@@ -232,7 +244,7 @@ impl Follow {
         match change {
             Change::Grew(slot) => self.mark_dirty(slot),
             Change::Named(path) => self.look_at(&path),
-            Change::Unnamed(slot) => self.lost_its_name(slot),
+            Change::Unnamed(slot) => self.lost_its_name(slot, true),
             Change::ScanNeeded => self.next_scan = self.now,
         }
     }
@@ -288,15 +300,19 @@ impl Follow {
             return self.ended;
         }
         let drained = || self.shipments.iter().all(Option::is_none) && self.notices.is_empty();
-        let idle =
-            || self.turns.is_empty() && self.sources.values().all(|source| source.is_settled() && !source.is_dirty);
+        // What cannot be read now may not be for days; what the collector rejects is waited for.
+        let is_unreadable = |source: &Source| source.blocked.as_ref().is_some_and(|blocked| blocked.is_unreadable);
+        let is_done = |source: &Source| source.is_settled() && (!source.is_dirty || is_unreadable(source));
+        let idle = || self.turns.is_empty() && self.sources.values().all(|source| is_done(source));
         if self.is_stopping {
             // Without a session nothing can be sent, and no answer on its way is worth waiting for.
             let is_sent = || self.sources.values().all(|source| !source.is_sendable());
             return (self.session.is_none() || is_sent() && drained()).then_some(Exit::Done);
         }
         let is_open = self.session.is_some() && self.starting.is_none();
-        (self.parts.once && is_open && idle() && drained()).then_some(Exit::Done)
+        let is_over = self.parts.once && is_open && idle() && drained();
+        let is_complete = || !self.troubles.hide_any() && !self.sources.values().any(|source| is_unreadable(source));
+        is_over.then(|| if is_complete() { Exit::Done } else { Exit::Incomplete })
     }
 }
 

@@ -42,8 +42,6 @@ pub(super) struct Source {
     pub(super) partition: Option<u32>,
     /// The path as an input found it; in the headers of its records.
     pub(super) path: PathBuf,
-    /// The path without symbolic links, where its folder is watched.
-    pub(super) real_path: PathBuf,
     pub(super) headers: FileHeaders,
     pub(super) file: OpenFile,
     /// Where in a line the file's position is.
@@ -63,10 +61,14 @@ pub(super) struct Source {
     pub(super) has_timer: bool,
     /// Since when bytes are known that are not acknowledged.
     pub(super) waiting_since: Option<Instant>,
-    /// Nothing is read or sent before then: the collector rejected it, or the disk failed.
-    pub(super) blocked_until: Option<Instant>,
+    /// Nothing is read or sent for a while.
+    pub(super) blocked: Option<Box<Blocked>>,
+    /// It had a turn since it was last asked to be set aside.
+    pub(super) was_read: bool,
+    /// The last try to read it failed; that was told.
+    pub(super) is_troubled: bool,
     /// Set while a rejected span is taken apart.
-    pub(super) careful: Option<Careful>,
+    pub(super) careful: Option<Box<Careful>>,
     /// Of another file that this one, without a source yet, was a copy of when it had so many bytes.
     pub(super) copy_of: Option<(FileSlot, u64)>,
     /// This incarnation has ended; once its steps are taken the file begins again as another source.
@@ -77,7 +79,7 @@ pub(super) struct Source {
     acknowledged_anchor: Fingerprint,
     path_changed: bool,
     steps: VecDeque<Step>,
-    under_way: Option<Step>,
+    under_way: Option<Box<Step>>,
 }
 
 /// Says what became of the name under which a file was found.
@@ -85,7 +87,9 @@ pub(super) struct Source {
 pub(super) enum Name {
     /// It has it, and an input asks for it.
     Found,
-    /// It has another one, that no input asks for.
+    /// It has another one, which is known, but no input asks for it.
+    Renamed,
+    /// It has another one, which is not known.
     Lost,
     /// It has none.
     Deleted,
@@ -98,15 +102,23 @@ pub(super) struct Placement {
     pub(super) topic: TopicName,
     pub(super) partitioning: Partitioning,
     pub(super) path: PathBuf,
-    pub(super) real_path: PathBuf,
     pub(super) headers: FileHeaders,
+}
+
+/// Says until when nothing is read of a file or sent, and why.
+#[derive(Debug)]
+pub(super) struct Blocked {
+    pub(super) until: Instant,
+    pub(super) because: String,
+    /// The file is at fault; else the collector rejects what comes of it.
+    pub(super) is_unreadable: bool,
 }
 
 impl Source {
     /// Stands at the start of a file nothing is known of.
     pub(super) fn new(file: OpenFile, found: Placement, now: Instant) -> Self {
         let waiting_since = (file.size() > 0).then_some(now);
-        let Placement { input, topic, partitioning, path, real_path, headers } = found;
+        let Placement { input, topic, partitioning, path, headers } = found;
         Self {
             id: mint(),
             is_associated: false,
@@ -115,7 +127,6 @@ impl Source {
             partitioning,
             partition: None,
             path,
-            real_path,
             headers,
             file,
             place: Place::LineStart,
@@ -128,7 +139,9 @@ impl Source {
             last_seen: now,
             has_timer: false,
             waiting_since,
-            blocked_until: None,
+            blocked: None,
+            was_read: false,
+            is_troubled: false,
             careful: None,
             copy_of: None,
             is_truncated: false,
@@ -143,7 +156,7 @@ impl Source {
     /// Forgets what was not acknowledged; the collector's list of sources will say where to go on.
     pub(super) fn forget_standing(&mut self) {
         self.steps.clear();
-        (self.under_way, self.careful, self.blocked_until) = (None, None, None);
+        (self.under_way, self.careful, self.blocked) = (None, None, None);
         (self.is_associated, self.is_truncated, self.is_behind, self.is_dirty) = (false, false, false, true);
     }
 
@@ -162,7 +175,7 @@ impl Source {
         self.is_associated = true;
         // A source that was reported gone is reported back: else it would be forgotten in the end, though it is followed.
         if stored.source.physical != self.file.physical() || stored.gone_at_ms.is_some() {
-            self.steps.push_back(Step::Rebind);
+            self.push(Step::Rebind);
         }
     }
 
@@ -173,13 +186,13 @@ impl Source {
         self.acknowledged_anchor = Fingerprint::default();
         (self.partition, self.careful) = (None, None);
         (self.is_associated, self.is_truncated, self.is_behind, self.is_dirty) = (true, false, false, true);
-        self.steps.push_back(Step::Create { supersedes });
+        self.push(Step::Create { supersedes });
     }
 
     /// Passes over all before the file's position, which was just set.
     pub(super) fn skip_to_position(&mut self) {
         self.place = Place::LineStart;
-        self.steps.push_back(Step::Skip(self.mark()));
+        self.push(Step::Skip(self.mark()));
     }
 
     /// Gives what is known at the file's position.
@@ -204,19 +217,34 @@ impl Source {
 
     /// Notes under which name the file goes now.
     pub(super) fn rename(&mut self, path: PathBuf, real_path: PathBuf, name: Name) {
-        (self.path, self.real_path, self.name) = (path, real_path, name);
-        self.path_changed = true;
+        (self.path, self.name, self.path_changed) = (path, name, true);
+        self.file.set_real_path(real_path);
+    }
+
+    /// Adds a step. As a rule there is one, and of most files none: room is made for no more.
+    fn push(&mut self, step: Step) {
+        if self.steps.is_empty() {
+            self.steps = VecDeque::with_capacity(1);
+        }
+        self.steps.push_back(step);
     }
 
     /// Tells whether reading now would do any good.
     pub(super) fn wants_turn(&self) -> bool {
-        let may_read = self.is_associated && self.is_dirty && !self.is_truncated && self.blocked_until.is_none();
+        let may_read = self.is_associated && self.is_dirty && !self.is_truncated && self.blocked.is_none();
         may_read
             && match self.steps.back() {
                 Some(Step::Read(draft)) => self.is_behind && !draft.is_closed,
                 Some(Step::Gone | Step::Lost { .. }) => false,
                 _ => self.under_way.is_none() || self.is_behind,
             }
+    }
+
+    /// Tells whether its descriptor may be let go of: it has a name to find it by. Of what is read ahead nothing depends on it, and of what is
+    /// not read yet only what is deleted before it is opened again.
+    pub(super) fn may_be_set_aside(&self, even_unread: bool) -> bool {
+        let has_name = matches!(self.name, Name::Found | Name::Renamed) && !self.is_truncated;
+        has_name && (even_unread || (!self.is_dirty && self.is_settled()))
     }
 
     /// Takes what a turn read: from the draft's end, or the last step's, up to the file's position.
@@ -226,7 +254,7 @@ impl Source {
             return;
         }
         if !matches!(self.steps.back(), Some(Step::Read(_))) {
-            self.steps.push_back(Step::Read(Draft::new(start, start_place, mark.clone())));
+            self.push(Step::Read(Draft::new(start, start_place, mark.clone())));
         }
         let Some(Step::Read(draft)) = self.steps.back_mut() else { return };
         draft.mark = mark;
@@ -243,7 +271,7 @@ impl Source {
             return Some(encoding);
         }
         let mut start = [0; 2];
-        let len = self.file.peek()(&mut start, 0).unwrap_or(0);
+        let len = self.file.peek().and_then(|mut read| read(&mut start, 0)).unwrap_or(0);
         encoding.settled(&start[..len])
     }
 
@@ -261,7 +289,7 @@ impl Source {
     pub(super) fn go_on_in_copy(&mut self, path: PathBuf, now: Instant) {
         (self.is_truncated, self.is_dirty, self.path_changed) = (false, true, true);
         (self.path, self.name, self.last_growth) = (path, Name::Found, now);
-        self.steps.push_back(Step::Rebind);
+        self.push(Step::Rebind);
     }
 
     /// Ends this incarnation: what was known of it and not read is lost. Gives how much that is.
@@ -279,20 +307,24 @@ impl Source {
         }
         let anchor = if end == start { self.file.anchor() } else { Fingerprint::default() };
         let mark = Mark { position: end, place: Place::LineStart, head: self.file.head(), anchor };
-        self.steps.push_back(Step::Lost { start, mark, reason, exact });
+        self.push(Step::Lost { start, mark, reason, exact });
         end - start
     }
 
     /// Reports the file gone once all before is acknowledged.
     pub(super) fn finish(&mut self) {
         if !matches!(self.steps.back(), Some(Step::Gone)) {
-            self.steps.push_back(Step::Gone);
+            self.push(Step::Gone);
         }
+    }
+
+    fn unfinished(&self) -> impl Iterator<Item = &Step> {
+        self.under_way.as_deref().into_iter().chain(&self.steps)
     }
 
     /// Tells whether the file was given up or let go of.
     pub(super) fn is_finishing(&self) -> bool {
-        self.steps.iter().chain(&self.under_way).any(|step| matches!(step, Step::Gone))
+        self.unfinished().any(|step| matches!(step, Step::Gone))
     }
 
     /// Tells whether everything read so far is acknowledged.
@@ -303,12 +335,12 @@ impl Source {
     /// Tells whether a creation or a skip is not acknowledged yet.
     pub(super) fn is_starting(&self) -> bool {
         let starts = |step: &Step| matches!(step, Step::Create { .. } | Step::Rebind | Step::Skip(_));
-        !self.is_associated || self.under_way.iter().chain(&self.steps).any(starts)
+        !self.is_associated || self.unfinished().any(starts)
     }
 
     /// Tells whether there is a step to take now.
     pub(super) fn is_sendable(&self) -> bool {
-        self.under_way.is_none() && !self.steps.is_empty() && self.blocked_until.is_none()
+        self.under_way.is_none() && !self.steps.is_empty() && self.blocked.is_none()
     }
 
     /// Takes the next step: makes the item for it and leaves the rest of it under way. `Bytes` of batches go with the item.
@@ -317,8 +349,11 @@ impl Source {
             return None;
         }
         let mut step = self.steps.pop_front()?;
+        if self.steps.is_empty() {
+            self.steps = VecDeque::new();
+        }
         let item = self.item(&mut step, input_name);
-        self.under_way = Some(step);
+        self.under_way = Some(Box::new(step));
         Some(item)
     }
 

@@ -34,9 +34,8 @@ impl Compression {
     }
 }
 
-/// Reads one archive.
+/// Reads one archive. Its file is the caller's, and the same each time; only while something is left to decompress is it held open here.
 pub struct Archive {
-    file: Arc<File>,
     compression: Compression,
     decoder: Option<Box<dyn Read + Send>>,
     /// The bytes given last, and where they begin.
@@ -54,13 +53,13 @@ struct FromStart {
 
 impl Archive {
     /// Stands at the start.
-    pub fn new(file: Arc<File>, compression: Compression) -> Self {
-        Self { file, compression, decoder: None, window: Vec::new(), window_start: 0, ended_at: None }
+    pub fn new(compression: Compression) -> Self {
+        Self { compression, decoder: None, window: Vec::new(), window_start: 0, ended_at: None }
     }
 
     /// Gives another reader of the same file, from its start.
     pub fn again(&self) -> Self {
-        Self::new(self.file.clone(), self.compression)
+        Self::new(self.compression)
     }
 
     /// Tells how large the file was when its end was reached; `None` while there is more to decompress.
@@ -68,12 +67,17 @@ impl Archive {
         self.ended_at
     }
 
+    /// Tells whether it is in the middle of its file.
+    pub fn is_decompressing(&self) -> bool {
+        self.decoder.is_some()
+    }
+
     /// Fills `into` with decompressed bytes from `position` on; less only at the end.
     ///
     /// # Errors
     /// As the operating system says (retry); `InvalidInput` or `InvalidData` if the archive is damaged (retry, seldom).
-    pub fn read_at(&mut self, into: &mut [u8], position: u64) -> io::Result<usize> {
-        if position < self.window_start || self.has_grown()? {
+    pub fn read_at(&mut self, file: &Arc<File>, into: &mut [u8], position: u64) -> io::Result<usize> {
+        if position < self.window_start || self.has_grown(file)? {
             self.start_over();
         }
         while self.window_end() < position {
@@ -81,7 +85,7 @@ impl Archive {
             self.window_start = self.window_end();
             let mut window = std::mem::take(&mut self.window);
             window.resize(skipped, 0);
-            let read = self.decompress(&mut window)?;
+            let read = self.decompress(file, &mut window)?;
             window.truncate(read);
             self.window = window;
             if read == 0 {
@@ -92,7 +96,7 @@ impl Archive {
         let mut filled = known.len().min(into.len());
         into[..filled].copy_from_slice(&known[..filled]);
         if filled < into.len() {
-            filled += self.decompress(&mut into[filled..])?;
+            filled += self.decompress(file, &mut into[filled..])?;
             self.window.clear();
             self.window.extend_from_slice(&into[..filled]);
             self.window_start = position;
@@ -104,9 +108,9 @@ impl Archive {
         self.window_start + self.window.len() as u64
     }
 
-    fn has_grown(&self) -> io::Result<bool> {
+    fn has_grown(&self, file: &File) -> io::Result<bool> {
         Ok(match self.ended_at {
-            Some(size) => self.file.metadata()?.len() != size,
+            Some(size) => file.metadata()?.len() != size,
             None => false,
         })
     }
@@ -117,14 +121,14 @@ impl Archive {
     }
 
     /// Decompresses what comes next; less than asked for only at the end.
-    fn decompress(&mut self, into: &mut [u8]) -> io::Result<usize> {
+    fn decompress(&mut self, file: &Arc<File>, into: &mut [u8]) -> io::Result<usize> {
         if self.ended_at.is_some() {
             return Ok(0);
         }
         let mut filled = 0;
         while filled < into.len() {
-            let size = self.file.metadata()?.len();
-            match self.decoder()?.read(&mut into[filled..]) {
+            let size = file.metadata()?.len();
+            match self.decoder(file)?.read(&mut into[filled..]) {
                 Ok(read) if read > 0 => filled += read,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => {
@@ -140,11 +144,11 @@ impl Archive {
         Ok(filled)
     }
 
-    fn decoder(&mut self) -> io::Result<&mut Box<dyn Read + Send>> {
+    fn decoder(&mut self, file: &Arc<File>) -> io::Result<&mut Box<dyn Read + Send>> {
         let decoder = match self.decoder.take() {
             Some(decoder) => decoder,
             None => {
-                let bytes = BufReader::with_capacity(SKIP_BYTES, FromStart { file: self.file.clone(), position: 0 });
+                let bytes = BufReader::with_capacity(SKIP_BYTES, FromStart { file: Arc::clone(file), position: 0 });
                 match self.compression {
                     Compression::Gzip => Box::new(MultiGzDecoder::new(bytes)) as Box<dyn Read + Send>,
                     Compression::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(bytes)?),
@@ -185,16 +189,15 @@ mod tests {
         out.finish().unwrap()
     }
 
-    fn archive(bytes: &[u8]) -> (File, Archive) {
+    fn archive(bytes: &[u8]) -> (Arc<File>, Archive) {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(bytes).unwrap();
-        let compression = Compression::of(bytes).unwrap();
-        (file.try_clone().unwrap(), Archive::new(Arc::new(file), compression))
+        (Arc::new(file), Archive::new(Compression::of(bytes).unwrap()))
     }
 
-    fn read(archive: &mut Archive, position: u64, len: usize) -> Vec<u8> {
+    fn read((file, archive): &mut (Arc<File>, Archive), position: u64, len: usize) -> Vec<u8> {
         let mut bytes = vec![0; len];
-        let read = archive.read_at(&mut bytes, position).unwrap();
+        let read = archive.read_at(file, &mut bytes, position).unwrap();
         bytes.truncate(read);
         bytes
     }
@@ -203,12 +206,12 @@ mod tests {
     fn both_formats_are_read_from_anywhere() {
         let text = text();
         for packed in [gzip(&text), zstd::encode_all(&text[..], 1).unwrap()] {
-            let (_, mut archive) = archive(&packed);
+            let mut archive = archive(&packed);
             for (position, len) in [(0, 10), (5, 100_000), (90_000, 20_000), (700_000, 300), (3, 40), (50, 0)] {
                 assert_eq!(read(&mut archive, position as u64, len), text[position..position + len]);
             }
             assert_eq!(read(&mut archive, text.len() as u64 - 10, 100), text[text.len() - 10..]);
-            assert!(archive.ended_at().is_some());
+            assert!(archive.1.ended_at().is_some());
             assert_eq!(read(&mut archive, text.len() as u64, 100), b"");
             assert_eq!(read(&mut archive, text.len() as u64 + 5000, 100), b"");
         }
@@ -224,11 +227,11 @@ mod tests {
         ];
         for packed in cases {
             for cut in [20, 100, packed.len() / 3, packed.len() / 2, packed.len() - 5] {
-                let (mut file, mut archive) = archive(&packed[..cut]);
+                let mut archive = archive(&packed[..cut]);
                 let found = read(&mut archive, 0, text.len() + 1);
                 assert!(text.starts_with(&found));
                 let middle = found.len() as u64 / 2;
-                file.write_all(&packed[cut..]).unwrap();
+                archive.0.as_ref().write_all(&packed[cut..]).unwrap();
                 assert_eq!(read(&mut archive, middle, text.len()), text[middle as usize..]);
             }
         }
@@ -239,7 +242,7 @@ mod tests {
         let mut packed = gzip(&text());
         let middle = packed.len() / 2;
         packed[middle..middle + 64].fill(0xff);
-        let (_, mut archive) = archive(&packed);
-        assert!(archive.read_at(&mut vec![0; text().len()], 0).is_err());
+        let (file, mut archive) = archive(&packed);
+        assert!(archive.read_at(&file, &mut vec![0; text().len()], 0).is_err());
     }
 }

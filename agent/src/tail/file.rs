@@ -6,13 +6,15 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use skidway_record::source::{FINGERPRINT_BYTES_MAX, Fingerprint, PhysicalId};
 
 use crate::flow::fingerprint::{self, read_at};
-use crate::flow::physical::{Stat, stat_file};
+use crate::flow::physical::Stat;
 use crate::tail::archive::{Archive, Compression};
+use crate::tail::handle::Handle;
 
 /// Counts the bytes before a position that a read covers again, at most.
 pub const ANCHOR_BYTES_MAX: usize = FINGERPRINT_BYTES_MAX as usize;
@@ -20,10 +22,9 @@ pub const ANCHOR_BYTES_MAX: usize = FINGERPRINT_BYTES_MAX as usize;
 /// Holds one open file.
 #[derive(Debug)]
 pub struct OpenFile {
-    file: Arc<File>,
+    handle: Handle,
     /// Reads it decompressed, if that is what it is.
-    archive: Option<Archive>,
-    physical: PhysicalId,
+    archive: Option<Box<Archive>>,
     position: u64,
     anchor: Fingerprint,
     head: Fingerprint,
@@ -47,28 +48,54 @@ pub enum Block {
 }
 
 impl OpenFile {
-    /// Stands at the start of an opened file. Only its identity and size are looked at.
+    /// Stands at the start of an opened file. Only its identity and size are looked at. `path`, without symbolic links, is where it is
+    /// opened again after it was set aside.
     ///
     /// # Errors
     /// As the operating system says (retry).
-    pub fn new(file: File) -> io::Result<Self> {
-        let Stat { physical, size, .. } = stat_file(&file)?;
-        let (file, mut start) = (Arc::new(file), [0; 4]);
+    pub fn new(file: File, path: PathBuf) -> io::Result<Self> {
+        let mut start = [0; 4];
         let len = read_at(&file, &mut start, 0)?;
-        let archive = Compression::of(&start[..len]).map(|compression| Archive::new(Arc::clone(&file), compression));
-        let size = if archive.is_some() { 0 } else { size };
+        let archive = Compression::of(&start[..len]).map(|compression| Box::new(Archive::new(compression)));
+        let (handle, stat) = Handle::new(file, path)?;
+        let size = if archive.is_some() { 0 } else { stat.size };
         let (anchor, head) = (Fingerprint::default(), Fingerprint::default());
-        Ok(Self { file, archive, physical, position: 0, anchor, head, size })
-    }
-
-    /// Gives the file itself, for looking at it.
-    pub fn inner(&self) -> &File {
-        &self.file
+        Ok(Self { handle, archive, position: 0, anchor, head, size })
     }
 
     /// Gives the file's identity.
     pub fn physical(&self) -> PhysicalId {
-        self.physical
+        self.handle.physical()
+    }
+
+    /// Gives the path to find it by, without symbolic links.
+    pub fn real_path(&self) -> &Path {
+        self.handle.path()
+    }
+
+    /// Notes that it has another name.
+    pub fn set_real_path(&mut self, path: PathBuf) {
+        self.handle.set_path(path);
+    }
+
+    /// Tells whether a descriptor is held.
+    pub fn is_open(&self) -> bool {
+        self.handle.is_open()
+    }
+
+    /// Holds a descriptor from now on; without, each read opens the file anew.
+    ///
+    /// # Errors
+    /// As the operating system says (retry); `NotFound` if its name is gone or another file's.
+    pub fn hold(&mut self) -> io::Result<()> {
+        self.handle.hold()
+    }
+
+    /// Lets go of the descriptor. Not of an archive in the middle of it.
+    pub fn set_aside(&mut self) {
+        if !self.archive.as_ref().is_some_and(|archive| archive.is_decompressing()) {
+            self.handle.set_aside();
+        }
     }
 
     /// Gives the position: all before it was read and framed.
@@ -86,9 +113,12 @@ impl OpenFile {
         self.head
     }
 
-    /// Tells whether the file has no name any more.
+    /// Tells whether the file has no name any more; if it is set aside, whether its name is gone or another file's.
     pub fn is_deleted(&self) -> bool {
-        self.stat_now().is_ok_and(|stat| stat.links == 0)
+        match self.stat_now() {
+            Ok(stat) => stat.links == 0,
+            Err(error) => error.kind() == io::ErrorKind::NotFound,
+        }
     }
 
     /// Tells whether it is read decompressed.
@@ -97,12 +127,15 @@ impl OpenFile {
     }
 
     /// Gives a way to look at its bytes, decompressed if need be, without moving on.
-    pub fn peek(&self) -> impl FnMut(&mut [u8], u64) -> io::Result<usize> {
-        let (file, mut archive) = (Arc::clone(&self.file), self.archive.as_ref().map(Archive::again));
-        move |bytes, position| match &mut archive {
-            Some(archive) => archive.read_at(bytes, position),
+    ///
+    /// # Errors
+    /// As the operating system says (retry).
+    pub fn peek(&self) -> io::Result<impl FnMut(&mut [u8], u64) -> io::Result<usize>> {
+        let (file, mut archive) = (self.handle.file()?, self.archive.as_ref().map(|archive| archive.again()));
+        Ok(move |bytes: &mut [u8], position| match &mut archive {
+            Some(archive) => archive.read_at(&file, bytes, position),
             None => read_at(&file, bytes, position),
-        }
+        })
     }
 
     /// Tells from its size whether there is something to read, or something else to find out about it.
@@ -123,18 +156,19 @@ impl OpenFile {
     /// # Errors
     /// As the operating system says (retry).
     pub fn stat_now(&self) -> io::Result<Stat> {
-        stat_file(&self.file)
+        self.handle.stat()
     }
 
     /// Tells whether the first `size` bytes, which this file has, are as another's: the first and the last 4 KiB of them are looked at.
     pub fn begins_like(&self, other: &Self, size: u64) -> bool {
         let (mut own, mut others) = ([0; ANCHOR_BYTES_MAX], [0; ANCHOR_BYTES_MAX]);
         let len = size.min(own.len() as u64) as usize;
+        let (Ok(file), Ok(others_file)) = (self.handle.file(), other.handle.file()) else { return false };
         let mut is_alike = |position| {
             let read = |file: &File, bytes: &mut [u8]| {
                 read_at(file, &mut bytes[..len], position).is_ok_and(|read| read == len)
             };
-            read(&self.file, &mut own) && read(&other.file, &mut others) && own[..len] == others[..len]
+            read(&file, &mut own) && read(&others_file, &mut others) && own[..len] == others[..len]
         };
         is_alike(0) && is_alike(size - len as u64)
     }
@@ -144,7 +178,7 @@ impl OpenFile {
     /// # Errors
     /// As the operating system says (retry).
     pub fn stat(&mut self) -> io::Result<Stat> {
-        let stat = stat_file(&self.file)?;
+        let stat = self.handle.stat()?;
         if self.archive.is_none() {
             self.size = self.size.max(stat.size);
         }
@@ -175,11 +209,12 @@ impl OpenFile {
 
     /// Reads by one call. Of a local file a short read is its end; where it is not, the next scan sees that there is more.
     fn read_once(&mut self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        let file = self.handle.file()?;
         if let Some(archive) = &mut self.archive {
-            return archive.read_at(buffer, position);
+            return archive.read_at(&file, buffer, position);
         }
         loop {
-            match self.file.read_at(buffer, position) {
+            match file.read_at(buffer, position) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 done => return done,
             }
@@ -187,15 +222,17 @@ impl OpenFile {
     }
 
     fn fill(&mut self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        let file = self.handle.file()?;
         match &mut self.archive {
-            Some(archive) => archive.read_at(buffer, position),
-            None => read_at(&self.file, buffer, position),
+            Some(archive) => archive.read_at(&file, buffer, position),
+            None => read_at(&file, buffer, position),
         }
     }
 
     /// Tells whether anything was written past `len` bytes from the position on.
     pub fn has_data_after(&self, len: u64) -> bool {
-        rustix::fs::seek(&self.file, rustix::fs::SeekFrom::Data(self.position + len)).is_ok()
+        let from = rustix::fs::SeekFrom::Data(self.position + len);
+        self.handle.file().is_ok_and(|file| rustix::fs::seek(file, from).is_ok())
     }
 
     /// Moves the position over the first `consumed` bytes of the block that [`OpenFile::read`] left in the buffer at `start`.
@@ -222,7 +259,7 @@ impl OpenFile {
             return Ok(false);
         }
         (self.position, self.anchor) = (position, fingerprint::of(&bytes[..len]));
-        let head_len = self.peek()(&mut bytes, 0)?;
+        let head_len = self.peek()?(&mut bytes, 0)?;
         if head_len > self.head.len as usize {
             self.head = fingerprint::head(&bytes[..head_len]);
         }
@@ -250,14 +287,15 @@ impl OpenFile {
     /// # Errors
     /// As the operating system says (retry).
     pub fn after_last_line(&self, buffer: &mut [u8]) -> io::Result<u64> {
+        let file = self.handle.file()?;
         if let Some(archive) = &self.archive {
-            return after_last_line(archive.again(), buffer);
+            return after_last_line(&file, archive.again(), buffer);
         }
         let mut end = self.size;
         while end > 0 {
             let len = end.min(buffer.len() as u64) as usize;
             let start = end - len as u64;
-            let read = read_at(&self.file, &mut buffer[..len], start)?;
+            let read = read_at(&file, &mut buffer[..len], start)?;
             if let Some(at) = memchr::memrchr(b'\n', &buffer[..read]) {
                 return Ok(start + at as u64 + 1);
             }
@@ -267,10 +305,10 @@ impl OpenFile {
     }
 }
 
-fn after_last_line(mut archive: Archive, buffer: &mut [u8]) -> io::Result<u64> {
+fn after_last_line(file: &Arc<File>, mut archive: Archive, buffer: &mut [u8]) -> io::Result<u64> {
     let (mut position, mut found) = (0, 0);
     loop {
-        let read = archive.read_at(buffer, position)?;
+        let read = archive.read_at(file, buffer, position)?;
         if read == 0 {
             return Ok(found);
         }
@@ -289,7 +327,7 @@ mod tests {
     fn temp(text: &[u8]) -> (File, OpenFile) {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(text).unwrap();
-        let open = OpenFile::new(file.try_clone().unwrap()).unwrap();
+        let open = OpenFile::new(file.try_clone().unwrap(), PathBuf::new()).unwrap();
         (file, open)
     }
 

@@ -2,6 +2,7 @@
 
 pub mod archive;
 pub mod file;
+pub mod handle;
 pub mod start;
 
 use std::collections::{HashSet, VecDeque};

@@ -21,7 +21,7 @@ const HOLE_BYTES_MAX: u64 = 1 << 20;
 pub fn start_of(path: &Path, file: &File, into: &mut [u8]) -> io::Result<Option<usize>> {
     let read = read_at(file, into, 0)?;
     if let Some(compression) = Compression::of(&into[..read]) {
-        return Archive::new(Arc::new(file.try_clone()?), compression).read_at(into, 0).map(Some);
+        return Archive::new(compression).read_at(&Arc::new(file.try_clone()?), into, 0).map(Some);
     }
     if (read as u64) < ARCHIVE_BYTES_MIN && path.extension().is_some_and(|ending| ending == "gz" || ending == "zst") {
         return Ok(None);

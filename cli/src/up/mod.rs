@@ -114,7 +114,7 @@ impl Parts {
         joined(self.collector.await)?;
         self.tasks.wait().await;
         match shipped? {
-            Exit::Done => say("Stopped in order.\n"),
+            Exit::Done | Exit::Incomplete => say("Stopped in order.\n"),
             Exit::Undrained => {
                 say("Stopped in time, but not all that was read is stored; the next start goes on there.\n")
             }

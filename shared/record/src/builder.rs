@@ -27,16 +27,23 @@ impl EncodedHeaders {
 
     /// Encodes headers in the given order; a `None` value is null. Keys may repeat.
     pub fn new<'a>(headers: impl IntoIterator<Item = (&'a [u8], Option<&'a [u8]>)>) -> Self {
-        let mut fields = Vec::new();
-        let mut count = 0;
-        for (key, value) in headers {
-            write_bytes(&mut fields, Some(key));
-            write_bytes(&mut fields, value);
+        Self::none().and(headers)
+    }
+
+    /// Gives these headers with more after them.
+    #[must_use]
+    pub fn and<'a>(&self, more: impl IntoIterator<Item = (&'a [u8], Option<&'a [u8]>)>) -> Self {
+        let (mut fields, mut added) = (&self.0[..], Vec::new());
+        let mut count = varint::read(&mut fields).unwrap_or(0);
+        for (key, value) in more {
+            write_bytes(&mut added, Some(key));
+            write_bytes(&mut added, value);
             count += 1;
         }
-        let mut encoded = Vec::with_capacity(fields.len() + 1);
+        let mut encoded = Vec::with_capacity(self.0.len() + 1 + added.len());
         varint::write(&mut encoded, count);
-        encoded.extend_from_slice(&fields);
+        encoded.extend_from_slice(fields);
+        encoded.extend_from_slice(&added);
         Self(encoded)
     }
 

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::io;
 use std::path::Path;
+use std::time::Instant;
 
 use bytes::Bytes;
 use skidway_record::SourceId;
@@ -24,8 +25,10 @@ use crate::pipeline::source::{Name, Placement, Source};
 use crate::tail::file::OpenFile;
 use crate::tail::start::start_of;
 
-/// Bounds the paths complained about once; past it complaints may repeat.
-const COMPLAINTS_MAX: usize = 10_000;
+/// Scans take at most one part in so many of the time: of very many files they come less often,
+const SCANS_APART: u32 = 100;
+/// but not by more than this factor.
+const STRETCH_MAX: u32 = 6;
 
 impl Follow {
     /// Starts over with a fresh session: every file is matched anew with what the collector knows.
@@ -41,6 +44,7 @@ impl Follow {
         self.archive = None;
         self.truncated.clear();
         self.starting = Some(Vec::new());
+        self.unmatched = self.sources.keys().copied().collect();
         self.scan();
         self.starting = Some(self.sources.keys().copied().collect());
         self.report_missing();
@@ -52,7 +56,8 @@ impl Follow {
 
     /// Lists every folder, takes in what is new, and looks at every known file's size and name.
     pub(super) fn scan(&mut self) {
-        self.next_scan = self.now + self.parts.config.agent.scan_interval;
+        let started = Instant::now();
+        self.troubles.begin_scan();
         let (discovery, watcher) = (&self.parts.discovery, &mut self.parts.watcher);
         let (mut unwatched, mut unlisted) = (Vec::new(), Vec::new());
         let found = discovery.scan(
@@ -67,17 +72,21 @@ impl Follow {
             },
         );
         for (folder, error) in unwatched {
-            self.complain(&folder, &format!("the folder cannot be watched, only listed now and then: {error}"));
+            self.troubles.is_unwatched(&folder, error);
         }
         for (folder, error) in unlisted {
-            self.complain(&folder, &format!("the folder cannot be listed: {error}"));
+            self.troubles.hides_files(&folder, format!("the folder cannot be listed: {error}"));
         }
         for file in &found {
             self.take_in(file);
         }
-        self.skipped.retain(|path, _| found.binary_search_by(|file| file.path.cmp(path)).is_ok());
+        self.skipped
+            .retain(|path, _| found.binary_search_by(|file| path_bytes(&file.path).cmp(path_bytes(path))).is_ok());
+        self.troubles.end_scan();
         self.look_for_lost_names();
         self.associate();
+        let (took, interval) = (started.elapsed(), self.parts.config.agent.scan_interval);
+        self.next_scan = self.now + took + (took * SCANS_APART).clamp(interval, interval * STRETCH_MAX);
     }
 
     /// Looks at a name that appeared or changed hands.
@@ -85,14 +94,16 @@ impl Follow {
         match self.parts.discovery.input_of(path) {
             Some(input) => {
                 self.take_in(&Found { path: path.to_owned(), input });
-                self.associate();
+                // Soon, together with what else is new.
+                self.reassess = true;
             }
             // A followed file under a name that no input asks for is followed for a while.
             None => {
                 if let Ok(stat) = stat_path(path)
                     && let Some(&slot) = self.by_file.get(&key(&stat.physical))
+                    && self.sources.get(&slot).is_some_and(|source| source.physical() == stat.physical)
                 {
-                    self.rename(slot, path, Name::Lost);
+                    self.rename(slot, path, Name::Renamed);
                 }
             }
         }
@@ -100,9 +111,9 @@ impl Follow {
 
     fn take_in(&mut self, found: &Found) {
         match self.try_take_in(found) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => self.complain(&found.path, &format!("the file cannot be followed: {error}")),
+            Ok(()) => self.troubles.is_fine(&found.path),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => self.troubles.is_fine(&found.path),
+            Err(error) => self.troubles.hides_files(&found.path, format!("the file cannot be followed: {error}")),
         }
     }
 
@@ -112,9 +123,15 @@ impl Follow {
             return Ok(());
         }
         if let Some(&slot) = self.by_file.get(&key(&stat.physical)) {
-            self.see_again(slot, &found.path, &stat);
-            return Ok(());
+            if self.sources.get(&slot).is_some_and(|source| source.physical() == stat.physical) {
+                self.see_again(slot, &found.path, &stat);
+                return Ok(());
+            }
+            // It was set aside, then deleted, and its inode went to a new file.
+            self.by_file.remove(&key(&stat.physical));
+            self.lost_its_name(slot, true);
         }
+        self.make_room()?;
         let file = File::open(&found.path)?;
         let stat = stat_file(&file)?;
         let mut start = [0; 1024];
@@ -131,40 +148,40 @@ impl Follow {
     }
 
     fn follow(&mut self, found: &Found, real_path: &Path, file: File) -> io::Result<()> {
-        let placement = self.place(found, real_path);
-        let source = Source::new(OpenFile::new(file)?, placement, self.now);
+        let file = OpenFile::new(file, real_path.to_owned())?;
+        let source = Source::new(file, self.place(found), self.now);
         let slot = FileSlot(self.next_slot);
         self.next_slot += 1;
+        self.was_opened(slot);
         if let Some(folder) = real_path.parent()
             && let Err(error) = self.parts.watcher.watch(folder)
         {
-            self.complain(folder, &format!("the folder cannot be watched, only listed now and then: {error}"));
+            self.troubles.is_unwatched(folder, error);
         }
         let before = self.parts.watcher.bind(real_path, slot);
         self.by_file.insert(key(&source.physical()), slot);
-        self.sources.insert(slot, source);
+        self.stems.add(slot, &source);
+        self.unmatched.insert(slot);
+        self.sources.insert(slot, Box::new(source));
         if let Some(before) = before {
-            self.lost_its_name(before);
+            self.lost_its_name(before, true);
         }
         Ok(())
     }
 
-    fn place(&self, found: &Found, real_path: &Path) -> Placement {
+    fn place(&self, found: &Found) -> Placement {
         let (agent, input) = (&self.parts.config.agent, &self.parts.config.inputs[found.input]);
         let path = found.path.to_string_lossy();
         let facts = Facts { host: &self.parts.host, path: &path, labels: &agent.labels };
         let (partitioning, key) = partitioning(input, facts);
-        let mut fields = vec![
-            ("host".to_owned(), Bytes::copy_from_slice(self.parts.host.as_bytes())),
-            ("path".to_owned(), Bytes::copy_from_slice(path_bytes(&found.path))),
-        ];
-        fields.extend(agent.labels.iter().map(|(name, value)| (name.clone(), Bytes::from(value.clone()))));
+        let labels = agent.labels.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+        let fields =
+            [("host", self.parts.host.as_bytes()), ("path", path_bytes(&found.path))].into_iter().chain(labels);
         Placement {
             input: found.input,
             topic: input.topic.topic(facts),
             partitioning,
             path: found.path.clone(),
-            real_path: real_path.to_owned(),
             headers: FileHeaders::new(fields, key),
         }
     }
@@ -186,33 +203,39 @@ impl Follow {
         let Ok(real_path) = path.canonicalize() else { return };
         let Some(source) = self.sources.get_mut(&slot) else { return };
         tracing::info!(from = %source.path.display(), to = %path.display(), source = %source.id, "renamed");
-        self.parts.watcher.unbind(&source.real_path, slot);
+        self.parts.watcher.unbind(source.file.real_path(), slot);
         self.parts.watcher.bind(&real_path, slot);
+        self.stems.remove(slot, source);
         source.rename(path.to_owned(), real_path, name);
+        self.stems.add(slot, source);
+        // It may be readable now.
+        source.blocked.take_if(|blocked| blocked.is_unreadable);
         self.has_nameless |= name != Name::Found;
     }
 
-    /// Notes that a followed file is no longer under its name. Whether it has another is seen soon.
-    pub(super) fn lost_its_name(&mut self, slot: FileSlot) {
+    /// Notes that a followed file is no longer under its name. Whether it has another is seen soon. `is_event`: the kernel told, after all
+    /// that was written before; else something may have been written that nobody saw.
+    pub(super) fn lost_its_name(&mut self, slot: FileSlot, is_event: bool) {
         let Some(source) = self.sources.get_mut(&slot) else { return };
         let links = source.file.stat().map_or(1, |stat| stat.links);
         source.name = if links == 0 { Name::Deleted } else { Name::Lost };
         self.has_nameless = true;
         tracing::debug!(path = %source.path.display(), source = %source.id, links, "lost its name");
-        self.mark_dirty(slot);
+        if source.file.is_open() || !is_event {
+            self.mark_dirty(slot);
+        }
     }
 
     /// Finds files whose name was taken without an event (another machine, a lost queue).
     fn look_for_lost_names(&mut self) {
         let lost = |source: &Source| {
-            let has_name =
-                || stat_path(&source.real_path).is_ok_and(|stat| key(&stat.physical) == key(&source.physical()));
+            let has_name = || stat_path(source.file.real_path()).is_ok_and(|stat| stat.physical == source.physical());
             source.name == Name::Found && source.last_seen < self.now && !has_name()
         };
         let lost: Vec<FileSlot> =
             self.sources.iter().filter(|(_, source)| lost(source)).map(|(slot, _)| *slot).collect();
         for slot in lost {
-            self.lost_its_name(slot);
+            self.lost_its_name(slot, false);
         }
     }
 
@@ -242,20 +265,8 @@ impl Follow {
             }
         }
     }
-
-    /// Logs a complaint about a path, once as long as it stays the same.
-    fn complain(&mut self, path: &Path, complaint: &str) {
-        if self.complaints.len() >= COMPLAINTS_MAX {
-            self.complaints.clear();
-        }
-        let before = self.complaints.insert(path.to_owned(), complaint.to_owned());
-        if before.as_deref() != Some(complaint) {
-            tracing::warn!(path = %path.display(), "{complaint}");
-        }
-    }
 }
 
-/// Gives what tells two open files apart for as long as one of them is held open.
 fn reason_to_skip(path: &Path, start: &[u8], stat: &Stat) -> Option<&'static str> {
     let own_outputs = [stat_file(io::stdout()), stat_file(io::stderr())];
     if own_outputs.into_iter().flatten().any(|own| own.physical == stat.physical) {
@@ -264,6 +275,7 @@ fn reason_to_skip(path: &Path, start: &[u8], stat: &Stat) -> Option<&'static str
     content::judge(path, start).map(Skip::words)
 }
 
+/// Gives what tells two open files apart for as long as one of them is held open.
 pub(super) fn key(physical: &PhysicalId) -> (u64, u64) {
     (physical.device, physical.inode)
 }

@@ -11,7 +11,6 @@ use crate::config::StartAt;
 use crate::discover::matching::{self, Candidate, Reason, Verdict};
 use crate::flow::FileSlot;
 use crate::flow::fingerprint::{self, Evidence};
-use crate::pipeline::source::Source;
 
 impl Follow {
     /// Matches every file that has no source yet with what the collector knows, and creates sources for the rest.
@@ -19,20 +18,23 @@ impl Follow {
         if self.session.is_none() {
             return;
         }
-        let mut slots: Vec<FileSlot> =
-            self.sources.iter().filter(|(_, source)| self.is_candidate(source)).map(|(slot, _)| *slot).collect();
-        slots.sort();
+        self.unmatched.retain(|slot| self.sources.get(slot).is_some_and(|source| !source.is_associated));
+        let may_be_matched = |slot: &FileSlot| !self.leaving.contains_key(&key(&self.sources[slot].physical()));
+        let slots: Vec<FileSlot> = self.unmatched.iter().copied().filter(may_be_matched).collect();
+        if slots.is_empty() {
+            return;
+        }
         let inputs = &self.parts.config.inputs;
         let sources = &self.sources;
         let candidate = |slot: &FileSlot| {
             let source = &sources[slot];
-            let input = inputs[source.input].name.clone();
-            Candidate { physical: source.physical(), input, path: source.path.clone() }
+            Candidate { physical: source.physical(), input: &inputs[source.input].name, path: &source.path }
         };
-        let candidates: Vec<Candidate> = slots.iter().map(candidate).collect();
+        let candidates: Vec<Candidate<'_>> = slots.iter().map(candidate).collect();
         let mut unreadable = vec![false; slots.len()];
         let verdicts = matching::associate(&self.unattached, &candidates, |file, stored| {
-            fingerprint::compare(sources[&slots[file]].file.peek(), stored).unwrap_or_else(|_| {
+            let compared = sources[&slots[file]].file.peek().and_then(|read| fingerprint::compare(read, stored));
+            compared.unwrap_or_else(|_| {
                 unreadable[file] = true;
                 Evidence::OtherAnchor
             })
@@ -40,7 +42,7 @@ impl Follow {
         let readable = slots.into_iter().zip(verdicts).zip(unreadable).filter(|(_, unreadable)| !unreadable);
         let (resumed, new): (Vec<_>, Vec<_>) =
             readable.map(|(decided, _)| decided).partition(|(_, verdict)| matches!(verdict, Verdict::Resume(..)));
-        let (mut taken, mut stems) = (Vec::new(), None);
+        let mut taken = Vec::new();
         // What is new may be a copy of what is resumed.
         for (slot, verdict) in resumed.into_iter().chain(new) {
             match verdict {
@@ -49,11 +51,8 @@ impl Follow {
                     taken.push(index);
                 }
                 Verdict::Create { supersedes: Some(id), .. } if self.goes_on_elsewhere(slot, id) => {}
-                Verdict::Create { supersedes: None, .. } if self.is_held(slot, &mut stems) => {}
-                Verdict::Create { supersedes, reason } => {
-                    self.create(slot, supersedes, reason);
-                    stems.iter_mut().zip(self.sources.get(&slot)).for_each(|(stems, source)| stems.add(slot, source));
-                }
+                Verdict::Create { supersedes: None, .. } if self.is_held(slot) => {}
+                Verdict::Create { supersedes, reason } => self.create(slot, supersedes, reason),
             }
             self.has_changed(slot);
         }
@@ -61,10 +60,6 @@ impl Follow {
         for index in taken {
             self.unattached.swap_remove(index);
         }
-    }
-
-    fn is_candidate(&self, source: &Source) -> bool {
-        !source.is_associated && !self.leaving.contains_key(&key(&source.physical()))
     }
 
     fn resume(&mut self, slot: FileSlot, index: usize, reason: Reason) {

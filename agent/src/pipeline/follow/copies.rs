@@ -3,7 +3,8 @@
 //!
 //! A copy that is nobody's when `copy_wait` has passed after its last growth is a source of its own.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::ops::Bound;
 use std::time::{Duration, Instant};
 
 use skidway_record::SourceId;
@@ -27,30 +28,42 @@ enum Kinship {
     None,
 }
 
-/// Finds live sources by the stems of their files' names, so that a new file is compared with those it may come from, not with all.
-#[derive(Debug)]
-pub(super) struct Stems(HashMap<(usize, String), Vec<FileSlot>>);
+/// Finds files by the stems of their names, so that a new one is compared with those it may come from, not with all.
+#[derive(Debug, Default)]
+pub(super) struct Stems(BTreeSet<(u64, u64, FileSlot)>);
 
 impl Stems {
-    /// Takes in the sources that are live now.
-    pub(super) fn new(sources: &HashMap<FileSlot, Source>) -> Self {
-        let mut stems = Self(HashMap::new());
-        sources.iter().filter(|(_, source)| source.is_associated).for_each(|(slot, source)| stems.add(*slot, source));
-        stems
-    }
-
-    /// Takes in one more.
+    /// Takes in a file under its present name.
     pub(super) fn add(&mut self, slot: FileSlot, source: &Source) {
-        let stem = file_stem(&name_of(source)).to_owned();
-        self.0.entry((source.input, stem)).or_default().push(slot);
+        self.0.insert(Self::place_of(slot, source));
     }
 
-    /// Gives those whose stem the file's name begins with.
+    /// Forgets a file; before its name changes.
+    pub(super) fn remove(&mut self, slot: FileSlot, source: &Source) {
+        self.0.remove(&Self::place_of(slot, source));
+    }
+
+    fn place_of(slot: FileSlot, source: &Source) -> (u64, u64, FileSlot) {
+        let name = name_of(source);
+        (hash(source.input, file_stem(&name)), hash(source.input, &name), slot)
+    }
+
+    /// Gives those that are named otherwise and whose stem the file's name begins with.
     fn of(&self, file: &Source) -> Vec<FileSlot> {
         let name = name_of(file);
-        let starts = name.char_indices().map(|(at, char)| &name[..at + char.len_utf8()]);
-        starts.filter_map(|start| self.0.get(&(file.input, start.to_owned()))).flatten().copied().collect()
+        let own = hash(file.input, &name);
+        let starts = name.char_indices().map(|(at, char)| hash(file.input, &name[..at + char.len_utf8()]));
+        let (first, last) = (FileSlot(0), FileSlot(u64::MAX));
+        let named_otherwise = |stem| {
+            let before = self.0.range((stem, 0, first)..(stem, own, first));
+            before.chain(self.0.range((Bound::Excluded((stem, own, last)), Bound::Included((stem, u64::MAX, last)))))
+        };
+        starts.flat_map(named_otherwise).map(|(_, _, slot)| *slot).collect()
     }
+}
+
+fn hash(input: usize, text: &str) -> u64 {
+    twox_hash::XxHash3_64::oneshot_with_seed(input as u64, text.as_bytes())
 }
 
 fn name_of(source: &Source) -> String {
@@ -59,16 +72,16 @@ fn name_of(source: &Source) -> String {
 
 impl Follow {
     /// Tells whether a file without a source is to be left alone for now: as far as it goes it is a copy of a live source's file.
-    pub(super) fn is_held(&mut self, slot: FileSlot, stems: &mut Option<Stems>) -> bool {
+    pub(super) fn is_held(&mut self, slot: FileSlot) -> bool {
         let Some(file) = self.sources.get(&slot) else { return false };
         if file.file.is_archive() {
-            let original = self.original_of_archive(slot, stems);
+            let original = self.original_of_archive(slot);
             self.sources.get_mut(&slot).into_iter().for_each(|file| file.copy_of = original.map(|it| (it, 0)));
             return original.is_some();
         }
         let Ok(stat) = file.file.stat_now() else { return false };
         let (size, until) = (stat.size, self.held_until(file, &stat));
-        let original = if self.now < until { self.original_of(slot, size, stems) } else { None };
+        let original = if self.now < until { self.original_of(slot, size) } else { None };
         let is_alike =
             original.and_then(|it| self.sources.get(&it)).is_some_and(|it| file.file.begins_like(&it.file, size));
         let is_held = original.is_some();
@@ -92,7 +105,7 @@ impl Follow {
 
     /// Finds the live source that this file may be a copy of. An empty one may become anything that its name allows, and what a truncated
     /// one has become is decided when that is dealt with.
-    fn original_of(&self, slot: FileSlot, size: u64, stems: &mut Option<Stems>) -> Option<FileSlot> {
+    fn original_of(&self, slot: FileSlot, size: u64) -> Option<FileSlot> {
         let file = self.sources.get(&slot)?;
         let is_original = |original: &FileSlot, source: &Source| {
             source.is_associated
@@ -102,12 +115,11 @@ impl Follow {
                     || file.file.begins_like(&source.file, size)
                     || !matches!(kinship(*original, source, file), Kinship::None))
         };
-        let stems = stems.get_or_insert_with(|| Stems::new(&self.sources)).of(file);
-        stems.into_iter().find(|it| self.sources.get(it).is_some_and(|source| is_original(it, source)))
+        self.stems.of(file).into_iter().find(|it| self.sources.get(it).is_some_and(|source| is_original(it, source)))
     }
 
     /// Finds the live source that an archive was made of. That source reads its own file to the end first; then it goes on in the archive.
-    fn original_of_archive(&self, slot: FileSlot, stems: &mut Option<Stems>) -> Option<FileSlot> {
+    fn original_of_archive(&self, slot: FileSlot) -> Option<FileSlot> {
         let file = self.sources.get(&slot)?;
         let held_for = file.copy_of.map(|(original, _)| original);
         // A file may be renamed, packed and deleted before anyone looks.
@@ -118,11 +130,13 @@ impl Follow {
         let is_original = |original: &FileSlot, source: &Source| {
             source.is_associated
                 && (held_for == Some(*original) || is_named_after(source))
-                && fingerprint::compare_with(file.file.peek(), &source.file.head(), &Fingerprint::default(), 0)
-                    .is_ok_and(|evidence| evidence == Evidence::Same)
+                && has(file, &source.file.head(), &Fingerprint::default(), 0)
         };
-        let stems = stems.get_or_insert_with(|| Stems::new(&self.sources)).of(file).into_iter();
-        stems.chain(held_for).find(|it| self.sources.get(it).is_some_and(|source| is_original(it, source)))
+        self.stems
+            .of(file)
+            .into_iter()
+            .chain(held_for)
+            .find(|it| self.sources.get(it).is_some_and(|source| is_original(it, source)))
     }
 
     /// Lets a source whose file is done with, or cannot be kept, go on in the archive that was made of it.
@@ -142,7 +156,9 @@ impl Follow {
         self.leaving.remove(&key_of_original);
         self.by_file.remove(&key_of_original);
         if let Some(left) = self.sources.remove(&archive) {
-            self.parts.watcher.unbind(&left.real_path, archive);
+            self.stems.remove(archive, &left);
+            self.open_files.recount(archive, false);
+            self.parts.watcher.unbind(left.file.real_path(), archive);
         }
         self.has_changed(slot);
         true
@@ -199,22 +215,27 @@ impl Follow {
             path = %source.path.display(), copy = %copied.path.display(), source = %source.id, position = source.file.position(),
             "reading on in a copy of the file"
         );
+        [(slot, &**source), (copy, &*copied)].into_iter().for_each(|(slot, file)| self.stems.remove(slot, file));
         copied.swap_files(source, self.now);
+        [(slot, &**source), (copy, &*copied)].into_iter().for_each(|(slot, file)| self.stems.add(slot, file));
         // The names go with the files: each slot keeps its source.
-        let (of_copy, of_original) = (source.real_path.clone(), copied.real_path.clone());
         let (key_of_copy, key_of_original) = (key(&source.physical()), key(&copied.physical()));
         self.leaving.insert(key_of_original, source.id);
         self.by_file.insert(key_of_copy, slot);
         self.by_file.insert(key_of_original, copy);
-        self.parts.watcher.bind(&of_copy, slot);
-        self.parts.watcher.bind(&of_original, copy);
+        self.parts.watcher.bind(source.file.real_path(), slot);
+        self.parts.watcher.bind(copied.file.real_path(), copy);
+        // Which of the two is open may have changed.
+        for (slot, file) in [(slot, &source.file), (copy, &copied.file)] {
+            self.open_files.recount(slot, file.is_open());
+        }
         self.sources.insert(copy, copied);
         true
     }
 
     /// Passes over copies that hold only what was read of their originals, once all of that is acknowledged: until then a crash would need them.
     fn settle_parts(&mut self) {
-        let is_pending = |original: &FileSlot| self.sources.get(original).is_some_and(Source::is_truncated);
+        let is_pending = |original: &FileSlot| self.sources.get(original).is_some_and(|source| source.is_truncated());
         let (pending, settled) = self.parts_of.iter().partition(|(_, original)| is_pending(original));
         self.parts_of = pending;
         let settled: Vec<(FileSlot, FileSlot)> = settled;
@@ -277,8 +298,12 @@ fn kinship(slot: FileSlot, source: &Source, file: &Source) -> Kinship {
 
 fn is_like(file: &Source, source: &Source, position: u64) -> bool {
     let anchor = if position == source.file.position() { source.file.anchor() } else { source.acknowledged_anchor() };
-    fingerprint::compare_with(file.file.peek(), &source.file.head(), &anchor, position)
-        .is_ok_and(|evidence| evidence == Evidence::Same)
+    has(file, &source.file.head(), &anchor, position)
+}
+
+fn has(file: &Source, head: &Fingerprint, anchor: &Fingerprint, position: u64) -> bool {
+    let compared = file.file.peek().and_then(|read| fingerprint::compare_with(read, head, anchor, position));
+    compared.is_ok_and(|evidence| evidence == Evidence::Same)
 }
 
 /// Names a file by where it lies, as long as nobody else may use it.
@@ -289,7 +314,6 @@ impl Source {
     fn swap_files(&mut self, source: &mut Self, now: Instant) {
         let (position, anchor, head) = (source.file.position(), source.file.anchor(), source.file.head());
         std::mem::swap(&mut self.file, &mut source.file);
-        std::mem::swap(&mut self.real_path, &mut source.real_path);
         let path_of_copy = std::mem::replace(&mut self.path, source.path.clone());
         // What begins again under the original's name is to be described as that was.
         (self.topic, self.partitioning, self.headers) =

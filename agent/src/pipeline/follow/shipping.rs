@@ -11,7 +11,7 @@ use crate::config::OnNewLog;
 use crate::flow::{Errand, FileSlot, Opened, Outcome, Report};
 use crate::metrics;
 use crate::pipeline::Exit;
-use crate::pipeline::source::Settled;
+use crate::pipeline::source::{Blocked, Settled};
 
 /// Bounds a request's items.
 const ITEMS_MAX: usize = 1000;
@@ -250,7 +250,8 @@ impl Follow {
             Settled::TakenApart => tracing::warn!(%path, "the collector rejects a span; looking for the line at fault"),
             Settled::Blocked { status, reason } => {
                 tracing::error!(%path, status, reason, "the collector rejects the source; trying again later");
-                source.blocked_until = Some(self.now + REST);
+                let because = format!("{status}: {reason}");
+                source.blocked = Some(Box::new(Blocked { until: self.now + REST, because, is_unreadable: false }));
                 self.timers.set(self.now + REST, slot);
             }
             Settled::Astray(why) => {

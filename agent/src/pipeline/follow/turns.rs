@@ -1,8 +1,6 @@
 //! Whose turn it is: files are read a batch at a time, in fair turns.
 
-use std::io;
-
-use super::{Follow, REST, REST_DAMAGED, TURNS_AT_ONCE, now_ms};
+use super::{Follow, TURNS_AT_ONCE, now_ms};
 use crate::flow::FileSlot;
 use crate::frame::lines::Framing;
 use crate::pipeline::reading::{Ask, Rest, TurnEnd};
@@ -22,7 +20,11 @@ impl Follow {
     }
 
     pub(super) fn take_turn(&mut self, slot: FileSlot, flush: bool) {
-        let Some(source) = self.sources.get_mut(&slot).filter(|source| source.wants_turn()) else { return };
+        if !self.sources.get(&slot).is_some_and(|source| source.wants_turn()) {
+            return;
+        }
+        let opened = self.hold_open(slot);
+        let Some(source) = self.sources.get_mut(&slot) else { return };
         let input = &self.parts.config.inputs[source.input];
         let framing = Framing { line_bytes_max: input.line_bytes_max, keep_cr: input.keep_cr };
         let (multiline, held_before) = (input.multiline.as_ref(), source.bytes_held());
@@ -30,10 +32,12 @@ impl Follow {
             source.is_dirty = false;
             return;
         };
-        let end = self.parts.reading.turn(source, Ask { framing, encoding, multiline, flush, timestamp_ms: now_ms() });
+        let ask = Ask { framing, encoding, multiline, flush, timestamp_ms: now_ms() };
+        let end = opened.and_then(|()| self.parts.reading.turn(source, ask));
         self.bytes_held += source.bytes_held() - held_before;
         source.is_dirty = !matches!(end, Ok(TurnEnd::Quiet { .. }));
         source.is_behind = matches!(end, Ok(TurnEnd::More));
+        source.is_troubled &= end.is_err();
         match end {
             Ok(TurnEnd::More) => {}
             Ok(TurnEnd::Quiet { rest }) => {
@@ -54,13 +58,7 @@ impl Follow {
                 source.stop_reading();
                 self.truncated.push(slot);
             }
-            Err(error) => {
-                tracing::warn!(path = %source.path.display(), %error, "cannot read; trying again later");
-                let is_damaged = matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData);
-                let until = self.now + if is_damaged { REST_DAMAGED } else { REST };
-                source.blocked_until = Some(until);
-                self.timers.set(until, slot);
-            }
+            Err(error) => self.rest(slot, &error),
         }
         if self.sources.get(&slot).is_some_and(|source| !source.is_behind) {
             self.leave_archive(slot);
@@ -89,10 +87,8 @@ impl Follow {
     /// Lets the next archive have its turns.
     pub(super) fn leave_archive(&mut self, slot: FileSlot) {
         if self.archive.take_if(|archive| *archive == slot).is_some() {
-            let waits = |(other, source): &(&FileSlot, &Source)| {
-                **other != slot && source.file.is_archive() && source.wants_turn()
-            };
-            let next = self.sources.iter().find(waits).map(|(slot, _)| *slot);
+            let waits = |other, source: &Source| other != slot && source.file.is_archive() && source.wants_turn();
+            let next = self.sources.iter().find(|(other, source)| waits(**other, source)).map(|(slot, _)| *slot);
             next.into_iter().for_each(|next| self.queue_turn(next));
         }
     }

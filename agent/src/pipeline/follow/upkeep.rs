@@ -8,9 +8,10 @@ use skidway_wire::Item;
 
 use super::admission::key;
 use super::{FileSlot, Follow};
+use crate::checkpoint::file::encode;
 use crate::metrics;
 use crate::pipeline::source::{Name, Source};
-use crate::status::{FileStatus, SkippedFile, Status, Totals};
+use crate::status::{FileStatus, Limits, SkippedFile, Status, Totals};
 
 /// How often sums are made while anything happens, and files without a name are looked at.
 const TALLY_INTERVAL: Duration = Duration::from_secs(1);
@@ -45,7 +46,7 @@ impl Follow {
         while let Some(slot) = self.timers.take_due(self.now) {
             let Some(source) = self.sources.get_mut(&slot) else { continue };
             source.has_timer = false;
-            if source.blocked_until.take_if(|until| *until <= self.now).is_some() {
+            if source.blocked.take_if(|blocked| blocked.until <= self.now).is_some() {
                 source.is_dirty = true;
                 self.has_changed(slot);
                 continue;
@@ -90,7 +91,7 @@ impl Follow {
 
     /// Hands over the last checkpoint, waiting for the writer.
     pub(super) fn save_last_checkpoint(&mut self) {
-        if self.checkpoint_changed && self.parts.checkpoints.send(self.parts.checkpoint.clone()).is_err() {
+        if self.checkpoint_changed && self.parts.checkpoints.send(encode(&self.parts.checkpoint)).is_err() {
             tracing::warn!("the last checkpoint is not saved; going on without");
         }
     }
@@ -101,7 +102,7 @@ impl Follow {
         if self.session.is_none() {
             return;
         }
-        starting.retain(|slot| self.sources.get(slot).is_some_and(Source::is_starting));
+        starting.retain(|slot| self.sources.get(slot).is_some_and(|source| source.is_starting()));
         if !starting.is_empty() {
             return;
         }
@@ -141,7 +142,7 @@ impl Follow {
             let too_old = self.now.saturating_duration_since(since) > self.parts.config.agent.deleted_age_max;
             if too_old || held > self.parts.config.agent.deleted_files_max {
                 if !self.go_on_in_archive(slot) {
-                    self.give_up(slot);
+                    self.give_up(slot, true, "the file was deleted and could not be kept until it was read");
                 }
                 held -= size;
             }
@@ -166,10 +167,12 @@ impl Follow {
         self.has_changed(slot);
     }
 
-    fn give_up(&mut self, slot: FileSlot) {
+    /// Lets go of a file with bytes unread, and tells the collector.
+    pub(super) fn give_up(&mut self, slot: FileSlot, exact: bool, reason: &'static str) {
         let Some(source) = self.sources.get_mut(&slot).filter(|source| !source.is_finishing()) else { return };
-        let lost = source.lose_the_rest(true, "the file was deleted and could not be kept until it was read");
-        tracing::error!(path = %source.path.display(), lost, "giving up a deleted file before it was read");
+        source.blocked = None;
+        let lost = source.lose_the_rest(exact, reason);
+        tracing::error!(path = %source.path.display(), lost, reason, "giving up a file before it was read");
         source.finish();
         self.totals.lost_bytes += lost;
         metrics::lost(lost);
@@ -180,9 +183,14 @@ impl Follow {
     pub(super) fn drop_source(&mut self, slot: FileSlot) {
         let Some(source) = self.sources.remove(&slot) else { return };
         self.bytes_held -= source.bytes_held();
-        self.by_file.remove(&key(&source.physical()));
-        self.parts.watcher.unbind(&source.real_path, slot);
+        let key = key(&source.physical());
+        if self.by_file.get(&key) == Some(&slot) {
+            self.by_file.remove(&key);
+        }
+        self.parts.watcher.unbind(source.file.real_path(), slot);
         self.leave_archive(slot);
+        self.open_files.recount(slot, false);
+        self.stems.remove(slot, &source);
         self.parts.checkpoint.sources.remove(&source.id);
         self.checkpoint_changed = true;
         if let Some(session) = &self.session {
@@ -205,13 +213,14 @@ impl Follow {
         self.oldest_waiting = oldest;
         let age = oldest.map_or(Duration::ZERO, |since| self.now.saturating_duration_since(since));
         metrics::backlog(behind, age, self.sources.len());
+        metrics::open_files(self.open_files.len(), self.open_files.max());
     }
 
     /// Hands the checkpoint to the thread that writes it; if that is still at the last one, the next will do.
     pub(super) fn save_checkpoint(&mut self) {
         self.next_checkpoint = self.now + CHECKPOINT_INTERVAL;
         if self.checkpoint_changed {
-            self.checkpoint_changed = self.parts.checkpoints.try_send(self.parts.checkpoint.clone()).is_err();
+            self.checkpoint_changed = self.parts.checkpoints.try_send(encode(&self.parts.checkpoint)).is_err();
         }
     }
 
@@ -229,8 +238,9 @@ impl Follow {
                 .waiting_since
                 .map_or(0, |since| self.now.saturating_duration_since(since).as_millis() as u64),
             state: source.state(),
+            trouble: source.blocked.as_ref().map(|blocked| blocked.because.clone()),
         };
-        let mut files: Vec<FileStatus> = self.sources.values().map(file).collect();
+        let mut files: Vec<FileStatus> = self.sources.values().map(|source| file(source)).collect();
         files.sort_by(|a, b| a.path.cmp(&b.path));
         let skipped = self
             .skipped
@@ -244,6 +254,13 @@ impl Follow {
             session_epoch: session.map(|session| session.epoch),
             files,
             skipped: skipped.collect(),
+            troubles: self.troubles.list(),
+            limits: Limits {
+                open_files: self.open_files.len(),
+                open_files_max: self.open_files.max(),
+                memory_bytes: self.bytes_held,
+                memory_bytes_max: self.parts.config.agent.memory_bytes_max,
+            },
             totals: self.totals,
         }
     }

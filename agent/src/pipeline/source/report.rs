@@ -24,9 +24,9 @@ impl Source {
     /// Says what is going on with the file.
     pub(in crate::pipeline) fn state(&self) -> FileState {
         match self.name {
-            _ if self.blocked_until.is_some() => FileState::Blocked,
+            _ if self.blocked.is_some() => FileState::Blocked,
             Name::Deleted => FileState::Deleted,
-            Name::Lost => FileState::Held,
+            Name::Renamed | Name::Lost => FileState::Held,
             Name::Found if self.copy_of.is_some() && !self.is_associated => FileState::Held,
             Name::Found if self.bytes_behind() > 0 || !self.is_settled() => FileState::Reading,
             Name::Found => FileState::Idle,

@@ -47,15 +47,15 @@ impl Source {
             // Answers of earlier tries were lost: what is asked for has happened.
             ItemResult::Exists { source } if source == self.id => self.accept(&step, now),
             // It goes on all the same; the next start finds the file by its bytes once more.
-            ItemResult::Exists { .. } if matches!(step, Step::Rebind) => self.accept(&step, now),
-            ItemResult::UnknownSource if matches!(step, Step::Gone) => Settled::Gone,
+            ItemResult::Exists { .. } if matches!(*step, Step::Rebind) => self.accept(&step, now),
+            ItemResult::UnknownSource if matches!(*step, Step::Gone) => Settled::Gone,
             ItemResult::Conflict { position, .. } if step.mark().is_some_and(|mark| mark.position == position) => {
                 self.accept(&step, now)
             }
             ItemResult::Conflict { position, carry } => self.rewind(position, &carry),
             ItemResult::UnknownSource => Settled::Astray("the collector does not know the source"),
             ItemResult::Exists { .. } => Settled::Astray("the collector has another source for the file"),
-            ItemResult::Rejected { status, reason, .. } => self.reject(step, status, reason),
+            ItemResult::Rejected { status, reason, .. } => self.reject(*step, status, reason),
         }
     }
 
@@ -118,7 +118,7 @@ impl Source {
             return Settled::Blocked { status, reason };
         }
         let dead = (draft.lines == 1).then_some(reason);
-        self.careful = Some(Careful { lines_max: (draft.lines / 2).max(1), until, dead });
+        self.careful = Some(Box::new(Careful { lines_max: (draft.lines / 2).max(1), until, dead }));
         Settled::TakenApart
     }
 }
