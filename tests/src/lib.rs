@@ -5,6 +5,8 @@
 #![expect(clippy::print_stderr, reason = "a failing test says where its files and logs are")]
 
 pub mod wait;
+pub mod scale;
+pub mod report;
 pub mod program;
 pub mod http;
 pub mod site;

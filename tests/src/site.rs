@@ -2,10 +2,12 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use tempfile::TempDir;
 
 use crate::program::create;
+use crate::report;
 use crate::{Agent, Collector};
 
 /// Holds the folder of one test.
@@ -13,6 +15,7 @@ use crate::{Agent, Collector};
 pub struct Site {
     folder: Option<TempDir>,
     path: PathBuf,
+    since: Instant,
 }
 
 impl Site {
@@ -25,7 +28,7 @@ impl Site {
         let folder = tempfile::Builder::new().prefix("skidway-test-").tempdir().expect("a temporary folder");
         let path = folder.path().to_path_buf();
         std::fs::create_dir(path.join("logs")).expect("a folder is created");
-        Self { folder: Some(folder), path }
+        Self { folder: Some(folder), path, since: Instant::now() }
     }
 
     /// Gives the path of something in it.
@@ -95,6 +98,7 @@ pub fn append(path: &Path, content: impl AsRef<[u8]>) {
 
 impl Drop for Site {
     fn drop(&mut self) {
+        report::ended(!std::thread::panicking(), self.since.elapsed());
         let keep = std::thread::panicking() || std::env::var_os("SKIDWAY_TEST_KEEP").is_some();
         if let Some(folder) = self.folder.take().filter(|_| keep) {
             eprintln!("--- files of the test are kept in {}", folder.keep().display());

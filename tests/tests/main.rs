@@ -2,10 +2,7 @@
 //!
 //! | module | promise |
 //! |---|---|
-//! | `delivery` | what a line becomes, and that each one arrives once |
-//! | `rotation` | files renamed, truncated, removed, recreated |
-//! | `archives` | files compressed: read once, and only what was not read before |
-//! | `restart` | programs killed, frozen, cut off; state lost |
+//! | `agent` | what the agent must survive, scenario by scenario; modules of its own |
 //! | `full_disk` | a real disk filled up, freed, broken down and repaired under load |
 //! | `subscription` | readers: pages, streams, tokens |
 //! | `damage` | a disk that loses bits: what readers are told, what an operator can do |
@@ -21,10 +18,7 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
-mod delivery;
-mod rotation;
-mod archives;
-mod restart;
+mod agent;
 mod full_disk;
 mod subscription;
 mod raw_batches;

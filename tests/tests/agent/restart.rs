@@ -7,12 +7,7 @@ use skidway_tests::kill::{self, Plan};
 use skidway_tests::proxy::Proxy;
 use skidway_tests::verify::verify;
 use skidway_tests::writer::Writer;
-use skidway_tests::{Agent, Collector, Site, topic, wait};
-
-/// Reads a number from the environment.
-fn number(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
-}
+use skidway_tests::{Agent, Collector, Site, scale, topic, wait};
 
 /// Says something even if the test passes: the seed must be known when the machine, not the test, fails.
 fn say(words: &str) {
@@ -40,10 +35,10 @@ fn check(site: &Site, collector: &Collector, agent: &mut Agent, mut meanwhile: i
 
 #[test]
 fn killing_agent_and_collector_loses_and_doubles_nothing() {
-    let seed = number("SKIDWAY_TEST_SEED", rand::random::<u64>() >> 1);
-    let scale = number("SKIDWAY_TEST_SCALE", 1) as u32;
+    let seed = scale::seed();
     say(&format!("seed {seed} (SKIDWAY_TEST_SEED={seed} repeats it)"));
-    let outcome = kill::run(&Plan { seed, kills_each: 10 * scale, pause_max: Duration::from_millis(1500) });
+    let outcome =
+        kill::run(&Plan { seed, kills_each: 10 * scale::scale() as u32, pause_max: Duration::from_millis(1500) });
     let (kills, met) = (outcome.kills, outcome.kills_with_unacknowledged);
     let (mb_per_second, lines) = (outcome.bytes_per_second / 1e6, outcome.report.lines);
     say(&format!("{kills} kills, {met} with unacknowledged bytes, {mb_per_second:.1} MB/s written, {lines} lines"));

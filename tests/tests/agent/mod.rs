@@ -1,0 +1,17 @@
+//! What the agent must survive: files renamed, copied, packed, torn, too many; programs killed; disks and networks that fail. Each scenario of
+//! `docs/SCENARIOS.md` is a test named for the behaviour; its number stands in the test's doc comment (`Scenario 13`), from which
+//! `scripts/scenarios` makes the list that `./scripts/test` prints.
+//!
+//! | module | promise |
+//! |---|---|
+//! | `delivery` | what a line becomes, and that each one arrives once |
+//! | `rotation` | files renamed, truncated, removed, recreated |
+//! | `archives` | files compressed: read once, and only what was not read before |
+//! | `restart` | programs killed, frozen, cut off; state lost |
+//!
+//! Durations and sizes are those of the text times [`skidway_tests::scale`]: a sixtieth in the quick tier.
+
+mod delivery;
+mod rotation;
+mod archives;
+mod restart;
