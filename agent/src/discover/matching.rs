@@ -4,7 +4,7 @@
 //!
 //! 1. the file has the source's device, inode and birth time;
 //! 2. it has its inode and birth time, on a device with another number (a file system mounted anew);
-//! 3. it is a copy: its first 4 KiB and the 4 KiB before the position match this one source, and no other file does.
+//! 3. it is a copy: its first 4 KiB and the 1 KiB before the position match this one source, and no other file does.
 //!
 //! 4. it is a copy by name: it is named as a rotated copy of the source's file, which is there with other bytes (it was truncated), and
 //!    head and anchor match this one source, however short they are, and no other file does.
@@ -24,7 +24,7 @@ use skidway_record::SourceId;
 use skidway_record::source::{FINGERPRINT_BYTES_MAX, PhysicalId, StoredSource};
 
 use crate::discover::copies::{may_be_archive, may_be_copy};
-use crate::flow::fingerprint::Evidence;
+use crate::flow::fingerprint::{ANCHOR_BYTES_MAX, Evidence};
 
 /// Holds what matching needs to know of a file on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -160,8 +160,10 @@ fn by_identity(
 /// Finds the free sources whose bytes are evidence enough on their own.
 fn by_full_head(stored: &[StoredSource], free: &[bool]) -> Vec<usize> {
     let full = FINGERPRINT_BYTES_MAX;
-    let enough =
-        |it: &StoredSource| it.source.head.len == full && it.anchor.len == full && it.position >= 2 * u64::from(full);
+    let enough = |it: &StoredSource| {
+        let is_full = it.source.head.len == full && it.anchor.len as usize >= ANCHOR_BYTES_MAX;
+        is_full && it.position >= 2 * u64::from(full)
+    };
     (0..stored.len()).filter(|&index| free[index] && enough(&stored[index])).collect()
 }
 

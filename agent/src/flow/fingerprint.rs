@@ -8,6 +8,10 @@ use std::os::unix::fs::FileExt;
 
 use skidway_record::source::{FINGERPRINT_BYTES_MAX, Fingerprint, StoredSource};
 
+/// Counts the bytes before a position that its anchor covers, at most. Each read covers them again, so that a small read costs little more than
+/// its own bytes; a dozen lines are enough to tell one file from another. Earlier versions left anchors of up to 4096.
+pub const ANCHOR_BYTES_MAX: usize = 1024;
+
 /// Hashes all of `bytes`, at most 4096 of them being asked for.
 pub fn of(bytes: &[u8]) -> Fingerprint {
     if bytes.is_empty() {
@@ -23,9 +27,9 @@ pub fn head(bytes: &[u8]) -> Fingerprint {
     of(&bytes[..bytes.len().min(FINGERPRINT_BYTES_MAX as usize)])
 }
 
-/// Hashes the anchor: the last 4096 bytes of those before a position.
+/// Hashes the anchor: the last 1024 bytes of those before a position.
 pub fn anchor(bytes: &[u8]) -> Fingerprint {
-    of(&bytes[bytes.len().saturating_sub(FINGERPRINT_BYTES_MAX as usize)..])
+    of(&bytes[bytes.len().saturating_sub(ANCHOR_BYTES_MAX)..])
 }
 
 /// Says how a file's bytes compare with what is stored of a source.

@@ -18,6 +18,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use rustc_hash::FxHashMap;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use skidway_record::SourceId;
 use skidway_record::source::{PhysicalId, StoredSource};
@@ -75,7 +76,7 @@ pub(super) struct Follow {
     newest_epoch: u64,
     /// Inputs that the collector knows as opened.
     opened_inputs: Vec<String>,
-    sources: HashMap<FileSlot, Box<Source>>,
+    sources: FxHashMap<FileSlot, Box<Source>>,
     by_file: HashMap<(u64, u64), FileSlot>,
     stems: Stems,
     /// Files without a source; some may have got theirs since.
@@ -138,7 +139,7 @@ impl Follow {
             session: None,
             newest_epoch: 0,
             opened_inputs: Vec::new(),
-            sources: HashMap::new(),
+            sources: FxHashMap::default(),
             by_file: HashMap::new(),
             stems: Stems::default(),
             unmatched: BTreeSet::new(),

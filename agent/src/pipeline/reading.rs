@@ -12,7 +12,7 @@ use crate::frame::framer::Framer;
 use crate::frame::lines::{Framing, Place};
 use crate::frame::multiline::Multiline;
 use crate::metrics;
-use crate::tail::file::{ANCHOR_BYTES_MAX, Block};
+use crate::tail::file::{BYTES_BEFORE_MAX, Block};
 
 use super::source::{Source, TurnRead};
 
@@ -76,7 +76,7 @@ impl Reading {
     /// Makes a reader for lines up to the longest that any input allows.
     pub(super) fn new(line_bytes_max: usize, compression_level: i32) -> io::Result<Self> {
         let longest = Framing { line_bytes_max, keep_cr: false }.block_bytes_min();
-        let buffer = vec![0; (ANCHOR_BYTES_MAX + longest).max(READ_BYTES)].into_boxed_slice();
+        let buffer = vec![0; (BYTES_BEFORE_MAX + longest).max(READ_BYTES)].into_boxed_slice();
         Ok(Self { buffer, batcher: Batcher::new(compression_level)? })
     }
 

@@ -11,13 +11,13 @@ use std::sync::Arc;
 
 use skidway_record::source::{FINGERPRINT_BYTES_MAX, Fingerprint, PhysicalId};
 
-use crate::flow::fingerprint::{self, read_at};
+use crate::flow::fingerprint::{self, ANCHOR_BYTES_MAX, read_at};
 use crate::flow::physical::Stat;
 use crate::tail::archive::{Archive, Compression};
 use crate::tail::handle::Handle;
 
-/// Counts the bytes before a position that a read covers again, at most.
-pub const ANCHOR_BYTES_MAX: usize = FINGERPRINT_BYTES_MAX as usize;
+/// Counts the bytes before a position that a read covers again, at most: those of an anchor that an earlier version left.
+pub const BYTES_BEFORE_MAX: usize = FINGERPRINT_BYTES_MAX as usize;
 
 /// Holds one open file.
 #[derive(Debug)]
@@ -161,7 +161,7 @@ impl OpenFile {
 
     /// Tells whether the first `size` bytes, which this file has, are as another's: the first and the last 4 KiB of them are looked at.
     pub fn begins_like(&self, other: &Self, size: u64) -> bool {
-        let (mut own, mut others) = ([0; ANCHOR_BYTES_MAX], [0; ANCHOR_BYTES_MAX]);
+        let (mut own, mut others) = ([0; BYTES_BEFORE_MAX], [0; BYTES_BEFORE_MAX]);
         let len = size.min(own.len() as u64) as usize;
         let (Ok(file), Ok(others_file)) = (self.handle.file(), other.handle.file()) else { return false };
         let mut is_alike = |position| {
@@ -253,8 +253,8 @@ impl OpenFile {
     /// # Errors
     /// As the operating system says (retry).
     pub fn seek(&mut self, position: u64) -> io::Result<bool> {
-        let mut bytes = [0; ANCHOR_BYTES_MAX];
-        let len = position.min(bytes.len() as u64) as usize;
+        let mut bytes = [0; BYTES_BEFORE_MAX];
+        let len = position.min(ANCHOR_BYTES_MAX as u64) as usize;
         if self.fill(&mut bytes[..len], position - len as u64)? < len {
             return Ok(false);
         }
@@ -271,7 +271,7 @@ impl OpenFile {
     /// # Errors
     /// As the operating system says (retry).
     pub fn is_intact(&mut self) -> io::Result<bool> {
-        let mut bytes = [0; ANCHOR_BYTES_MAX];
+        let mut bytes = [0; BYTES_BEFORE_MAX];
         let len = self.anchor.len as usize;
         Ok(self.read(&mut bytes[..len])? != Block::Truncated)
     }
@@ -350,7 +350,7 @@ mod tests {
         assert_eq!(take(&mut open).unwrap(), b"");
         file.write_all(&[b'x'; 10_000]).unwrap();
         assert_eq!(take(&mut open).unwrap().len(), 10_000);
-        assert_eq!((open.position(), open.head().len, open.anchor().len), (10_004, 4096, 4096));
+        assert_eq!((open.position(), open.head().len, open.anchor().len), (10_004, 4096, 1024));
         assert!(open.is_intact().unwrap());
     }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use skidway_record::source::PhysicalId;
 
-use crate::flow::physical::{Stat, stat_file, stat_path};
+use crate::flow::physical::{self, Stat, stat_file, stat_path};
 
 /// Holds one file that is known by its identity.
 #[derive(Debug)]
@@ -56,7 +56,7 @@ impl Handle {
         if let Some(file) = &self.file {
             return Ok(Arc::clone(file));
         }
-        let file = File::open(&self.path)?;
+        let file = physical::open(&self.path)?;
         self.check(&stat_file(&file)?)?;
         Ok(Arc::new(file))
     }

@@ -5,7 +5,9 @@ pub mod file;
 pub mod handle;
 pub mod start;
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
+
+use rustc_hash::FxHashSet;
 
 use crate::flow::FileSlot;
 
@@ -14,7 +16,7 @@ use crate::flow::FileSlot;
 #[derive(Debug, Default)]
 pub struct Turns {
     queue: VecDeque<FileSlot>,
-    queued: HashSet<FileSlot>,
+    queued: FxHashSet<FileSlot>,
 }
 
 impl Turns {

@@ -19,7 +19,7 @@ use crate::config::{Input, PartitionBy};
 use crate::discover::content::{self, Skip};
 use crate::discover::{Found, path_bytes};
 use crate::flow::FileSlot;
-use crate::flow::physical::{Stat, stat_file, stat_path};
+use crate::flow::physical::{self, Stat, stat_file, stat_path};
 use crate::metrics;
 use crate::pipeline::source::{Name, Placement, Source};
 use crate::tail::file::OpenFile;
@@ -132,7 +132,7 @@ impl Follow {
             self.lost_its_name(slot, true);
         }
         self.make_room()?;
-        let file = File::open(&found.path)?;
+        let file = physical::open(&found.path)?;
         let stat = stat_file(&file)?;
         let mut start = [0; 1024];
         // What is not known yet is looked at again when it was written to.

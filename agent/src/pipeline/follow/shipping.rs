@@ -88,13 +88,13 @@ impl Follow {
         }
     }
 
-    /// At once while nothing is under way; else when it is worth a request, or has waited long enough.
+    /// As soon as every file has had its turn while nothing is under way; else when it is worth a request, or has waited long enough.
     fn is_due(&self) -> bool {
         let waits = !self.sendable.is_empty() || !self.notices.is_empty();
         if self.session.is_none() || !waits {
             return false;
         }
-        let is_idle = self.shipments.iter().all(Option::is_none);
+        let is_idle = self.turns.is_empty() && self.shipments.iter().all(Option::is_none);
         let has_waited = || self.send_deadline().is_some_and(|deadline| self.now >= deadline);
         is_idle || self.is_stopping || self.bytes_waiting() >= REQUEST_BYTES_GOAL || has_waited()
     }
