@@ -20,6 +20,7 @@ pub mod verify;
 pub mod proxy;
 pub mod kill;
 pub mod image;
+pub mod fuse;
 pub mod soak;
 pub mod arguments;
 
