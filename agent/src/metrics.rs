@@ -17,6 +17,7 @@ const OPEN: &str = "skidway_agent_open_files";
 const OPEN_MAX: &str = "skidway_agent_open_files_max";
 const SET_ASIDE: &str = "skidway_agent_files_set_aside_total";
 const LOST: &str = "skidway_agent_lost_bytes_total";
+const MISSED: &str = "skidway_agent_files_missed_total";
 const NULS: &str = "skidway_agent_nul_bytes_dropped_total";
 const DEAD: &str = "skidway_agent_dead_letters_total";
 const CONFLICTS: &str = "skidway_agent_conflicts_total";
@@ -37,6 +38,7 @@ pub fn describe() {
     describe_gauge!(OPEN_MAX, "How many may be; past it the least recently read are set aside");
     describe_counter!(SET_ASIDE, "Files whose descriptor was let go of, to be opened again");
     describe_counter!(LOST, "Bytes gone before they could be read");
+    describe_counter!(MISSED, "Files deleted or replaced before they could be looked at");
     describe_counter!(NULS, "Bytes of holes, which no line is made of");
     describe_counter!(DEAD, "Lines the collector rejected");
     describe_counter!(CONFLICTS, "Spans that did not start at their source's position");
@@ -81,6 +83,10 @@ pub(crate) fn set_aside() {
 
 pub(crate) fn lost(bytes: u64) {
     counter!(LOST).increment(bytes);
+}
+
+pub(crate) fn missed() {
+    counter!(MISSED).increment(1);
 }
 
 pub(crate) fn nuls_dropped(count: u64) {

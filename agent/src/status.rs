@@ -104,6 +104,9 @@ pub struct Totals {
     pub bytes_behind: u64,
     /// Bytes known lost since the agent started.
     pub lost_bytes: u64,
+    /// Files deleted or replaced before they could be looked at, since the agent started.
+    #[serde(default)]
+    pub missed_files: u64,
     /// Files followed.
     pub files: usize,
 }

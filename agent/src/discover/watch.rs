@@ -1,7 +1,7 @@
 //! What the kernel says about watched folders (inotify). Reads thousands of events by one call and gives each file that grew
 //! once. Never looks at a file; where watches run out, the scan still finds everything, only later.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -25,6 +25,8 @@ pub enum Change {
     Unnamed(FileSlot),
     /// This name is new, or means another file now.
     Named(PathBuf),
+    /// What had this name is gone, and nobody has looked at it: it was deleted or replaced too soon.
+    Missed(PathBuf),
     /// Events were lost or folders came and went: everything has to be listed.
     ScanNeeded,
 }
@@ -36,12 +38,23 @@ pub struct Watcher {
     buffer: Box<[MaybeUninit<u8>]>,
     folders: HashMap<i32, Folder>,
     by_path: HashMap<PathBuf, i32>,
+    /// The last rename away from a name, until it is known where to.
+    moving: Option<Moving>,
 }
 
 #[derive(Debug)]
 struct Folder {
     path: PathBuf,
     names: HashMap<Box<[u8]>, FileSlot>,
+    /// Names that came and were not looked at yet.
+    unseen: HashSet<Box<[u8]>>,
+}
+
+/// Holds the first half of a rename, which the kernel tells right before the second.
+#[derive(Debug)]
+struct Moving {
+    cookie: u32,
+    is_unseen: bool,
 }
 
 impl Watcher {
@@ -52,7 +65,7 @@ impl Watcher {
     pub fn new() -> rustix::io::Result<Self> {
         let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
         let buffer = vec![MaybeUninit::uninit(); BUFFER_BYTES].into_boxed_slice();
-        Ok(Self { inotify, buffer, folders: HashMap::new(), by_path: HashMap::new() })
+        Ok(Self { inotify, buffer, folders: HashMap::new(), by_path: HashMap::new(), moving: None })
     }
 
     /// Watches a folder; again is no harm.
@@ -73,7 +86,7 @@ impl Watcher {
             | WatchFlags::ONLYDIR;
         let watch = inotify::add_watch(&self.inotify, folder, flags)?;
         self.by_path.insert(folder.to_owned(), watch);
-        self.folders.entry(watch).or_insert_with(|| Folder { path: folder.to_owned(), names: HashMap::new() });
+        self.folders.entry(watch).or_insert_with(|| Folder::new(folder));
         Ok(())
     }
 
@@ -94,6 +107,7 @@ impl Watcher {
     /// Remembers that a name means a file, if its folder is watched. Gives the file that had the name before.
     pub fn bind(&mut self, path: &Path, slot: FileSlot) -> Option<FileSlot> {
         let (folder, name) = self.place_of(path)?;
+        folder.unseen.remove(name);
         folder.names.insert(name.into(), slot).filter(|before| *before != slot)
     }
 
@@ -103,6 +117,13 @@ impl Watcher {
             && folder.names.get(name) == Some(&slot)
         {
             folder.names.remove(name);
+        }
+    }
+
+    /// Notes that somebody looked at what has a name, so that it is not missed when it goes.
+    pub fn saw(&mut self, path: &Path) {
+        if let Some((folder, name)) = self.place_of(path) {
+            folder.unseen.remove(name);
         }
     }
 
@@ -126,6 +147,7 @@ impl Watcher {
             };
             let kind = event.events();
             if kind.contains(ReadFlags::QUEUE_OVERFLOW) {
+                self.folders.values_mut().for_each(|folder| folder.unseen.clear());
                 tell(Change::ScanNeeded);
                 continue;
             }
@@ -141,28 +163,59 @@ impl Watcher {
                 tracing::debug!(folder = %path.display(), "folder is watched no more");
                 tell(Change::ScanNeeded);
             } else if let Some(name) = event.file_name() {
-                folder.change(name.to_bytes(), kind).into_iter().for_each(&mut tell);
+                folder
+                    .change(name.to_bytes(), kind, event.cookie(), &mut self.moving)
+                    .into_iter()
+                    .flatten()
+                    .for_each(&mut tell);
             }
         }
     }
 }
 
 impl Folder {
-    fn change(&mut self, name: &[u8], kind: ReadFlags) -> Option<Change> {
+    fn new(path: &Path) -> Self {
+        Self { path: path.to_owned(), names: HashMap::new(), unseen: HashSet::new() }
+    }
+
+    /// Gives what an event means, in order.
+    fn change(
+        &mut self,
+        name: &[u8],
+        kind: ReadFlags,
+        cookie: u32,
+        moving: &mut Option<Moving>,
+    ) -> [Option<Change>; 2] {
         if kind.contains(ReadFlags::MODIFY) {
-            return self.names.get(name).copied().map(Change::Grew);
+            return [self.names.get(name).copied().map(Change::Grew), None];
         }
         // A file that could not be followed when it appeared, such as an archive without a byte in it, may be complete now.
-        if kind.contains(ReadFlags::CLOSE_WRITE) && self.names.contains_key(name) {
-            return None;
+        if kind.contains(ReadFlags::CLOSE_WRITE) {
+            let is_known = self.names.contains_key(name);
+            return [(!is_known).then(|| Change::Named(self.path_of(name))), None];
         }
         if kind.contains(ReadFlags::ISDIR) {
-            return Some(Change::ScanNeeded);
+            return [Some(Change::ScanNeeded), None];
         }
-        if kind.intersects(ReadFlags::MOVED_FROM | ReadFlags::DELETE) {
-            return self.names.remove(name).map(Change::Unnamed);
+        let was_unseen = self.unseen.remove(name);
+        let missed = was_unseen.then(|| Change::Missed(self.path_of(name)));
+        if kind.contains(ReadFlags::MOVED_FROM) {
+            *moving = Some(Moving { cookie, is_unseen: was_unseen });
+            return [self.names.remove(name).map(Change::Unnamed), None];
         }
-        Some(Change::Named(self.path.join(OsStr::from_bytes(name))))
+        if kind.contains(ReadFlags::DELETE) {
+            return [self.names.remove(name).map(Change::Unnamed), missed];
+        }
+        // A file that was looked at under another name is not missed under this one.
+        let before = moving.take().filter(|moving| kind.contains(ReadFlags::MOVED_TO) && moving.cookie == cookie);
+        if before.is_none_or(|moving| moving.is_unseen) {
+            self.unseen.insert(name.into());
+        }
+        [missed, Some(Change::Named(self.path_of(name)))]
+    }
+
+    fn path_of(&self, name: &[u8]) -> PathBuf {
+        self.path.join(OsStr::from_bytes(name))
     }
 }
 
@@ -197,6 +250,37 @@ mod tests {
         fs::remove_file(&log).unwrap();
         let expected = [Change::Grew(FileSlot(7)), Change::Named(old), Change::Unnamed(FileSlot(7))];
         assert_eq!(drain(&mut watcher), expected);
+    }
+
+    #[test]
+    fn what_goes_before_anyone_looked_at_it_is_missed_and_nothing_else_is() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = |name: &str| temp.path().join(name);
+        let (named, missed) = (|name| Change::Named(path(name)), |name| Change::Missed(path(name)));
+        let mut watcher = Watcher::new().unwrap();
+        watcher.watch(temp.path()).unwrap();
+
+        std::os::unix::fs::symlink("x", path("a")).unwrap();
+        fs::remove_file(path("a")).unwrap();
+        assert_eq!(drain(&mut watcher), [named("a"), missed("a")], "it was deleted");
+
+        std::os::unix::fs::symlink("x", path("new")).unwrap();
+        rustix::fs::rename(path("new"), path("a")).unwrap();
+        std::os::unix::fs::symlink("y", path("new")).unwrap();
+        rustix::fs::rename(path("new"), path("a")).unwrap();
+        let expected = [named("new"), named("a"), named("new"), missed("a"), named("a")];
+        assert_eq!(drain(&mut watcher), expected, "it was replaced");
+
+        watcher.saw(&path("a"));
+        fs::remove_file(path("a")).unwrap();
+        assert_eq!(drain(&mut watcher), [], "it was looked at");
+
+        fs::write(path("followed"), "").unwrap();
+        drain(&mut watcher);
+        watcher.bind(&path("followed"), FileSlot(1));
+        rustix::fs::rename(path("followed"), path("old")).unwrap();
+        fs::remove_file(path("old")).unwrap();
+        assert_eq!(drain(&mut watcher), [Change::Unnamed(FileSlot(1)), named("old")], "it is followed");
     }
 
     #[test]

@@ -245,6 +245,7 @@ impl Follow {
         match change {
             Change::Grew(slot) => self.mark_dirty(slot),
             Change::Named(path) => self.look_at(&path),
+            Change::Missed(path) => self.has_missed(&path),
             Change::Unnamed(slot) => self.lost_its_name(slot, true),
             Change::ScanNeeded => self.next_scan = self.now,
         }

@@ -93,12 +93,15 @@ impl Follow {
     pub(super) fn look_at(&mut self, path: &Path) {
         match self.parts.discovery.input_of(path) {
             Some(input) => {
-                self.take_in(&Found { path: path.to_owned(), input });
+                if self.take_in(&Found { path: path.to_owned(), input }) {
+                    self.parts.watcher.saw(path);
+                }
                 // Soon, together with what else is new.
                 self.reassess = true;
             }
             // A followed file under a name that no input asks for is followed for a while.
             None => {
+                self.parts.watcher.saw(path);
                 if let Ok(stat) = stat_path(path)
                     && let Some(&slot) = self.by_file.get(&key(&stat.physical))
                     && self.sources.get(&slot).is_some_and(|source| source.physical() == stat.physical)
@@ -109,12 +112,26 @@ impl Follow {
         }
     }
 
-    fn take_in(&mut self, found: &Found) {
+    /// Counts a file that was gone before anyone could look at it: what was in it is not known.
+    pub(super) fn has_missed(&mut self, path: &Path) {
+        if self.parts.discovery.input_of(path).is_some() {
+            tracing::warn!(path = %path.display(), "missed: deleted or replaced before it could be looked at");
+            self.totals.missed_files += 1;
+            metrics::missed();
+        }
+    }
+
+    /// Takes a file in; false if there is none of that name.
+    fn take_in(&mut self, found: &Found) -> bool {
         match self.try_take_in(found) {
             Ok(()) => self.troubles.is_fine(&found.path),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => self.troubles.is_fine(&found.path),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.troubles.is_fine(&found.path);
+                return false;
+            }
             Err(error) => self.troubles.hides_files(&found.path, format!("the file cannot be followed: {error}")),
         }
+        true
     }
 
     fn try_take_in(&mut self, found: &Found) -> io::Result<()> {
