@@ -298,6 +298,13 @@ impl Source {
         self.lose_the_rest(false, "the file was truncated; what was written after the last look at it is not known")
     }
 
+    /// Tells that the file was truncated after it was copied: what was written in between is in neither.
+    pub(super) fn lose_what_was_not_copied(&mut self) {
+        let (start, mark) = (self.file.position(), self.mark());
+        let reason = "the file was copied and truncated; what was written in between is not known";
+        self.push(Step::Lost { start, mark, reason, exact: false });
+    }
+
     /// Gives up what was not read, up to the size seen; gives how much that is.
     pub(super) fn lose_the_rest(&mut self, exact: bool, reason: &'static str) -> u64 {
         let start = self.file.position();

@@ -203,7 +203,9 @@ impl Follow {
             self.leaving.insert(key(&file.physical()), id);
             self.parts_of.push((part, slot));
         }
-        found.is_some_and(|copy| self.go_on_in(slot, copy))
+        let Some(copy) = found else { return false };
+        self.sources.get_mut(&slot).into_iter().for_each(|source| source.lose_what_was_not_copied());
+        self.go_on_in(slot, copy)
     }
 
     /// Lets the source go on in the copy. The truncated file waits until the collector knows that it is no longer the source's.
