@@ -118,6 +118,21 @@ impl Agent {
         self.status().is_some_and(|status| behind(status) > 0)
     }
 
+    /// Tells how many files it counted as missed: gone before it could look at them. 0 while it cannot be asked.
+    pub fn missed_files(&self) -> u64 {
+        self.status().and_then(|status| status["totals"]["missed_files"].as_u64()).unwrap_or(0)
+    }
+
+    /// Waits until it follows no file whose path ends so.
+    ///
+    /// # Panics
+    /// When it goes on following it.
+    pub fn wait_until_let_go(&self, ending: &str) {
+        let is_it = |file: &Value| file["path"].as_str().is_some_and(|path| path.ends_with(ending));
+        let follows = |status: &Value| status["files"].as_array().is_some_and(|files| files.iter().any(is_it));
+        wait::until(&format!("{ending} is let go of"), || self.status().filter(|status| !follows(status)));
+    }
+
     /// Gives the running process.
     ///
     /// # Panics

@@ -42,6 +42,38 @@ impl Image {
         &self.mount
     }
 
+    /// Unmounts it, though files of it may be open.
+    ///
+    /// # Errors
+    /// What the tools say.
+    pub fn unmount(&self) -> Result<(), String> {
+        sudo(&["umount", "-l", &self.mount.display().to_string()])
+    }
+
+    /// Mounts it after [`Image::unmount`].
+    ///
+    /// # Errors
+    /// What the tools say.
+    pub fn mount_again(&self) -> Result<(), String> {
+        sudo(&["mount", "-o", OPTIONS, &self.file.display().to_string(), &self.mount.display().to_string()])
+    }
+
+    /// Unmounts it and mounts it on another loop device. Nobody may have files of it open.
+    ///
+    /// # Errors
+    /// What the tools say.
+    pub fn move_to_another_device(&self) -> Result<(), String> {
+        let (file, mount) = (self.file.display().to_string(), self.mount.display().to_string());
+        let attach = || ask(&["losetup", "--find", "--show", &file]).map(|device| device.trim().to_owned());
+        // The device it has is still taken, so this is another one.
+        let device = attach()?;
+        let moved = sudo(&["umount", &mount])
+            .and_then(|()| sudo(&["mount", "-o", OPTIONS.trim_start_matches("loop,"), &device, &mount]));
+        // It is detached as soon as nobody uses it any more.
+        let detached = sudo(&["losetup", "--detach", &device]);
+        moved.and(detached)
+    }
+
     /// Takes all the room there is; it is given back when the guard is dropped. Gives how much it was.
     ///
     /// # Panics
@@ -119,12 +151,20 @@ impl Drop for Filler {
 }
 
 /// Runs a command as root.
-fn sudo(command: &[&str]) -> Result<(), String> {
+pub(crate) fn sudo(command: &[&str]) -> Result<(), String> {
+    ask(command).map(drop)
+}
+
+/// Runs a command as root and gives what it printed.
+fn ask(command: &[&str]) -> Result<String, String> {
     let is_root = rustix::process::geteuid().is_root();
     let mut whole = if is_root { Vec::new() } else { vec!["sudo", "-n"] };
     whole.extend_from_slice(command);
     let output = Command::new(whole[0]).args(&whole[1..]).output();
     let output = output.map_err(|error| format!("{whole:?} cannot be run: {error}"))?;
     let said = String::from_utf8_lossy(&output.stderr);
-    if output.status.success() { Ok(()) } else { Err(format!("{whole:?} failed: {}", said.trim())) }
+    if !output.status.success() {
+        return Err(format!("{whole:?} failed: {}", said.trim()));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

@@ -59,6 +59,14 @@ impl Site {
         append(&self.path(name), content);
     }
 
+    /// Opens a file to append to it, created if need be, as a program does that keeps its log open.
+    ///
+    /// # Panics
+    /// When the disk refuses.
+    pub fn open(&self, name: &str) -> std::fs::File {
+        open(&self.path(name))
+    }
+
     /// Renames a file, as a rotation does.
     ///
     /// # Panics
@@ -91,9 +99,12 @@ impl Site {
 /// # Panics
 /// When the disk refuses.
 pub fn append(path: &Path, content: impl AsRef<[u8]>) {
+    open(path).write_all(content.as_ref()).expect("a file is written");
+}
+
+fn open(path: &Path) -> std::fs::File {
     std::fs::create_dir_all(path.parent().expect("a file lies in a folder")).expect("folders are created");
-    let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
-    file.expect("a file opens").write_all(content.as_ref()).expect("a file is written");
+    std::fs::OpenOptions::new().create(true).append(true).open(path).expect("a file opens")
 }
 
 impl Drop for Site {

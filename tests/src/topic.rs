@@ -45,6 +45,18 @@ fn record(line: &[u8]) -> Option<JsonRecord> {
     Some(record.unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(line))))
 }
 
+/// Reads the events of the log (topic `__skidway.events`) of one kind, such as `lost`; none while there is no such topic.
+///
+/// # Panics
+/// As [`read`]; and when an event is no JSON.
+pub fn events(client: &Client, kind: &str) -> Vec<Value> {
+    let topic = "__skidway.events";
+    let records = if count(client, topic) == 0 { Vec::new() } else { read(client, topic) };
+    let events = records.iter().map(|record| record.value.as_deref().expect("an event is text"));
+    let events = events.map(|text| serde_json::from_str(text).expect("an event is JSON"));
+    events.filter(|event: &Value| event["kind"] == kind).collect()
+}
+
 /// Reads the values of a topic, partition by partition, as text.
 ///
 /// # Panics

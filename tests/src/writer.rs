@@ -3,6 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use crate::lines::Texts;
 
@@ -14,11 +15,22 @@ pub struct Writer {
     file: File,
     /// The renamed file, still open: some programs go on writing to it for a while.
     renamed: Option<(File, u64)>,
+    /// How long each renamed file gets a line with every write, beside the new one.
+    lateness: Duration,
+    late: Vec<Late>,
     texts: Texts,
     rotate_bytes: u64,
     file_bytes: u64,
     generation: u64,
     next_seq: u64,
+}
+
+/// Holds a renamed file that is still written to.
+#[derive(Debug)]
+struct Late {
+    file: File,
+    generation: u64,
+    until: Instant,
 }
 
 impl Writer {
@@ -36,6 +48,8 @@ impl Writer {
             path,
             file,
             renamed: None,
+            lateness: Duration::ZERO,
+            late: Vec::new(),
             texts,
             rotate_bytes,
             file_bytes: 0,
@@ -44,11 +58,19 @@ impl Writer {
         }
     }
 
+    /// Lets each renamed file get a line with every write for so long, as a program with several threads or processes does.
+    #[must_use]
+    pub fn writing_late(mut self, lateness: Duration) -> Self {
+        self.lateness = lateness;
+        self
+    }
+
     /// Appends `count` lines in one write and rotates if it is time; gives the bytes written.
     ///
     /// # Panics
     /// When the disk refuses.
     pub fn write(&mut self, count: u64) -> u64 {
+        self.write_to_late();
         let mut bytes = Vec::with_capacity(count as usize * 150);
         let late = self.renamed.take();
         let generation = late.as_ref().map_or(self.generation, |(_, generation)| *generation);
@@ -67,6 +89,17 @@ impl Writer {
         bytes.len() as u64
     }
 
+    fn write_to_late(&mut self) {
+        let now = Instant::now();
+        self.late.retain(|late| late.until > now);
+        for late in &mut self.late {
+            let mut bytes = Vec::new();
+            self.texts.write_line(&mut bytes, &self.name, self.next_seq, late.generation);
+            self.next_seq += 1;
+            late.file.write_all(&bytes).expect("a late line is written");
+        }
+    }
+
     /// Does so several times; gives the bytes written.
     ///
     /// # Panics
@@ -82,7 +115,10 @@ impl Writer {
     pub fn rotate(&mut self) {
         self.make_way();
         let old = self.begin_anew();
-        if self.texts.one_in(3) {
+        if !self.lateness.is_zero() {
+            let until = Instant::now() + self.lateness;
+            self.late.push(Late { file: old, generation: self.generation - 1, until });
+        } else if self.texts.one_in(3) {
             self.renamed = Some((old, self.generation - 1));
         }
     }
@@ -109,6 +145,14 @@ impl Writer {
     pub fn copy_and_truncate(&mut self) {
         self.make_way();
         std::fs::copy(&self.path, numbered(&self.path, 1)).expect("a log file is copied");
+        self.truncate();
+    }
+
+    /// Truncates the file and begins anew in it.
+    ///
+    /// # Panics
+    /// When the disk refuses.
+    pub fn truncate(&mut self) {
         self.file.set_len(0).expect("a log file is truncated");
         self.generation += 1;
         self.file_bytes = 0;

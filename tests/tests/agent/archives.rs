@@ -2,16 +2,9 @@
 
 use std::io::Write;
 
-use skidway_tests::verify::verify;
+use skidway_tests::following::{check_writers, following};
 use skidway_tests::writer::Writer;
-use skidway_tests::{Agent, Collector, Site, topic};
-
-fn following() -> (Site, Collector, Agent) {
-    let site = Site::new();
-    let collector = site.collector().started();
-    let agent = site.agent("a", &collector.url()).follows(&site.text("logs/*.log*"), "app").started();
-    (site, collector, agent)
-}
+use skidway_tests::{Site, topic};
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut archive = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
@@ -30,14 +23,6 @@ fn pack(site: &Site, path: &str, ending: &str, how: impl Fn(&[u8]) -> Vec<u8>) {
     site.remove(path);
 }
 
-#[track_caller]
-fn check(collector: &Collector, mut agent: Agent, writer: Writer) {
-    topic::wait_for(&collector.client(), "app", writer.lines());
-    assert_eq!(agent.program().stop(), Some(0));
-    let report = verify(&[writer], &topic::read(&collector.client(), "app"));
-    assert!(report.is_perfect(), "{report:#?}");
-}
-
 /// Scenario 21: renamed and compressed while the agent is stopped, half of it unread.
 #[test]
 fn the_unread_rest_of_a_file_compressed_while_the_agent_is_stopped_arrives_once() {
@@ -53,7 +38,7 @@ fn the_unread_rest_of_a_file_compressed_while_the_agent_is_stopped_arrives_once(
             pack(&site, "logs/w.log.1", ending, how);
             writer.write(lines);
             agent.start();
-            check(&collector, agent, writer);
+            check_writers(&collector, agent, &[writer]);
         }
     }
 }
@@ -77,7 +62,7 @@ fn an_archive_still_being_written_arrives_once() {
     for piece in rest.chunks(rest.len() / 5 + 1) {
         archive.write_all(piece).unwrap();
     }
-    check(&collector, agent, writer);
+    check_writers(&collector, agent, &[writer]);
 }
 
 /// Files rotated and compressed one after the other under the agent's eyes, the collector away for a while.
@@ -98,5 +83,5 @@ fn files_compressed_as_they_are_rotated_lose_and_double_nothing() {
             collector.start();
         }
     }
-    check(&collector, agent, writer);
+    check_writers(&collector, agent, &[writer]);
 }

@@ -5,7 +5,9 @@
 //! | module | promise |
 //! |---|---|
 //! | `delivery` | what a line becomes, and that each one arrives once |
-//! | `rotation` | files renamed, truncated, removed, recreated |
+//! | `rotation` | files renamed, removed, recreated |
+//! | `truncation` | files truncated, copied first or not |
+//! | `identity` | which file is which: inodes used again, links, file systems mounted anew, disks that fail |
 //! | `archives` | files compressed: read once, and only what was not read before |
 //! | `restart` | programs killed, frozen, cut off; state lost |
 //!
@@ -13,5 +15,7 @@
 
 mod delivery;
 mod rotation;
+mod truncation;
+mod identity;
 mod archives;
 mod restart;
