@@ -1,6 +1,6 @@
 //! An agent under test: configured, started, killed and started again on the same state.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -20,7 +20,7 @@ pub struct Agent {
     extra: String,
     config: PathBuf,
     log: PathBuf,
-    launcher: &'static [&'static str],
+    launcher: Vec<String>,
     program: Option<Program>,
 }
 
@@ -35,7 +35,7 @@ impl Agent {
             extra: String::new(),
             config: site.path(&format!("{id}.toml")),
             log: site.path(&format!("{id}.log")),
-            launcher: &[],
+            launcher: Vec::new(),
             program: None,
         }
     }
@@ -64,8 +64,15 @@ impl Agent {
 
     /// Lets it run under another program that takes its place, such as `prlimit --nofile=100`.
     #[must_use]
-    pub fn under(mut self, launcher: &'static [&'static str]) -> Self {
-        self.launcher = launcher;
+    pub fn under(mut self, launcher: impl IntoIterator<Item: AsRef<str>>) -> Self {
+        self.launcher = launcher.into_iter().map(|part| part.as_ref().to_owned()).collect();
+        self
+    }
+
+    /// Lets it keep its state in another folder.
+    #[must_use]
+    pub fn keeping(mut self, state_dir: &Path) -> Self {
+        self.state_dir = state_dir.to_owned();
         self
     }
 
@@ -86,7 +93,7 @@ impl Agent {
     /// When it cannot be started.
     pub fn start(&mut self) {
         let args = ["run".into(), "--config".into(), self.write_config()];
-        self.program = Some(Program::start_under(self.launcher, "skidway-agent", &args, &self.log));
+        self.program = Some(Program::start_under(&self.launcher, "skidway-agent", &args, &self.log));
     }
 
     /// Ships all there is and ends (`run --once`); gives exit code and what it said.

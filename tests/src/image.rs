@@ -107,6 +107,21 @@ impl Image {
         sudo(&["sh", "-c", &format!("echo broken > /sys/fs/ext4/{device}/trigger_fs_error")])
     }
 
+    /// Cuts the power: what the disk holds this very moment is all that is there after it, mounted again. Whoever has files of it open must
+    /// have been killed.
+    ///
+    /// # Errors
+    /// What the tools say.
+    pub fn lose_power(&self) -> Result<(), String> {
+        let (file, mount) = (self.file.display().to_string(), self.mount.display().to_string());
+        let kept = format!("{file}.kept");
+        // Unmounting writes what the page cache holds: the copy does not have it.
+        std::fs::copy(&self.file, &kept).map_err(|error| error.to_string())?;
+        sudo(&["umount", &mount])?;
+        rustix::fs::rename(&kept, &self.file).map_err(|error| error.to_string())?;
+        sudo(&["mount", "-o", OPTIONS, &file, &mount])
+    }
+
     /// Brings a file system that broke down back, as whoever runs the machine would: unmounted, checked, mounted.
     ///
     /// # Errors

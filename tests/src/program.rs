@@ -72,7 +72,7 @@ impl Program {
     ///
     /// # Panics
     /// When it cannot be started.
-    pub fn start_under(launcher: &[&str], name: &str, args: &[String], log: &Path) -> Self {
+    pub fn start_under(launcher: &[String], name: &str, args: &[String], log: &Path) -> Self {
         let Some((first, rest)) = launcher.split_first() else { return Self::start(name, args, log) };
         let mut command = Command::new(first);
         command.args(rest).arg(binary(name)).args(args);
