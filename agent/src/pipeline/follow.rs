@@ -99,6 +99,8 @@ pub(super) struct Follow {
     /// Files of the first scan whose creation or skip is not acknowledged; `None` once the inputs are marked as opened.
     starting: Option<Vec<FileSlot>>,
     shipments: Vec<Option<Shipment>>,
+    /// When the collector was sent something last.
+    last_sent: Instant,
     /// Encoded bytes that wait or are under way.
     bytes_held: u64,
     /// Files that do not hold what was read of them any more.
@@ -156,6 +158,7 @@ impl Follow {
             notices: VecDeque::new(),
             starting: Some(Vec::new()),
             shipments: parts.lanes.iter().map(|_| None).collect(),
+            last_sent: now,
             bytes_held: 0,
             truncated: Vec::new(),
             leaving: Leaving::new(),
@@ -287,7 +290,7 @@ impl Follow {
             until = self.now + Duration::from_secs(60);
         }
         let deadlines = [self.timers.next(), self.send_deadline(), self.upkeep_deadline(), self.opening_deadline()];
-        for deadline in deadlines.into_iter().flatten() {
+        for deadline in deadlines.into_iter().chain([self.silence_deadline()]).flatten() {
             until = until.min(deadline);
         }
         until

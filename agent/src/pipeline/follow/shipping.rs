@@ -23,6 +23,9 @@ const REQUEST_BYTES_GOAL: u64 = 1 << 20;
 /// Lies at least between two sessions.
 const OPENING_INTERVAL: Duration = Duration::from_secs(1);
 
+/// A session that has nothing to say says so this often: the collector lets another machine have the agent's id after a minute of silence.
+const SILENCE_MAX: Duration = Duration::from_secs(20);
+
 /// Remembers what a lane carries.
 #[derive(Debug)]
 pub(super) enum Shipment {
@@ -92,11 +95,17 @@ impl Follow {
     fn is_due(&self) -> bool {
         let waits = !self.sendable.is_empty() || !self.notices.is_empty();
         if self.session.is_none() || !waits {
-            return false;
+            return self.silence_deadline().is_some_and(|deadline| self.now >= deadline);
         }
         let is_idle = self.turns.is_empty() && self.shipments.iter().all(Option::is_none);
         let has_waited = || self.send_deadline().is_some_and(|deadline| self.now >= deadline);
         is_idle || self.is_stopping || self.bytes_waiting() >= REQUEST_BYTES_GOAL || has_waited()
+    }
+
+    /// Tells when the collector has to hear of this agent, if only that it is there; `None` while a request is under way.
+    pub(super) fn silence_deadline(&self) -> Option<Instant> {
+        let is_silent = self.session.is_some() && self.shipments.iter().all(Option::is_none) && !self.is_stopping;
+        is_silent.then_some(self.last_sent + SILENCE_MAX)
     }
 
     fn bytes_waiting(&self) -> u64 {
@@ -136,9 +145,11 @@ impl Follow {
             }
         }
         self.sendable_since = (!self.sendable.is_empty()).then_some(self.now);
-        if items.is_empty() {
+        let is_silent = self.silence_deadline().is_some_and(|deadline| self.now >= deadline);
+        if items.is_empty() && !is_silent {
             return None;
         }
+        self.last_sent = self.now;
         let oldest = self.oldest_waiting.map_or(Duration::ZERO, |since| self.now.saturating_duration_since(since));
         let request = CommitRequest {
             agent: session.agent,
@@ -196,7 +207,7 @@ impl Follow {
         (self.parts.checkpoint.log_id, self.parts.checkpoint.log_epoch) = (Some(session.log_id), session.log_epoch);
         self.checkpoint_changed = true;
         self.newest_epoch = session.epoch;
-        self.session = Some(session);
+        (self.session, self.last_sent) = (Some(session), self.now);
         self.begin_again();
     }
 
