@@ -25,7 +25,8 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::{Duration, Instant};
 
 use rustix::fs::FlockOperation;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -48,6 +49,9 @@ use crate::ship::{LANES, Lane};
 use follow::{Follow, Parts};
 use mailbox::{Mail, Mailbox, Sender};
 use reading::Reading;
+
+/// When a checkpoint that could not be saved is tried again.
+const CHECKPOINT_RETRY: Duration = Duration::from_secs(5);
 
 /// Tells why an agent ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -205,7 +209,7 @@ async fn supervise(
     mut ended: oneshot::Receiver<Exit>,
     sender: Sender,
     shutdown: CancellationToken,
-    timeout: std::time::Duration,
+    timeout: Duration,
 ) -> Exit {
     let exit_of = |received: Result<Exit, _>| received.expect("the tail thread says how it ended");
     tokio::select! {
@@ -241,13 +245,27 @@ fn spawn_tail_thread(parts: Parts) -> Result<oneshot::Receiver<Exit>, AgentError
 
 type CheckpointWriter = (std::sync::mpsc::SyncSender<Encoded>, std::thread::JoinHandle<()>);
 
-/// Writes checkpoints away from the tail thread, which must not wait for a disk.
+/// Writes checkpoints away from the tail thread, which must not wait for a disk. One that cannot be saved is tried again, unless a newer one
+/// comes.
 fn spawn_checkpoint_writer(mut file: CheckpointFile) -> Result<CheckpointWriter, AgentError> {
     let (sender, checkpoints) = std::sync::mpsc::sync_channel::<Encoded>(1);
     let run = move || {
-        for checkpoint in checkpoints {
-            if let Err(error) = file.save(checkpoint) {
-                tracing::warn!(%error, "cannot save the checkpoint; going on without");
+        let mut unsaved: Option<Encoded> = None;
+        loop {
+            let received = match unsaved {
+                Some(_) => checkpoints.recv_timeout(CHECKPOINT_RETRY),
+                None => checkpoints.recv().map_err(RecvTimeoutError::from),
+            };
+            match received {
+                Ok(checkpoint) => unsaved = Some(checkpoint),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            match unsaved.as_mut().map(|checkpoint| file.save(checkpoint)) {
+                Some(Err(error)) => {
+                    tracing::warn!(%error, "cannot save the checkpoint; going on without, and trying again")
+                }
+                Some(Ok(())) | None => unsaved = None,
             }
         }
     };
@@ -267,11 +285,28 @@ fn ask_for_status(sender: Sender) -> impl Fn() -> oneshot::Receiver<crate::statu
 fn lock_state_dir(path: &Path) -> Result<File, AgentError> {
     let unusable = |source| AgentError::StateDir { path: path.to_owned(), source };
     std::fs::DirBuilder::new().recursive(true).mode(0o750).create(path).map_err(unusable)?;
-    let lock = File::options().create(true).truncate(false).write(true).open(path.join("lock")).map_err(unusable)?;
+    let lock = open_lock(path).map_err(unusable)?;
     match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(lock),
         Err(rustix::io::Errno::WOULDBLOCK) => Err(AgentError::StateDirInUse { path: path.to_owned() }),
         Err(error) => Err(unusable(error.into())),
+    }
+}
+
+/// Opens what is locked. An agent that once ran as another user may have left a lock that this one may only read, or not even that: then the
+/// folder itself is locked, and the collector tells the two apart should they ever meet.
+fn open_lock(folder: &Path) -> io::Result<File> {
+    let path = folder.join("lock");
+    let is_denied = |error: &io::Error| error.kind() == io::ErrorKind::PermissionDenied;
+    match File::options().create(true).truncate(false).write(true).open(&path) {
+        Err(error) if is_denied(&error) => match File::open(&path) {
+            Err(error) if is_denied(&error) => {
+                tracing::warn!(path = %path.display(), %error, "another user's; locking the folder instead");
+                File::open(folder)
+            }
+            opened => opened,
+        },
+        opened => opened,
     }
 }
 

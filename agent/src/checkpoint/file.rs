@@ -56,9 +56,9 @@ impl CheckpointFile {
     ///
     /// # Errors
     /// As the operating system says (retry: the agent goes on without).
-    pub fn save(&mut self, checkpoint: Encoded) -> io::Result<()> {
+    pub fn save(&mut self, checkpoint: &mut Encoded) -> io::Result<()> {
         let generation = self.generation + 1;
-        skidway_disk::replace(&path_of(&self.folder, generation), &checkpoint.finished(generation))?;
+        skidway_disk::replace(&path_of(&self.folder, generation), checkpoint.finished(generation))?;
         self.generation = generation;
         Ok(())
     }
@@ -70,14 +70,19 @@ fn path_of(folder: &Path, generation: u64) -> PathBuf {
 
 /// Holds a checkpoint as it will be on disk, but for its generation and its hash.
 #[derive(Debug)]
-pub struct Encoded(Vec<u8>);
+pub struct Encoded {
+    bytes: Vec<u8>,
+    /// Without the hash.
+    len: usize,
+}
 
 impl Encoded {
-    fn finished(mut self, generation: u64) -> Vec<u8> {
-        self.0[GENERATION_AT..][..8].copy_from_slice(&generation.to_le_bytes());
-        let hash = twox_hash::XxHash3_128::oneshot(&self.0);
-        self.0.extend_from_slice(&hash.to_be_bytes());
-        self.0
+    fn finished(&mut self, generation: u64) -> &[u8] {
+        self.bytes.truncate(self.len);
+        self.bytes[GENERATION_AT..][..8].copy_from_slice(&generation.to_le_bytes());
+        let hash = twox_hash::XxHash3_128::oneshot(&self.bytes);
+        self.bytes.extend_from_slice(&hash.to_be_bytes());
+        &self.bytes
     }
 }
 
@@ -99,7 +104,7 @@ pub fn encode(checkpoint: &Checkpoint) -> Encoded {
         out.extend_from_slice(&it.anchor.len.to_le_bytes());
         out.extend_from_slice(&it.anchor.hash);
     }
-    Encoded(out)
+    Encoded { len: out.len(), bytes: out }
 }
 
 fn decode(bytes: &[u8]) -> Option<(u64, Checkpoint)> {
@@ -154,7 +159,7 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         for position in 1..=5 {
             let (mut file, _) = CheckpointFile::load(temp.path());
-            file.save(encode(&checkpoint(position))).unwrap();
+            file.save(&mut encode(&checkpoint(position))).unwrap();
             let (file, loaded) = CheckpointFile::load(temp.path());
             assert_eq!((file.generation, loaded), (position, checkpoint(position)));
         }
@@ -162,7 +167,7 @@ mod tests {
 
     #[test]
     fn a_damaged_checkpoint_falls_back_to_the_one_before_and_then_to_none() {
-        let good = encode(&checkpoint(2)).finished(2);
+        let good = encode(&checkpoint(2)).finished(2).to_vec();
         let mut flipped = good.clone();
         flipped[60] ^= 1;
         let mut newer = good.clone();
@@ -170,7 +175,7 @@ mod tests {
         for damaged in [&b""[..], &good[..40], &vec![0; good.len()], &flipped, &newer] {
             let temp = tempfile::tempdir().unwrap();
             let (mut file, _) = CheckpointFile::load(temp.path());
-            file.save(encode(&checkpoint(1))).unwrap();
+            file.save(&mut encode(&checkpoint(1))).unwrap();
             fs::write(path_of(temp.path(), 2), damaged).unwrap();
             assert_eq!(CheckpointFile::load(temp.path()).1, checkpoint(1));
             fs::write(path_of(temp.path(), 1), damaged).unwrap();

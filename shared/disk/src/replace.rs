@@ -20,7 +20,14 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// As [`replace`].
 pub fn replace_on(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
     let temporary = temporary_name(path);
-    let file = disk.open(&temporary, Open::Empty)?;
+    let file = match disk.open(&temporary, Open::Empty) {
+        // Another user left it behind; whoever may write to the folder may remove it.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            disk.remove(&temporary)?;
+            disk.open(&temporary, Open::Empty)?
+        }
+        opened => opened?,
+    };
     file.write_at(bytes, 0)?;
     file.sync()?;
     drop(file);

@@ -9,7 +9,8 @@
 //! | `truncation` | files truncated, copied first or not |
 //! | `identity` | which file is which: inodes used again, links, file systems mounted anew, disks that fail |
 //! | `archives` | files compressed: read once, and only what was not read before |
-//! | `restart` | programs killed, frozen, cut off; state lost |
+//! | `restart` | programs killed, frozen, cut off |
+//! | `state` | the agent's state damaged, unreadable, full, set back, in use twice |
 //!
 //! Durations and sizes are those of the text times [`skidway_tests::scale`]: a sixtieth in the quick tier.
 
@@ -19,3 +20,4 @@ mod truncation;
 mod identity;
 mod archives;
 mod restart;
+mod state;

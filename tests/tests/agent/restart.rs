@@ -1,8 +1,13 @@
-//! Programs killed, frozen and cut off; state lost. Nothing is lost, nothing comes twice.
+//! Programs killed, frozen and cut off. Nothing is lost, nothing comes twice.
 
 use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use skidway_tests::gate::{Deed, Gate};
 use skidway_tests::kill::{self, Plan};
 use skidway_tests::proxy::Proxy;
 use skidway_tests::verify::verify;
@@ -47,6 +52,7 @@ fn killing_agent_and_collector_loses_and_doubles_nothing() {
     assert!(outcome.bytes_per_second >= 5e6, "seed {seed}: the writers were too slow for the test to count");
 }
 
+/// Scenario 24: what the agent sees of it, over and over.
 #[test]
 fn a_stored_commit_whose_answer_is_cut_off_is_not_stored_again() {
     let site = Site::new();
@@ -55,6 +61,88 @@ fn a_stored_commit_whose_answer_is_cut_off_is_not_stored_again() {
     let mut agent = site.agent("a", &proxy.url()).follows(&site.text("logs/*.log*"), "app").started();
     check(&site, &collector, &mut agent, |_, _| wait::pause(Duration::from_millis(20)));
     assert!(proxy.cut_answers() >= 3, "only {} answers were cut", proxy.cut_answers());
+}
+
+/// Scenario 24.
+#[test]
+fn a_collector_killed_between_its_sync_and_its_answer_stores_once() {
+    let site = Site::new();
+    let mut collector = site.collector().started();
+    let (is_due, is_hit) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let (due, hit) = (is_due.clone(), is_hit.clone());
+    let gate = Gate::open(collector.port(), move |request| match request.is_commit() {
+        _ if hit.load(Ordering::SeqCst) => Deed::Cut,
+        true if due.swap(false, Ordering::SeqCst) => {
+            hit.store(true, Ordering::SeqCst);
+            Deed::Swallow
+        }
+        _ => Deed::Pass,
+    });
+    let mut agent = site.agent("a", &gate.url()).follows(&site.text("logs/*.log*"), "app").started();
+    let mut writer = Writer::new(&site.path("logs"), "w", 64 << 10, 24);
+    for _ in 0..5 {
+        writer.write_times(10, 50);
+        topic::wait_for(&collector.client(), "app", writer.lines());
+        is_due.store(true, Ordering::SeqCst);
+        writer.write(50);
+        // The collector has stored it when all of it is readable: nobody else may have told the agent.
+        wait::until("an answer is swallowed", || is_hit.load(Ordering::SeqCst).then_some(()));
+        topic::wait_for(&collector.client(), "app", writer.lines());
+        collector.program().kill9();
+        collector.start();
+        is_hit.store(false, Ordering::SeqCst);
+    }
+    writer.write(50);
+    check_writer(&collector, &mut agent, writer);
+}
+
+/// Scenario 23.
+#[test]
+fn an_agent_killed_at_fifty_moments_while_its_collector_is_slow_delivers_each_line_once() {
+    let (lines, kills) = (scale::amount(5_000_000, 80_000), scale::amount(50, 15));
+    let seed = scale::seed();
+    say(&format!("seed {seed} (SKIDWAY_TEST_SEED={seed} repeats it)"));
+    let site = Site::new();
+    let collector = site.collector().started();
+    let gate = Gate::open(collector.port(), |request| {
+        wait::pause(Duration::from_millis(if request.is_commit() { 40 } else { 0 }));
+        Deed::Pass
+    });
+    let mut agent = site.agent("a", &gate.url()).follows(&site.text("logs/*.log*"), "app").started();
+    let (folder, is_over) = (site.path("logs"), Arc::new(AtomicBool::new(false)));
+    let over = is_over.clone();
+    let writing = std::thread::spawn(move || {
+        let mut writer = Writer::new(&folder, "w", 8 << 20, seed);
+        while writer.lines() < lines || !over.load(Ordering::SeqCst) {
+            writer.write(500);
+            wait::pause(Duration::from_millis(10));
+        }
+        writer
+    });
+    let mut random = StdRng::seed_from_u64(seed);
+    for _ in 0..kills {
+        wait::pause(Duration::from_millis(random.random_range(0..400)));
+        agent.program().kill9();
+        agent.start();
+    }
+    is_over.store(true, Ordering::SeqCst);
+    let writer = writing.join().unwrap();
+    agent.wait_ready();
+    check_writer(&collector, &mut agent, writer);
+}
+
+/// Waits for every line of a writer, stops the agent and checks them.
+#[track_caller]
+fn check_writer(collector: &Collector, agent: &mut Agent, writer: Writer) {
+    // Of many lines and a slow collector, as long as more of them come.
+    let mut seen = 0;
+    while topic::count(&collector.client(), "app") < writer.lines() {
+        topic::wait_for(&collector.client(), "app", seen + 1);
+        seen = topic::count(&collector.client(), "app");
+    }
+    assert_eq!(agent.program().stop(), Some(0));
+    let report = verify(&[writer], &topic::read(&collector.client(), "app"));
+    assert!(report.is_perfect(), "{report:#?}");
 }
 
 #[test]
@@ -83,36 +171,6 @@ fn oldest_unacknowledged_ms(agent: &Agent) -> Option<u64> {
 }
 
 #[test]
-fn a_lost_checkpoint_costs_nothing() {
-    checkpoint_test(|agent| {
-        std::fs::remove_dir_all(agent.state_dir()).unwrap();
-    });
-}
-
-#[test]
-fn a_checkpoint_of_garbage_costs_nothing() {
-    checkpoint_test(|agent| {
-        for entry in std::fs::read_dir(agent.state_dir()).unwrap() {
-            std::fs::write(entry.unwrap().path(), [0; 100]).unwrap();
-        }
-    });
-}
-
-/// Stops the agent, spoils its state with `spoil`, and starts it again.
-fn checkpoint_test(spoil: impl Fn(&Agent)) {
-    let site = Site::new();
-    let collector = site.collector().started();
-    let mut agent = site.agent("a", &collector.url()).follows(&site.text("logs/*.log*"), "app").started();
-    check(&site, &collector, &mut agent, |step, agent| {
-        if step == 30 {
-            agent.program().stop();
-            spoil(agent);
-            agent.start();
-        }
-    });
-}
-
-#[test]
 fn an_agent_restarted_in_mid_line_ships_one_record() {
     let site = Site::new();
     let collector = site.collector().started();
@@ -124,22 +182,6 @@ fn an_agent_restarted_in_mid_line_ships_one_record() {
     agent.start();
     topic::wait_for(&collector.client(), "app", 3);
     assert_eq!(topic::values(&collector.client(), "app"), ["one", "half", "two"]);
-}
-
-#[test]
-fn a_second_agent_of_the_same_id_fences_the_first() {
-    let site = Site::new();
-    let collector = site.collector().started();
-    let pattern = site.text("logs/*.log");
-    let mut first = site.agent("a", &collector.url()).follows(&pattern, "app").started();
-    let other_site = Site::new();
-    let mut second = other_site.agent("a", &collector.url()).follows(&pattern, "app").started();
-    site.write("logs/app.log", "line\n");
-    let exit = first.program().exit_within(wait::PATIENCE).expect("the fenced agent ends");
-    assert_eq!(exit.code(), Some(77), "{}", first.program().last_words());
-    topic::wait_for(&collector.client(), "app", 1);
-    assert_eq!(second.program().stop(), Some(0));
-    assert_eq!(topic::values(&collector.client(), "app"), ["line"]);
 }
 
 #[test]
@@ -169,6 +211,7 @@ fn a_stopped_collector_exits_cleanly_and_starts_again() {
     assert_eq!(topic::count(&collector.client(), "t"), 2);
 }
 
+/// Scenario 25.
 #[test]
 fn an_agent_asked_to_stop_while_its_collector_hangs_stops_in_time_and_goes_on_later() {
     let site = Site::new();
