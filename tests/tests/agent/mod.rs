@@ -11,6 +11,7 @@
 //! | `archives` | files compressed: read once, and only what was not read before |
 //! | `restart` | programs killed, frozen, cut off |
 //! | `state` | the agent's state damaged, unreadable, full, set back, in use twice |
+//! | `pressure` | a file much busier than others, a collector that refuses, a backlog |
 //!
 //! Durations and sizes are those of the text times [`skidway_tests::scale`]: a sixtieth in the quick tier.
 
@@ -21,3 +22,4 @@ mod identity;
 mod archives;
 mod restart;
 mod state;
+mod pressure;
