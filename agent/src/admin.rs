@@ -8,9 +8,10 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::sync::{Semaphore, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use crate::health::Monitor;
 use crate::status::Status;
 
 /// How many may ask for the status at once; the rest wait.
@@ -19,18 +20,15 @@ const QUESTIONS_MAX: usize = 8;
 /// Asks the one who knows.
 #[derive(Clone)]
 pub struct Asker {
-    ready: watch::Receiver<bool>,
+    monitor: Monitor,
     ask: Arc<dyn Fn() -> oneshot::Receiver<Status> + Send + Sync>,
     questions: Arc<Semaphore>,
 }
 
 impl Asker {
-    /// Takes what tells readiness and how to ask for the status.
-    pub fn new(
-        ready: watch::Receiver<bool>,
-        ask: impl Fn() -> oneshot::Receiver<Status> + Send + Sync + 'static,
-    ) -> Self {
-        Self { ready, ask: Arc::new(ask), questions: Arc::new(Semaphore::new(QUESTIONS_MAX)) }
+    /// Takes what tells health and how to ask for the status.
+    pub fn new(monitor: Monitor, ask: impl Fn() -> oneshot::Receiver<Status> + Send + Sync + 'static) -> Self {
+        Self { monitor, ask: Arc::new(ask), questions: Arc::new(Semaphore::new(QUESTIONS_MAX)) }
     }
 }
 
@@ -38,7 +36,7 @@ impl Asker {
 pub async fn serve(listener: TcpListener, asker: Asker, over: CancellationToken) {
     let metrics = || async { skidway_daemon::telemetry::metrics().render() };
     let router = Router::new()
-        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/healthz", get(health))
         .route("/readyz", get(readiness))
         .route("/metrics", get(metrics))
         .route("/status", get(status))
@@ -50,8 +48,18 @@ pub async fn serve(listener: TcpListener, asker: Asker, over: CancellationToken)
 }
 
 async fn readiness(State(asker): State<Asker>) -> Response {
-    let ready = *asker.ready.borrow();
-    if ready { "ok\n".into_response() } else { (StatusCode::SERVICE_UNAVAILABLE, "no session yet\n").into_response() }
+    verdict(asker.monitor.readiness())
+}
+
+async fn health(State(asker): State<Asker>) -> Response {
+    verdict(asker.monitor.health().await)
+}
+
+fn verdict(found: Result<(), String>) -> Response {
+    match found {
+        Ok(()) => "ok\n".into_response(),
+        Err(words) => (StatusCode::SERVICE_UNAVAILABLE, format!("{words}\n")).into_response(),
+    }
 }
 
 async fn status(State(asker): State<Asker>) -> Response {

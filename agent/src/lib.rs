@@ -12,6 +12,7 @@ pub mod batch;
 pub mod ship;
 pub mod checkpoint;
 pub mod pipeline;
+pub mod health;
 pub mod admin;
 pub mod status;
 pub mod metrics;

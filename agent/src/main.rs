@@ -89,6 +89,7 @@ fn run(path: &std::path::Path, once: bool) -> anyhow::Result<ExitCode> {
     let exit = block_on(async {
         let signals = shutdown::on_signals()?;
         let agent = Agent::start(config).await?;
+        let monitor = agent.monitor();
         tracing::info!(version = VERSION, "running");
         notify::ready();
         let ended = CancellationToken::new();
@@ -102,7 +103,8 @@ fn run(path: &std::path::Path, once: bool) -> anyhow::Result<ExitCode> {
                 notify::stopping();
             }
         };
-        let (exit, (), ()) = tokio::join!(run, tell_stopping, notify::watchdog(ended.clone()));
+        let (exit, (), ()) =
+            tokio::join!(run, tell_stopping, notify::watchdog_while(ended.clone(), async || monitor.is_alive().await));
         Ok(exit?)
     })?;
     Ok(match exit {

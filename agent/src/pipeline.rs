@@ -43,6 +43,7 @@ use crate::discover::Discovery;
 use crate::discover::watch::Watcher;
 use crate::error::AgentError;
 use crate::flow::{Errand, Report};
+use crate::health::{Monitor, Pulse};
 use crate::metrics;
 use crate::ship::http::Doors;
 use crate::ship::{LANES, Lane};
@@ -80,6 +81,7 @@ pub struct Agent {
     discovery: Discovery,
     watcher: Watcher,
     reading: Reading,
+    pulse: watch::Sender<Pulse>,
     _state_lock: File,
 }
 
@@ -124,6 +126,7 @@ impl Agent {
             discovery,
             watcher,
             reading,
+            pulse: watch::Sender::default(),
             _state_lock: state_lock,
         })
     }
@@ -133,17 +136,23 @@ impl Agent {
         self.admin.as_ref().and_then(|listener| listener.local_addr().ok())
     }
 
+    /// Gives what tells whether it does its work, once it runs.
+    pub fn monitor(&self) -> Monitor {
+        let sender = self.sender.clone();
+        Monitor::new(self.pulse.subscribe(), self.config.agent.health_age_max, move || sender.ring())
+    }
+
     /// Follows and ships until `shutdown`, or (`once`) until everything there is now is acknowledged.
     ///
     /// # Errors
     /// [`AgentError`] (halt).
     pub async fn run(self, shutdown: CancellationToken, once: bool) -> Result<Exit, AgentError> {
         let (tasks, over) = (TaskTracker::new(), CancellationToken::new());
-        let (ready, is_ready) = watch::channel(false);
+        let monitor = self.monitor();
         let lanes = self.spawn_lanes(&tasks, &over);
         let (checkpoints, writer) = spawn_checkpoint_writer(self.checkpoint_file)?;
         if let Some(listener) = self.admin {
-            let asker = Asker::new(is_ready, ask_for_status(self.sender.clone()));
+            let asker = Asker::new(monitor, ask_for_status(self.sender.clone()));
             tasks.spawn(admin::serve(listener, asker, over.clone()));
         }
         let parts = Parts {
@@ -156,7 +165,7 @@ impl Agent {
             lanes,
             checkpoint: self.checkpoint,
             checkpoints,
-            ready,
+            pulse: self.pulse,
             once,
         };
         let ended = spawn_tail_thread(parts)?;

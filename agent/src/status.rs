@@ -45,6 +45,10 @@ pub struct Limits {
     pub memory_bytes: u64,
     /// Past it nothing is read.
     pub memory_bytes_max: u64,
+    /// Bytes of deleted files with bytes not acknowledged: they stay on the disk for as long.
+    pub deleted_bytes: u64,
+    /// Past it the oldest of them are given up.
+    pub deleted_bytes_max: u64,
 }
 
 /// Tells how far one file is shipped.
@@ -109,4 +113,6 @@ pub struct Totals {
     pub missed_files: u64,
     /// Files followed.
     pub files: usize,
+    /// How long the oldest byte of all has waited for its acknowledgement; 0 if none waits.
+    pub oldest_unacknowledged_ms: u64,
 }

@@ -60,6 +60,9 @@ pub struct Agent {
     pub deleted_files_max: u64,
     /// `deleted_age_max`: how long a deleted file is kept open with bytes unread. Default `1h`.
     pub deleted_age_max: Duration,
+    /// `health_age_max`: how old the oldest byte not acknowledged may be, and how long the collector may leave a request unanswered, until
+    /// `/healthz` and `/readyz` say so. Default `5m`, up to `30d`; `0s` is never. Raise it where the collector is away for longer as a rule.
+    pub health_age_max: Duration,
     /// `shutdown_timeout`: how long a stopping agent waits for acknowledgements. Default `20s`.
     pub shutdown_timeout: Duration,
 }
@@ -121,6 +124,7 @@ impl Default for Agent {
             copy_wait: Duration::from_secs(10),
             deleted_files_max: 1 << 30,
             deleted_age_max: Duration::from_secs(60 * 60),
+            health_age_max: Duration::from_secs(5 * 60),
             shutdown_timeout: Duration::from_secs(20),
         }
     }
@@ -189,6 +193,7 @@ impl Agent {
             copy_wait: agent.within("copy_wait", default.copy_wait, ms(100)..=hours(1)),
             deleted_files_max: size("deleted_files_max", default.deleted_files_max, 0),
             deleted_age_max: agent.within("deleted_age_max", default.deleted_age_max, ms(1000)..=hours(24 * 30)),
+            health_age_max: agent.within("health_age_max", default.health_age_max, ms(0)..=hours(24 * 30)),
             shutdown_timeout: agent.within("shutdown_timeout", default.shutdown_timeout, ms(0)..=hours(1)),
         }
     }

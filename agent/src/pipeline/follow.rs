@@ -35,6 +35,7 @@ use crate::config::Config;
 use crate::discover::Discovery;
 use crate::discover::watch::{Change, Watcher};
 use crate::flow::{Errand, FileSlot, Session};
+use crate::health::Pulse;
 use crate::status::Totals;
 use crate::tail::Turns;
 use copies::{Leaving, Stems};
@@ -63,7 +64,7 @@ pub(super) struct Parts {
     pub(super) lanes: Vec<mpsc::Sender<Errand>>,
     pub(super) checkpoint: Checkpoint,
     pub(super) checkpoints: std::sync::mpsc::SyncSender<Encoded>,
-    pub(super) ready: tokio::sync::watch::Sender<bool>,
+    pub(super) pulse: tokio::sync::watch::Sender<Pulse>,
     pub(super) once: bool,
 }
 
@@ -99,8 +100,6 @@ pub(super) struct Follow {
     /// Files of the first scan whose creation or skip is not acknowledged; `None` once the inputs are marked as opened.
     starting: Option<Vec<FileSlot>>,
     shipments: Vec<Option<Shipment>>,
-    /// When the collector was sent something last.
-    last_sent: Instant,
     /// Encoded bytes that wait or are under way.
     bytes_held: u64,
     /// Files that do not hold what was read of them any more.
@@ -119,6 +118,10 @@ pub(super) struct Follow {
     checkpoint_changed: bool,
     next_checkpoint: Instant,
     oldest_waiting: Option<Instant>,
+    /// Since when the collector has answered nothing, though asked.
+    unanswered_since: Option<Instant>,
+    /// When the collector was last told how far behind this is, and how far that was.
+    told: (Instant, u64),
     /// A file is without the name it was found under.
     has_nameless: bool,
     /// No session is opened before then, so that a disagreement with the collector does not turn into a storm of sessions.
@@ -158,7 +161,6 @@ impl Follow {
             notices: VecDeque::new(),
             starting: Some(Vec::new()),
             shipments: parts.lanes.iter().map(|_| None).collect(),
-            last_sent: now,
             bytes_held: 0,
             truncated: Vec::new(),
             leaving: Leaving::new(),
@@ -171,6 +173,8 @@ impl Follow {
             checkpoint_changed: false,
             next_checkpoint: now,
             oldest_waiting: None,
+            unanswered_since: None,
+            told: (now, 0),
             has_nameless: false,
             next_opening: now,
             totals: Totals::default(),
@@ -199,6 +203,7 @@ impl Follow {
             self.settle_truncations();
             self.ship();
             self.keep_up();
+            self.beat();
             if let Some(exit) = self.exit() {
                 self.save_last_checkpoint();
                 return exit;
@@ -259,7 +264,7 @@ impl Follow {
         let Some(source) = self.sources.get_mut(&slot) else { return };
         source.is_dirty = true;
         source.last_growth = self.now;
-        source.waiting_since.get_or_insert(self.now);
+        source.saw_growth(self.now);
         self.reassess |= !source.is_associated;
         self.queue_turn(slot);
     }
@@ -289,8 +294,14 @@ impl Follow {
         if !self.looks() {
             until = self.now + Duration::from_secs(60);
         }
-        let deadlines = [self.timers.next(), self.send_deadline(), self.upkeep_deadline(), self.opening_deadline()];
-        for deadline in deadlines.into_iter().chain([self.silence_deadline()]).flatten() {
+        let deadlines = [
+            self.timers.next(),
+            self.send_deadline(),
+            self.report_deadline(),
+            self.upkeep_deadline(),
+            self.opening_deadline(),
+        ];
+        for deadline in deadlines.into_iter().flatten() {
             until = until.min(deadline);
         }
         until

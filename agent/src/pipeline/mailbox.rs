@@ -58,9 +58,14 @@ impl Sender {
             Ok(()) => true,
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => false,
         };
+        self.ring();
+        sent
+    }
+
+    /// Wakes the owner up.
+    pub(super) fn ring(&self) {
         // A bell that rings already cannot be rung louder.
         let _rings_already = rustix::io::write(&*self.bell, &1u64.to_le_bytes());
-        sent
     }
 }
 

@@ -6,6 +6,7 @@
 mod report;
 mod settle;
 mod step;
+mod waiting;
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -26,6 +27,7 @@ use step::{Draft, Mark, Step};
 
 pub(super) use settle::{Careful, Settled};
 pub(super) use step::TurnRead;
+use waiting::Waiting;
 
 /// How many batches a span carries at most.
 pub(super) const BATCHES_PER_SPAN: usize = 8;
@@ -57,10 +59,13 @@ pub(super) struct Source {
     pub(super) last_growth: Instant,
     /// When a scan found it last.
     pub(super) last_seen: Instant,
+    /// How large it was then. Not to be taken for this incarnation's size: it may have been truncated since it was read.
+    pub(super) listed_bytes: u64,
     /// A timer will wake it.
     pub(super) has_timer: bool,
-    /// Since when bytes are known that are not acknowledged.
-    pub(super) waiting_since: Option<Instant>,
+    waiting: Option<Waiting>,
+    /// The last turn left nothing that can be shipped before the file grows.
+    pub(super) is_read_out: bool,
     /// Nothing is read or sent for a while.
     pub(super) blocked: Option<Box<Blocked>>,
     /// It had a turn since it was last asked to be set aside.
@@ -117,7 +122,7 @@ pub(super) struct Blocked {
 impl Source {
     /// Stands at the start of a file nothing is known of.
     pub(super) fn new(file: OpenFile, found: Placement, now: Instant) -> Self {
-        let waiting_since = (file.size() > 0).then_some(now);
+        let waiting = (file.size() > 0).then(|| Waiting::new(now));
         let Placement { input, topic, partitioning, path, headers } = found;
         Self {
             id: mint(),
@@ -137,8 +142,10 @@ impl Source {
             flush_after: None,
             last_growth: now,
             last_seen: now,
+            listed_bytes: 0,
             has_timer: false,
-            waiting_since,
+            waiting,
+            is_read_out: false,
             blocked: None,
             was_read: false,
             is_troubled: false,
@@ -182,6 +189,7 @@ impl Source {
     /// Becomes a new source, from the file's first byte on.
     pub(super) fn create(&mut self, supersedes: Option<SourceId>) {
         self.file.begin_again();
+        self.listed_bytes = 0;
         (self.id, self.place, self.acknowledged) = (mint(), Place::LineStart, 0);
         self.acknowledged_anchor = Fingerprint::default();
         (self.partition, self.careful) = (None, None);
@@ -288,7 +296,7 @@ impl Source {
     /// Reads on in another file, which holds all that was read.
     pub(super) fn go_on_in_copy(&mut self, path: PathBuf, now: Instant) {
         (self.is_truncated, self.is_dirty, self.path_changed) = (false, true, true);
-        (self.path, self.name, self.last_growth) = (path, Name::Found, now);
+        (self.path, self.name, self.last_growth, self.listed_bytes) = (path, Name::Found, now, 0);
         self.push(Step::Rebind);
     }
 

@@ -25,13 +25,22 @@ pub fn status(line: &str) {
 ///
 /// Let it run through the drain as well: a process that goes silent while it stops is killed in the middle of it.
 pub async fn watchdog(ended: CancellationToken) {
+    watchdog_while(ended, async || true).await;
+}
+
+/// Does so as long as `is_alive` says, asked before each ping.
+pub async fn watchdog_while(ended: CancellationToken, is_alive: impl AsyncFn() -> bool) {
     let Some(period) = sd_notify::watchdog_enabled() else { return };
     let mut ticks = tokio::time::interval(ping_interval(period));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let ping_forever = async {
         loop {
             ticks.tick().await;
-            tell(&[NotifyState::Watchdog]);
+            if is_alive().await {
+                tell(&[NotifyState::Watchdog]);
+            } else {
+                tracing::error!("what does the work does not turn over; not telling the watchdog that it does");
+            }
         }
     };
     ended.run_until_cancelled(ping_forever).await;

@@ -51,7 +51,7 @@ impl Follow {
         let known: HashSet<SourceId> = self.sources.values().map(|source| source.id).collect();
         let unattached: HashSet<SourceId> = self.unattached.iter().map(|stored| stored.source.id).collect();
         self.parts.checkpoint.sources.retain(|id, _| known.contains(id) || unattached.contains(id));
-        self.parts.ready.send_replace(true);
+        self.parts.pulse.send_modify(|pulse| pulse.had_session = true);
     }
 
     /// Lists every folder, takes in what is new, and looks at every known file's size and name.
@@ -208,6 +208,7 @@ impl Follow {
         let Some(source) = self.sources.get_mut(&slot) else { return };
         source.last_seen = self.now;
         let has_changed = source.file.has_changed(stat);
+        source.listed_bytes = stat.size;
         if source.name != Name::Found {
             self.rename(slot, path, Name::Found);
         }

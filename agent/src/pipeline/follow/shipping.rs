@@ -23,8 +23,10 @@ const REQUEST_BYTES_GOAL: u64 = 1 << 20;
 /// Lies at least between two sessions.
 const OPENING_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A session that has nothing to say says so this often: the collector lets another machine have the agent's id after a minute of silence.
-const SILENCE_MAX: Duration = Duration::from_secs(20);
+/// An agent with nothing to ship says so this often: the collector lets another machine have its id after a minute of silence;
+const REPORT_INTERVAL: Duration = Duration::from_secs(15);
+/// and this soon if what it said last is not true any more.
+const REPORT_SOON: Duration = Duration::from_secs(2);
 
 /// Remembers what a lane carries.
 #[derive(Debug)]
@@ -64,6 +66,7 @@ impl Follow {
         let known_log = self.parts.checkpoint.log_id;
         if self.parts.lanes[lane].try_send(Errand::Open { known_log, newest: self.newest_epoch }).is_ok() {
             self.shipments[lane] = Some(Shipment::Opening);
+            self.unanswered_since.get_or_insert(self.now);
         }
     }
 
@@ -78,7 +81,7 @@ impl Follow {
 
     /// Sends as many requests as are due.
     pub(super) fn ship(&mut self) {
-        while self.is_due() {
+        while self.is_due() || self.report_deadline().is_some_and(|deadline| self.now >= deadline) {
             let Some(lane) = self.shipments.iter().position(Option::is_none) else { return };
             let Some((request, owners, bytes)) = self.assemble() else { return };
             let epoch = request.epoch;
@@ -88,24 +91,27 @@ impl Follow {
                 return;
             }
             self.shipments[lane] = Some(Shipment::Items { epoch, owners, bytes });
+            self.told = (self.now, self.totals.bytes_behind);
+            self.unanswered_since.get_or_insert(self.now);
         }
+    }
+
+    /// Tells when the collector is to be told how things stand though there is nothing to ship; `None` while it is asked anyway.
+    pub(super) fn report_deadline(&self) -> Option<Instant> {
+        let is_quiet = self.session.is_some() && !self.is_stopping && self.shipments.iter().all(Option::is_none);
+        let (at, behind) = self.told;
+        is_quiet.then(|| at + if behind == self.totals.bytes_behind { REPORT_INTERVAL } else { REPORT_SOON })
     }
 
     /// As soon as every file has had its turn while nothing is under way; else when it is worth a request, or has waited long enough.
     fn is_due(&self) -> bool {
         let waits = !self.sendable.is_empty() || !self.notices.is_empty();
         if self.session.is_none() || !waits {
-            return self.silence_deadline().is_some_and(|deadline| self.now >= deadline);
+            return false;
         }
         let is_idle = self.turns.is_empty() && self.shipments.iter().all(Option::is_none);
         let has_waited = || self.send_deadline().is_some_and(|deadline| self.now >= deadline);
         is_idle || self.is_stopping || self.bytes_waiting() >= REQUEST_BYTES_GOAL || has_waited()
-    }
-
-    /// Tells when the collector has to hear of this agent, if only that it is there; `None` while a request is under way.
-    pub(super) fn silence_deadline(&self) -> Option<Instant> {
-        let is_silent = self.session.is_some() && self.shipments.iter().all(Option::is_none) && !self.is_stopping;
-        is_silent.then_some(self.last_sent + SILENCE_MAX)
     }
 
     fn bytes_waiting(&self) -> u64 {
@@ -145,11 +151,9 @@ impl Follow {
             }
         }
         self.sendable_since = (!self.sendable.is_empty()).then_some(self.now);
-        let is_silent = self.silence_deadline().is_some_and(|deadline| self.now >= deadline);
-        if items.is_empty() && !is_silent {
+        if items.is_empty() && self.report_deadline().is_none_or(|deadline| self.now < deadline) {
             return None;
         }
-        self.last_sent = self.now;
         let oldest = self.oldest_waiting.map_or(Duration::ZERO, |since| self.now.saturating_duration_since(since));
         let request = CommitRequest {
             agent: session.agent,
@@ -167,6 +171,7 @@ impl Follow {
     pub(super) fn take_report(&mut self, report: Report) {
         let shipment = self.shipments[report.lane].take();
         self.bytes_held -= shipment.as_ref().map_or(0, Shipment::bytes);
+        self.unanswered_since = self.shipments.iter().any(Option::is_some).then_some(self.now);
         let current = self.session.as_ref().map(|session| session.epoch);
         match (report.outcome, shipment) {
             (Outcome::Opened(opened), _) => self.take_session(*opened),
@@ -207,7 +212,7 @@ impl Follow {
         (self.parts.checkpoint.log_id, self.parts.checkpoint.log_epoch) = (Some(session.log_id), session.log_epoch);
         self.checkpoint_changed = true;
         self.newest_epoch = session.epoch;
-        (self.session, self.last_sent) = (Some(session), self.now);
+        self.session = Some(session);
         self.begin_again();
     }
 
@@ -230,7 +235,7 @@ impl Follow {
         }
         let Some(source) = self.sources.get_mut(&slot) else { return };
         let held_before = source.bytes_held();
-        let settled = source.settle(result, self.now);
+        let settled = source.settle(result);
         self.bytes_held = self.bytes_held + source.bytes_held() - held_before;
         self.follow_up(slot, settled);
         self.has_changed(slot);

@@ -36,7 +36,7 @@ impl Follow {
         let end = opened.and_then(|()| self.parts.reading.turn(source, ask));
         self.bytes_held += source.bytes_held() - held_before;
         source.is_dirty = !matches!(end, Ok(TurnEnd::Quiet { .. }));
-        source.is_behind = matches!(end, Ok(TurnEnd::More));
+        (source.is_behind, source.is_read_out) = (matches!(end, Ok(TurnEnd::More)), false);
         source.is_troubled &= end.is_err();
         match end {
             Ok(TurnEnd::More) => {}
@@ -50,9 +50,8 @@ impl Follow {
                     source.has_timer = true;
                     self.timers.set(self.now + after, slot);
                 }
-                if source.bytes_behind() == 0 {
-                    source.waiting_since = None;
-                }
+                source.is_read_out = rest == Rest::Nothing || flush;
+                source.look_who_waits();
             }
             Ok(TurnEnd::Truncated) => {
                 source.stop_reading();

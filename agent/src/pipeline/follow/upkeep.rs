@@ -9,6 +9,7 @@ use skidway_wire::Item;
 use super::admission::key;
 use super::{FileSlot, Follow};
 use crate::checkpoint::file::encode;
+use crate::health::Waiting;
 use crate::metrics;
 use crate::pipeline::source::{Name, Source};
 use crate::status::{FileStatus, Limits, SkippedFile, Status, Totals};
@@ -83,7 +84,7 @@ impl Follow {
 
     /// Tells when there is upkeep to do; `None` while nothing changes.
     pub(super) fn upkeep_deadline(&self) -> Option<Instant> {
-        let is_busy = self.has_nameless || self.totals.bytes_behind > 0;
+        let is_busy = self.has_nameless || self.totals.bytes_behind > 0 || self.oldest_waiting.is_some();
         let tally = is_busy.then_some(self.next_tally);
         let checkpoint = self.checkpoint_changed.then_some(self.next_checkpoint);
         tally.into_iter().chain(checkpoint).min()
@@ -122,8 +123,8 @@ impl Follow {
         for (slot, source) in self.sources.iter_mut().filter(|(_, source)| source.name != Name::Found) {
             let quiet = self.now.saturating_duration_since(source.last_growth);
             nameless.push((*slot, source.is_settled() && !source.is_dirty && quiet >= agent.renamed_follow));
-            if source.name == Name::Deleted && source.bytes_behind() > 0 {
-                deleted.push((source.waiting_since.unwrap_or(self.now), source.file.size(), *slot));
+            if is_kept(source) {
+                deleted.push((source.waiting_since().unwrap_or(self.now), source.file.size(), *slot));
             }
         }
         self.has_nameless = !nameless.is_empty();
@@ -204,16 +205,34 @@ impl Follow {
     /// Makes the sums.
     pub(super) fn tally(&mut self) {
         let mut behind = 0;
-        let mut oldest: Option<Instant> = None;
-        for source in self.sources.values() {
+        let mut oldest: Option<(Instant, FileSlot)> = None;
+        for (slot, source) in &self.sources {
             behind += source.bytes_behind();
-            oldest = [oldest, source.waiting_since].into_iter().flatten().min();
+            let waiting = source.waiting_since().map(|since| (since, *slot));
+            oldest = [oldest, waiting].into_iter().flatten().min();
         }
-        self.totals = Totals { bytes_behind: behind, files: self.sources.len(), ..self.totals };
-        self.oldest_waiting = oldest;
-        let age = oldest.map_or(Duration::ZERO, |since| self.now.saturating_duration_since(since));
+        self.oldest_waiting = oldest.map(|(since, _)| since);
+        let age = self.age_of(self.oldest_waiting);
+        let oldest_unacknowledged_ms = age.as_millis() as u64;
+        self.totals =
+            Totals { bytes_behind: behind, files: self.sources.len(), oldest_unacknowledged_ms, ..self.totals };
+        let oldest =
+            oldest.and_then(|(since, slot)| Some(Waiting { path: self.sources.get(&slot)?.path.clone(), since }));
+        self.parts.pulse.send_modify(|pulse| pulse.oldest = oldest);
         metrics::backlog(behind, age, self.sources.len());
         metrics::open_files(self.open_files.len(), self.open_files.max());
+    }
+
+    fn age_of(&self, since: Option<Instant>) -> Duration {
+        since.map_or(Duration::ZERO, |since| self.now.saturating_duration_since(since))
+    }
+
+    /// Shows whoever watches that this thread turns over.
+    pub(super) fn beat(&self) {
+        self.parts.pulse.send_modify(|pulse| {
+            pulse.beats += 1;
+            pulse.unanswered_since = self.unanswered_since;
+        });
     }
 
     /// Hands the checkpoint to the thread that writes it; if that is still at the last one, the next will do.
@@ -231,12 +250,10 @@ impl Follow {
             source: source.id.to_string(),
             topic: source.topic.as_str().to_owned(),
             partition: source.partition,
-            size: source.file.size(),
+            size: source.known_bytes(),
             position: source.acknowledged,
             bytes_behind: source.bytes_behind(),
-            oldest_unacknowledged_ms: source
-                .waiting_since
-                .map_or(0, |since| self.now.saturating_duration_since(since).as_millis() as u64),
+            oldest_unacknowledged_ms: self.age_of(source.waiting_since()).as_millis() as u64,
             state: source.state(),
             trouble: source.blocked.as_ref().map(|blocked| blocked.because.clone()),
         };
@@ -260,8 +277,15 @@ impl Follow {
                 open_files_max: self.open_files.max(),
                 memory_bytes: self.bytes_held,
                 memory_bytes_max: self.parts.config.agent.memory_bytes_max,
+                deleted_bytes: self.sources.values().filter(|source| is_kept(source)).map(|it| it.file.size()).sum(),
+                deleted_bytes_max: self.parts.config.agent.deleted_files_max,
             },
             totals: self.totals,
         }
     }
+}
+
+/// Tells whether a deleted file takes room on the disk because it was not read to its end.
+fn is_kept(source: &Source) -> bool {
+    source.name == Name::Deleted && source.bytes_behind() > 0
 }

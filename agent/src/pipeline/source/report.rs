@@ -35,7 +35,16 @@ impl Source {
 
     /// Counts the bytes seen and not acknowledged.
     pub(in crate::pipeline) fn bytes_behind(&self) -> u64 {
-        self.file.size().saturating_sub(self.acknowledged)
+        self.known_bytes().saturating_sub(self.acknowledged)
+    }
+
+    /// Tells how large the file is as far as anyone has looked; while nothing can be read, scans are all that looks.
+    pub(in crate::pipeline) fn known_bytes(&self) -> u64 {
+        if self.file.is_archive() || self.is_truncated {
+            self.file.size()
+        } else {
+            self.file.size().max(self.listed_bytes)
+        }
     }
 
     /// Counts the encoded bytes that wait to be sent.

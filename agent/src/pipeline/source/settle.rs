@@ -1,7 +1,5 @@
 //! What an answer of the collector does to the source that asked.
 
-use std::time::Instant;
-
 use skidway_wire::ItemResult;
 
 use super::Source;
@@ -40,17 +38,17 @@ pub(in crate::pipeline) enum Settled {
 
 impl Source {
     /// Takes the collector's answer to the step under way.
-    pub(in crate::pipeline) fn settle(&mut self, result: ItemResult, now: Instant) -> Settled {
+    pub(in crate::pipeline) fn settle(&mut self, result: ItemResult) -> Settled {
         let Some(step) = self.under_way.take() else { return Settled::Acknowledged(0) };
         match result {
-            ItemResult::Accepted => self.accept(&step, now),
+            ItemResult::Accepted => self.accept(&step),
             // Answers of earlier tries were lost: what is asked for has happened.
-            ItemResult::Exists { source } if source == self.id => self.accept(&step, now),
+            ItemResult::Exists { source } if source == self.id => self.accept(&step),
             // It goes on all the same; the next start finds the file by its bytes once more.
-            ItemResult::Exists { .. } if matches!(*step, Step::Rebind) => self.accept(&step, now),
+            ItemResult::Exists { .. } if matches!(*step, Step::Rebind) => self.accept(&step),
             ItemResult::UnknownSource if matches!(*step, Step::Gone) => Settled::Gone,
             ItemResult::Conflict { position, .. } if step.mark().is_some_and(|mark| mark.position == position) => {
-                self.accept(&step, now)
+                self.accept(&step)
             }
             ItemResult::Conflict { position, carry } => self.rewind(position, &carry),
             ItemResult::UnknownSource => Settled::Astray("the collector does not know the source"),
@@ -59,7 +57,7 @@ impl Source {
         }
     }
 
-    fn accept(&mut self, step: &Step, now: Instant) -> Settled {
+    fn accept(&mut self, step: &Step) -> Settled {
         if matches!(step, Step::Gone) {
             return Settled::Gone;
         }
@@ -67,7 +65,7 @@ impl Source {
         if let Some(mark) = step.mark() {
             (self.acknowledged, self.acknowledged_anchor) = (mark.position, mark.anchor);
         }
-        self.waiting_since = (self.acknowledged < self.file.size()).then_some(now);
+        self.look_who_waits();
         if let Some(careful) = &mut self.careful {
             careful.lines_max *= 2;
         }
