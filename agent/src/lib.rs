@@ -20,4 +20,4 @@ pub mod error;
 
 pub use config::Config;
 pub use error::AgentError;
-pub use pipeline::{Agent, Exit};
+pub use pipeline::{Agent, Exit, Reloader};

@@ -5,8 +5,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use skidway_agent::status::Status;
-use skidway_agent::{Agent, Config, Exit};
+use skidway_agent::{Agent, Config, Exit, Reloader};
 use skidway_daemon::config::{EXIT_CONFIG, EXIT_FENCED, EXIT_USAGE};
+use skidway_daemon::shutdown::Hangup;
 use skidway_daemon::{VERSION, notify, shutdown, telemetry, tls};
 use tokio_util::sync::CancellationToken;
 
@@ -88,8 +89,10 @@ fn run(path: &std::path::Path, once: bool) -> anyhow::Result<ExitCode> {
     shutdown::exit_on_panic();
     let exit = block_on(async {
         let signals = shutdown::on_signals()?;
+        let hangup = Hangup::listen()?;
         let agent = Agent::start(config).await?;
         let monitor = agent.monitor();
+        let reloader = agent.reloader();
         tracing::info!(version = VERSION, "running");
         notify::ready();
         let ended = CancellationToken::new();
@@ -103,8 +106,9 @@ fn run(path: &std::path::Path, once: bool) -> anyhow::Result<ExitCode> {
                 notify::stopping();
             }
         };
-        let (exit, (), ()) =
-            tokio::join!(run, tell_stopping, notify::watchdog_while(ended.clone(), async || monitor.is_alive().await));
+        let reload = ended.run_until_cancelled(reload_on(hangup, path, reloader));
+        let watchdog = notify::watchdog_while(ended.clone(), async || monitor.is_alive().await);
+        let (exit, (), (), _) = tokio::join!(run, tell_stopping, watchdog, reload);
         Ok(exit?)
     })?;
     Ok(match exit {
@@ -115,6 +119,20 @@ fn run(path: &std::path::Path, once: bool) -> anyhow::Result<ExitCode> {
         }
         Exit::Fenced => ExitCode::from(EXIT_FENCED),
     })
+}
+
+/// Reads the configuration again at each SIGHUP. One with mistakes changes nothing.
+async fn reload_on(mut hangup: Hangup, path: &std::path::Path, reloader: Reloader) {
+    loop {
+        hangup.next().await;
+        let reloaded = match Config::load(path) {
+            Ok(config) => reloader.reload(config).map_err(|error| error.to_string()),
+            Err(mistakes) => Err(mistakes.to_string()),
+        };
+        if let Err(reason) = reloaded {
+            tracing::error!("the configuration is not reloaded; the one before goes on:\n{reason}");
+        }
+    }
 }
 
 fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {

@@ -23,7 +23,7 @@ mod tests;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
@@ -47,7 +47,7 @@ use crate::health::{Monitor, Pulse};
 use crate::metrics;
 use crate::ship::http::Doors;
 use crate::ship::{LANES, Lane};
-use follow::{Follow, Parts};
+use follow::{Follow, Parts, Reloaded};
 use mailbox::{Mail, Mailbox, Sender};
 use reading::Reading;
 
@@ -82,6 +82,8 @@ pub struct Agent {
     watcher: Watcher,
     reading: Reading,
     pulse: watch::Sender<Pulse>,
+    /// The state folder, in which nothing is followed.
+    excluded: PathBuf,
     _state_lock: File,
 }
 
@@ -97,13 +99,7 @@ impl Agent {
         let state_lock = lock_state_dir(state_dir)?;
         let (checkpoint_file, checkpoint) = CheckpointFile::load(state_dir);
         let excluded = state_dir.canonicalize().unwrap_or_else(|_| state_dir.clone());
-        let working = std::env::current_dir().map_err(|error| AgentError::setup("the working folder", error))?;
-        let discovery = Discovery::new(&config.inputs, &working, &excluded)
-            .map_err(|error| AgentError::setup("the inputs' globs", error))?;
-        let watcher = Watcher::new().map_err(|error| AgentError::setup("inotify", error))?;
-        let line_bytes_max = config.inputs.iter().map(|input| input.line_bytes_max).max().unwrap_or(0);
-        let reading = Reading::new(line_bytes_max, config.collector.compression_level)
-            .map_err(|error| AgentError::setup("zstd", error))?;
+        let (discovery, watcher, reading) = prepare(&config, &excluded)?;
         let admin = match config.agent.admin_listen {
             Some(address) => {
                 let listener = tokio::net::TcpListener::bind(address).await;
@@ -127,6 +123,7 @@ impl Agent {
             watcher,
             reading,
             pulse: watch::Sender::default(),
+            excluded,
             _state_lock: state_lock,
         })
     }
@@ -140,6 +137,12 @@ impl Agent {
     pub fn monitor(&self) -> Monitor {
         let sender = self.sender.clone();
         Monitor::new(self.pulse.subscribe(), self.config.agent.health_age_max, move || sender.ring())
+    }
+
+    /// Gives what brings a changed configuration to the agent while it runs.
+    pub fn reloader(&self) -> Reloader {
+        let (started, excluded, sender) = (Arc::clone(&self.config), self.excluded.clone(), self.sender.clone());
+        Reloader { started, excluded, sender }
     }
 
     /// Follows and ships until `shutdown`, or (`once`) until everything there is now is acknowledged.
@@ -201,6 +204,43 @@ impl Agent {
         };
         (0..LANES).map(spawn).collect()
     }
+}
+
+/// Brings a changed configuration to an agent that runs.
+#[derive(Debug, Clone)]
+pub struct Reloader {
+    started: Arc<Config>,
+    excluded: PathBuf,
+    sender: Sender,
+}
+
+impl Reloader {
+    /// Applies all of a configuration that can change now; names the keys that need a restart in the log.
+    ///
+    /// # Errors
+    /// [`AgentError::Setup`]: the old configuration goes on (retry).
+    pub fn reload(&self, config: Config) -> Result<(), AgentError> {
+        let (config, waiting) = self.started.reloaded(config);
+        for key in waiting {
+            tracing::warn!(key, "changed, but not while the agent runs; restart it");
+        }
+        let (discovery, watcher, reading) = prepare(&config, &self.excluded)?;
+        let reloaded = Box::new(Reloaded { config, discovery, watcher, reading });
+        let is_taken = self.sender.send(Mail::Reload(reloaded));
+        if is_taken { Ok(()) } else { Err(AgentError::setup("the new configuration", "the agent is busy or ends")) }
+    }
+}
+
+/// Makes what a configuration needs.
+fn prepare(config: &Config, excluded: &Path) -> Result<(Discovery, Watcher, Reading), AgentError> {
+    let working = std::env::current_dir().map_err(|error| AgentError::setup("the working folder", error))?;
+    let discovery = Discovery::new(&config.inputs, &working, excluded)
+        .map_err(|error| AgentError::setup("the inputs' globs", error))?;
+    let watcher = Watcher::new().map_err(|error| AgentError::setup("inotify", error))?;
+    let line_bytes_max = config.inputs.iter().map(|input| input.line_bytes_max).max().unwrap_or(0);
+    let reading = Reading::new(line_bytes_max, config.collector.compression_level)
+        .map_err(|error| AgentError::setup("zstd", error))?;
+    Ok((discovery, watcher, reading))
 }
 
 /// Runs errands one after the other and reports each.

@@ -76,6 +76,16 @@ impl Agent {
         self
     }
 
+    /// Gives it other lines of configuration than those of [`Agent::with`] and [`Agent::follows`] while it runs, and asks it to read them.
+    ///
+    /// # Panics
+    /// Before it is started.
+    pub fn reload(&mut self, toml: &str) {
+        self.extra = format!("{toml}\n");
+        self.write_config();
+        self.program().hang_up();
+    }
+
     /// Starts it and waits until it has a session.
     ///
     /// # Panics

@@ -1,6 +1,7 @@
 //! What the operator asks for. Reading it opens nothing but the configuration and the machine's own id.
 
 pub mod input;
+pub mod reload;
 pub mod template;
 
 use std::collections::BTreeMap;

@@ -181,7 +181,8 @@ fn by_absence(stored: &[StoredSource], files: &[Candidate<'_>], free: &[bool]) -
     (0..stored.len()).filter(|&index| free[index] && stored[index].position > 0 && !is_there(&stored[index])).collect()
 }
 
-fn path_of(stored: &StoredSource) -> &Path {
+/// Gives the path a source's file was last known under.
+pub fn path_of(stored: &StoredSource) -> &Path {
     Path::new(OsStr::from_bytes(&stored.source.path))
 }
 

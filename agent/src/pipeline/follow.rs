@@ -8,6 +8,7 @@ mod admission;
 mod association;
 mod copies;
 mod descriptors;
+mod reload;
 mod shipping;
 mod troubles;
 mod turns;
@@ -40,6 +41,7 @@ use crate::status::Totals;
 use crate::tail::Turns;
 use copies::{Leaving, Stems};
 use descriptors::OpenFiles;
+pub(super) use reload::Reloaded;
 use shipping::Shipment;
 use troubles::Troubles;
 use upkeep::Timers;
@@ -223,6 +225,7 @@ impl Follow {
                     // Who asked may have left.
                     let _nobody_listens = asked.send(self.status());
                 }
+                Mail::Reload(reloaded) => self.take_over(*reloaded),
                 Mail::Stop => self.is_stopping = true,
                 Mail::StopNow => self.ended = Some(Exit::Done),
             }

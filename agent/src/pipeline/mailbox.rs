@@ -8,6 +8,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use rustix::event::{EventfdFlags, eventfd};
 use tokio::sync::oneshot;
 
+use super::follow::Reloaded;
 use crate::flow::Report;
 use crate::status::Status;
 
@@ -21,6 +22,8 @@ pub(super) enum Mail {
     Report(Report),
     /// Somebody wants to know how things stand.
     Status(oneshot::Sender<Status>),
+    /// The configuration was read again.
+    Reload(Box<Reloaded>),
     /// No more reading: send what is read, wait for its acknowledgement, end.
     Stop,
     /// End now.

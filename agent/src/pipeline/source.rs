@@ -167,6 +167,12 @@ impl Source {
         (self.is_associated, self.is_truncated, self.is_behind, self.is_dirty) = (false, false, false, true);
     }
 
+    /// Takes its place in another configuration; what is read from now on is described as that says.
+    pub(super) fn put(&mut self, placement: Placement) {
+        let Placement { input, topic, partitioning, path: _, headers } = placement;
+        (self.input, self.topic, self.partitioning, self.headers) = (input, topic, partitioning, headers);
+    }
+
     /// Goes on with a stored source.
     pub(super) fn resume(&mut self, stored: &StoredSource) {
         let place = Place::from_carry(&stored.carry).unwrap_or_else(|| {

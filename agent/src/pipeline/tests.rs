@@ -553,3 +553,21 @@ async fn another_log_is_refused_until_it_is_meant() {
     world.once().await;
     world.expect(&["t: one", "skipped 0..4", "t: two"]).await;
 }
+
+#[tokio::test]
+async fn a_file_that_is_there_but_followed_no_more_is_not_reported_gone_and_goes_on_later() {
+    let mut world = World::new().await;
+    world.config.inputs.push(Input { include: vec![world.path("b").display().to_string()], ..Input::new("b") });
+    world.write("a.log", "one\n");
+    world.write("b", "one\n");
+    world.once().await;
+    let all = std::mem::replace(&mut world.config.inputs[1].include[0], world.path("c").display().to_string());
+    world.write("b", "two\n");
+    world.once().await;
+    assert!(world.stub.inner.lock().unwrap().sources.iter().all(|stored| stored.gone_at_ms.is_none()));
+    world.config.inputs[1].include[0] = all;
+    world.once().await;
+    let mut found = world.stub.records(|found| found.len() == 3).await;
+    found.sort();
+    assert_eq!(found, ["b: one", "b: two", "t: one"]);
+}

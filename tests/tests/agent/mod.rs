@@ -12,6 +12,7 @@
 //! | `restart` | programs killed, frozen, cut off |
 //! | `state` | the agent's state damaged, unreadable, full, set back, in use twice |
 //! | `pressure` | a file much busier than others, a collector that refuses, a backlog |
+//! | `operations` | configuration reloaded, files removed once read, limits of what is read and kept |
 //!
 //! Durations and sizes are those of the text times [`skidway_tests::scale`]: a sixtieth in the quick tier.
 
@@ -23,3 +24,4 @@ mod archives;
 mod restart;
 mod state;
 mod pressure;
+mod operations;

@@ -17,6 +17,7 @@ use crate::batch::FileHeaders;
 use crate::config::template::Facts;
 use crate::config::{Input, PartitionBy};
 use crate::discover::content::{self, Skip};
+use crate::discover::matching::path_of;
 use crate::discover::{Found, path_bytes};
 use crate::flow::FileSlot;
 use crate::flow::physical::{self, Stat, stat_file, stat_path};
@@ -186,7 +187,7 @@ impl Follow {
         Ok(())
     }
 
-    fn place(&self, found: &Found) -> Placement {
+    pub(super) fn place(&self, found: &Found) -> Placement {
         let (agent, input) = (&self.parts.config.agent, &self.parts.config.inputs[found.input]);
         let path = found.path.to_string_lossy();
         let facts = Facts { host: &self.parts.host, path: &path, labels: &agent.labels };
@@ -259,11 +260,21 @@ impl Follow {
 
     /// Tells the collector which of its sources have no file any more; it forgets them in time unless they come back.
     fn report_missing(&mut self) {
-        for stored in self.unattached.iter().filter(|stored| stored.gone_at_ms.is_none()) {
+        let is_gone = |stored: &&StoredSource| stored.gone_at_ms.is_none() && !self.is_there(stored);
+        let gone: HashSet<SourceId> = self.unattached.iter().filter(is_gone).map(|stored| stored.source.id).collect();
+        for stored in self.unattached.iter().filter(|stored| gone.contains(&stored.source.id)) {
             let path = String::from_utf8_lossy(&stored.source.path).into_owned();
             tracing::info!(path, source = %stored.source.id, position = stored.position, "its file is gone");
-            self.notices.push_back(Item::Gone { source: stored.source.id });
-            self.reported_gone.insert(stored.source.id);
+        }
+        self.notices.extend(gone.iter().map(|source| Item::Gone { source: *source }));
+        self.reported_gone.extend(gone);
+    }
+
+    /// Tells whether a source's file is where it was and merely not followed: left out by the configuration, too old, not to be looked at.
+    fn is_there(&self, stored: &StoredSource) -> bool {
+        match stat_path(path_of(stored)) {
+            Ok(stat) => stat.physical == stored.source.physical && !self.by_file.contains_key(&key(&stat.physical)),
+            Err(error) => error.kind() != io::ErrorKind::NotFound,
         }
     }
 

@@ -32,6 +32,11 @@ impl OpenFiles {
         Self { max: if max == 0 { possible } else { possible.min(max) }, line: VecDeque::new() }
     }
 
+    /// Changes the limit; what is open past it is set aside when the next file is opened.
+    pub(super) fn change_max(&mut self, max: usize) {
+        self.max = Self::new(max).max;
+    }
+
     /// Gives the limit.
     pub(super) fn max(&self) -> usize {
         self.max

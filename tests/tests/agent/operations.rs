@@ -1,0 +1,110 @@
+//! An agent in daily use: its configuration read again, files removed once they are read, limits of what it reads and keeps.
+
+use skidway_tests::verify::verify;
+use skidway_tests::writer::Writer;
+use skidway_tests::{Agent, Site, topic, wait};
+
+/// Writes an input that follows the files of a folder below `logs` into a topic of that name.
+fn input(site: &Site, folder: &str, more: &str) -> String {
+    format!("[[inputs]]\ninclude = [{:?}]\ntopic = {folder:?}\n{more}\n", site.text(&format!("logs/{folder}/*.log*")))
+}
+
+/// Waits until the agent has said this at least so many times.
+#[track_caller]
+fn wait_said(agent: &mut Agent, words: &str, times: usize) {
+    let program = agent.program();
+    wait::until(&format!("the agent says {words:?}"), || {
+        (program.said().matches(words).count() >= times).then_some(())
+    });
+}
+
+/// Scenario 40, of a reload: inputs come and go while all files grow and are rotated.
+#[test]
+fn a_reload_under_load_loses_and_doubles_nothing() {
+    let site = Site::new();
+    let collector = site.collector().started();
+    let folders = ["kept", "paused", "added"];
+    let mut writers: Vec<Writer> = folders
+        .iter()
+        .zip(1..)
+        .map(|(name, seed)| Writer::new(&site.path("logs").join(name), name, 128 << 10, seed))
+        .collect();
+    let inputs = |names: &[&str]| names.iter().map(|name| input(&site, name, "")).collect::<String>();
+    let mut agent = site.agent("a", &collector.url()).with(&inputs(&["kept", "paused"])).started();
+    for step in 0..60 {
+        writers.iter_mut().for_each(|writer| {
+            writer.write(40);
+        });
+        wait::pause(std::time::Duration::from_millis(10));
+        match step {
+            15 => agent.reload(&inputs(&["added", "kept"])),
+            25 => agent.reload("[[inputs]]\ninclude = []\ntopic = \"{nothing}\"\n"),
+            35 => agent.reload(&inputs(&["kept", "paused", "added"])),
+            _ => continue,
+        }
+        // Signals that come at once are one.
+        wait_said(&mut agent, if step == 25 { "is not reloaded" } else { "is reloaded" }, 1 + step / 35);
+    }
+    for writer in &writers {
+        topic::wait_for(&collector.client(), writer.name(), writer.lines());
+    }
+    assert_eq!(agent.program().stop(), Some(0));
+    for (name, writer) in folders.iter().zip(writers) {
+        let report = verify(&[writer], &topic::read(&collector.client(), name));
+        assert!(report.is_perfect(), "{name}: {report:#?}");
+    }
+    let said = agent.program().said();
+    assert!(!said.contains("its file is gone"), "files that are there were reported gone:\n{said}");
+}
+
+/// Scenario 40, of a bad configuration: each mistake is named, and the one before goes on.
+#[test]
+fn a_bad_configuration_is_named_and_the_old_one_goes_on() {
+    let site = Site::new();
+    let collector = site.collector().started();
+    let mut agent = site.agent("a", &collector.url()).with(&input(&site, "app", "")).started();
+    agent.reload("lingger = \"1s\"\n[[inputs]]\ninclude = [\"/x[\"]\ntopic = \"app\"\npartial_flush = \"1ms\"\n");
+    for mistake in ["collector.lingger: unknown key", "inputs.0.include: ", "inputs.0.partial_flush: expected"] {
+        wait_said(&mut agent, mistake, 1);
+    }
+    site.write("logs/app/a.log", "still followed\n");
+    topic::wait_for(&collector.client(), "app", 1);
+    assert_eq!(agent.program().stop(), Some(0));
+    assert!(!agent.program().said().contains("is reloaded"));
+}
+
+/// Scenario 40, of changed inputs: other patterns, other files, other labels, each from where the file stands.
+#[test]
+fn what_a_reload_changes_holds_for_what_is_read_from_then_on() {
+    let site = Site::new();
+    let collector = site.collector().started();
+    let multiline = |pattern| format!("multiline = {{ mode = \"start\", pattern = '{pattern}', flush = \"300ms\" }}");
+    let mut agent = site.agent("a", &collector.url()).with(&input(&site, "app", &multiline("^A"))).started();
+    site.write("logs/app/a.log", "A one\n more\nA two\n");
+    site.write("logs/app/b.log", "A of b\n");
+    topic::wait_for(&collector.client(), "app", 3);
+    let excluding = format!("exclude = [\"b.log\"]\n{}", multiline("^B"));
+    let labels = "[agent.labels]\nenv = \"prod\"\n";
+    agent.reload(&format!("request_timeout = \"7s\"\n{}{labels}", input(&site, "app", &excluding)));
+    wait_said(&mut agent, "the configuration is reloaded", 1);
+    wait_said(&mut agent, "key=\"collector.request_timeout\"", 1);
+    site.append("logs/app/a.log", "B three\nA four\nB five\n");
+    site.append("logs/app/b.log", "A while b is left out\n");
+    topic::wait_for(&collector.client(), "app", 5);
+    agent.reload(&input(&site, "app", &multiline("^A")));
+    topic::wait_for(&collector.client(), "app", 6);
+    assert_eq!(agent.program().stop(), Some(0));
+    let records = topic::read(&collector.client(), "app");
+    let mut found: Vec<(&str, &str)> =
+        records.iter().map(|record| (record.value.as_deref().unwrap(), topic::header(record, "env"))).collect();
+    found.sort_unstable();
+    let expected = [
+        ("A of b", ""),
+        ("A one\n more", ""),
+        ("A two", ""),
+        ("A while b is left out", ""),
+        ("B five", "prod"),
+        ("B three\nA four", "prod"),
+    ];
+    assert_eq!(found, expected);
+}
