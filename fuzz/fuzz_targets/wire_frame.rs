@@ -8,7 +8,7 @@ use skidway_wire::{CommitAnswer, CommitRequest, OpenSession, SessionOpened, Sour
 fuzz_target!(|data: &[u8]| {
     let Some((&kind, fields)) = data.split_first() else { return };
     let kind = kind % 6;
-    let frame = Bytes::from([b"SKWY\x01", &[kind][..], fields].concat());
+    let frame = Bytes::from([b"SKWY\x03", &[kind][..], fields].concat());
     check(&frame, OpenSession::decode, OpenSession::encode);
     check(&frame, SessionOpened::decode, SessionOpened::encode);
     check(&frame, CommitRequest::decode, CommitRequest::encode);

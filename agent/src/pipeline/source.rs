@@ -404,6 +404,7 @@ impl Source {
             source: self.id,
             span: start..mark.position,
             kind,
+            expected_carry: None,
             carry: mark.place.to_carry(),
             head: mark.head,
             anchor: mark.anchor,

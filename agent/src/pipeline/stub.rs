@@ -187,11 +187,11 @@ impl Inner {
                     gone_at_ms: None,
                 });
             }
-            Item::Span { source, span, kind, carry, head, anchor, batches, dead, .. } => {
+            Item::Span { source, span, kind, expected_carry, carry, head, anchor, batches, dead, .. } => {
                 let Some(known) = self.sources.iter_mut().find(|it| it.source.id == source) else {
                     return ItemResult::UnknownSource;
                 };
-                if known.position != span.start {
+                if known.position != span.start || expected_carry.is_some_and(|expected| expected != known.carry) {
                     return ItemResult::Conflict { position: known.position, carry: known.carry.clone() };
                 }
                 let topic = known.source.topic.as_str();
@@ -216,6 +216,16 @@ impl Inner {
             Item::Rebind { source, physical, path } => {
                 let known = self.sources.iter_mut().find(|it| it.source.id == source).unwrap();
                 (known.source.physical, known.source.path, known.gone_at_ms) = (physical, path, None);
+            }
+            Item::HandOver { from, position, carry, to } => {
+                let of = |id| self.sources.iter().position(|it| it.source.id == id).unwrap();
+                let (from, to) = (of(from), of(to));
+                let known = &self.sources[from];
+                if (known.position, &known.carry) != (position, &carry) || self.sources[to].position != 0 {
+                    return ItemResult::Conflict { position: known.position, carry: known.carry.clone() };
+                }
+                self.sources[from].carry.clear();
+                self.sources[to].carry = carry;
             }
             Item::Gone { source } => {
                 self.sources.iter_mut().filter(|it| it.source.id == source).for_each(|it| it.gone_at_ms = Some(1));

@@ -16,6 +16,8 @@ pub struct Commit {
     pub session: Option<SessionRef>,
     /// Change to one source.
     pub source: Option<SourceChange>,
+    /// Refused as [`Refusal::PositionMismatch`] unless the framer's state of the advancing source is this one.
+    pub expected_carry: Option<Bytes>,
     /// Marks an input of the session's agent as opened.
     pub opened_input: Option<String>,
     /// Idempotent producer's place; must fit or be a duplicate.
@@ -62,6 +64,8 @@ pub enum SourceChange {
         /// Its path.
         path: Bytes,
     },
+    /// Moves the framer's state of a source that was read to its end to the one that goes on after it and has nothing committed yet.
+    HandOver(HandOver),
     /// Reports its file gone and acknowledged.
     Gone {
         /// Which source.
@@ -86,6 +90,19 @@ pub struct Advance {
     pub anchor: Fingerprint,
     /// The path now, if it changed.
     pub path: Option<Bytes>,
+}
+
+/// Says which framer's state goes on in which source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HandOver {
+    /// The source that was read to its end.
+    pub from: SourceId,
+    /// Where it must stand.
+    pub position: u64,
+    /// The framer's state it must have there; not empty.
+    pub carry: Bytes,
+    /// The source that goes on: it must stand at 0, without a framer's state of its own.
+    pub to: SourceId,
 }
 
 /// Places a produce request in its producer's sequence (DESIGN §7, `Producer-Id` and friends). Per topic.
@@ -228,7 +245,7 @@ pub enum Refusal {
         /// The newest; 0 if there is none.
         current: u64,
     },
-    /// The span does not start at the source's position.
+    /// The span does not start at the source's position, or not with the framer's state it has there.
     #[error("the source stands at {position}")]
     PositionMismatch {
         /// Where it stands.

@@ -51,6 +51,8 @@ pub(crate) enum Change {
     Appended(Append),
     /// Producers not heard of, and sources gone, since before these times are forgotten.
     Forgotten { producers_before_ms: i64, sources_before_ms: i64 },
+    /// A source's framer's state is another's now.
+    CarryMoved { from: SourceId, to: SourceId },
 }
 
 /// Places one batch. Segments are what these places make them: a replay writes the same bytes to the same places.

@@ -118,6 +118,7 @@ fn commit_bytes(commit: &Commit) -> usize {
         }
         Some(SourceChange::Create(source)) => source.path.len() + source.input.len() + partitioning_bytes(source),
         Some(SourceChange::Rebind { path, .. }) => path.len(),
+        Some(SourceChange::HandOver(_)) => 0,
         Some(SourceChange::Gone { .. }) | None => 0,
     };
     let input = commit.opened_input.as_ref().map_or(0, String::len);

@@ -213,6 +213,10 @@ impl State {
             Change::Forgotten { producers_before_ms, sources_before_ms } => {
                 self.forget(*producers_before_ms, *sources_before_ms);
             }
+            Change::CarryMoved { from, to } => {
+                let carry = std::mem::take(&mut self.stored(from).carry);
+                self.stored(to).carry = carry;
+            }
         }
     }
 

@@ -20,7 +20,7 @@ const INLINE_CHECK_BYTES: usize = 32 << 10;
 /// Holds one thing an agent wants done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AgentItem {
-    /// Creates or rebinds a source, or reports it gone.
+    /// Creates or rebinds a source, hands its framer's state over, or reports it gone.
     Change(SourceChange),
     /// Moves a source over bytes that were read or skipped, with what came of them.
     Span {
@@ -30,6 +30,8 @@ pub enum AgentItem {
         batches: Vec<Bytes>,
         /// Encoded batches for its dead-letter topic.
         dead: Vec<Bytes>,
+        /// The framer's state the source must have, for a span that moves no position.
+        expected_carry: Option<Bytes>,
     },
     /// Moves a source over bytes that are gone, and says so in the log.
     Lost {
@@ -112,7 +114,8 @@ impl Ingest {
         match item {
             CheckedItem::Change(change) => commit.source = Some(change),
             CheckedItem::Opened(input) => commit.opened_input = Some(input),
-            CheckedItem::Span { advance, batches, dead } => {
+            CheckedItem::Span { advance, batches, dead, expected_carry } => {
+                commit.expected_carry = expected_carry;
                 commit.source = Some(SourceChange::Advance(advance));
                 commit.batches = batches.into_iter().map(|batch| (Target::Source, batch)).collect();
                 commit.batches.extend(dead.into_iter().map(|batch| (Target::DeadLetter, batch)));
@@ -152,7 +155,7 @@ struct Submitted {
 /// Is an item whose batches may enter the log.
 enum CheckedItem {
     Change(SourceChange),
-    Span { advance: Advance, batches: Vec<Batch>, dead: Vec<Batch> },
+    Span { advance: Advance, batches: Vec<Batch>, dead: Vec<Batch>, expected_carry: Option<Bytes> },
     Lost { advance: Advance, reason: String, exact: bool },
     Opened(String),
 }
@@ -199,8 +202,9 @@ fn check(item: AgentItem, validation: Validation) -> Result<CheckedItem, Outcome
         AgentItem::Change(change) => CheckedItem::Change(change),
         AgentItem::Opened(input) => CheckedItem::Opened(input),
         AgentItem::Lost { advance, reason, exact } => CheckedItem::Lost { advance, reason, exact },
-        AgentItem::Span { advance, batches, dead } => CheckedItem::Span {
+        AgentItem::Span { advance, batches, dead, expected_carry } => CheckedItem::Span {
             advance,
+            expected_carry,
             batches: validate::check(batches, validation).map_err(|bad| rejected(Some(bad.index), bad))?,
             dead: validate::check(dead, validation).map_err(|bad| rejected(None, bad))?,
         },

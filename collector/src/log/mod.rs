@@ -16,8 +16,8 @@ pub use error::{Damage, LogError};
 pub use progress::{Pending, Progress};
 pub use skidway_commitlog::TopicAltered;
 pub use skidway_commitlog::commit::{
-    Advance, AgentState, Appended, Commit, Committed, LogIdentity, LogOffsets, OpenSession, ProducerSequence, Refusal,
-    Session, SessionRef, SourceChange, Target, Topic, TopicChange, TopicConfig, TopicSettings,
+    Advance, AgentState, Appended, Commit, Committed, HandOver, LogIdentity, LogOffsets, OpenSession, ProducerSequence,
+    Refusal, Session, SessionRef, SourceChange, Target, Topic, TopicChange, TopicConfig, TopicSettings,
 };
 
 /// Is an answer of the log that takes its time.

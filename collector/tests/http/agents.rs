@@ -71,6 +71,7 @@ fn span(span: std::ops::Range<u64>, kind: SpanKind, batches: Vec<Bytes>) -> Item
         source: SOURCE,
         span,
         kind,
+        expected_carry: None,
         carry: Bytes::from_static(b"carry"),
         head: Fingerprint::default(),
         anchor: Fingerprint::default(),

@@ -1,6 +1,6 @@
 //! Fields in and out of a frame.
 //!
-//! Every frame: `SKWY` | version u8 = 2 | kind u8 | fields. Integers are little-endian and of fixed width; bytes and text have a
+//! Every frame: `SKWY` | version u8 = 3 | kind u8 | fields. Integers are little-endian and of fixed width; bytes and text have a
 //! u32 length before them; an option is a u8 0 or 1 and the value; a list is a u32 count and its items.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
@@ -11,7 +11,7 @@ use crate::error::WireError;
 pub const MAGIC: &[u8; 4] = b"SKWY";
 
 /// Numbers the protocol this build speaks.
-pub const VERSION: u8 = 2;
+pub const VERSION: u8 = 3;
 
 /// Writes the fields of one frame.
 pub(crate) struct Writer(BytesMut);

@@ -43,6 +43,9 @@ pub enum Item {
         span: Range<u64>,
         /// What the bytes were.
         kind: SpanKind,
+        /// The framer's state the source must have. To be said if the span is empty and has batches: its end does not tell whether it was
+        /// committed before.
+        expected_carry: Option<Bytes>,
         /// The framer's state at `span.end`.
         carry: Bytes,
         /// Head as now known.
@@ -65,6 +68,18 @@ pub enum Item {
         /// Its path.
         path: Bytes,
     },
+    /// Moves the framer's state of a source that was read to its end to the source of the file that took its name: what is unfinished there
+    /// goes on here.
+    HandOver {
+        /// The source that was read to its end.
+        from: SourceId,
+        /// Where it must stand.
+        position: u64,
+        /// The framer's state it must have; not empty.
+        carry: Bytes,
+        /// The source that goes on; it must stand at 0 and have no framer's state.
+        to: SourceId,
+    },
     /// Reports that the file is gone and everything of it acknowledged; the source is forgotten 30 days later.
     Gone {
         /// Which source.
@@ -82,8 +97,8 @@ pub enum Item {
 pub enum ItemResult {
     /// Durable.
     Accepted,
-    /// The span does not start where the source stands; nothing of the item is stored. Re-read from here.
-    /// If `position` is the span's own end, the item had already been committed.
+    /// The span does not start where the source stands, or its framer has another state; nothing of the item is stored. Re-read from here.
+    /// If `position` is the span's own end, and `carry` its carry, the item had already been committed.
     Conflict {
         /// The source's position.
         position: u64,
@@ -115,12 +130,13 @@ pub(crate) fn write_item(out: &mut Writer, item: &Item) {
             out.u8(1);
             write_new(out, source);
         }
-        Item::Span { source, span, kind, carry, head, anchor, path, batches, dead } => {
+        Item::Span { source, span, kind, expected_carry, carry, head, anchor, path, batches, dead } => {
             out.u8(2);
             out.array(&source.0);
             out.u64(span.start);
             out.u64(span.end);
             write_kind(out, kind);
+            out.option(expected_carry.as_ref(), |out, carry| out.bytes(carry));
             out.bytes(carry);
             write_fingerprint(out, head);
             write_fingerprint(out, anchor);
@@ -142,6 +158,13 @@ pub(crate) fn write_item(out: &mut Writer, item: &Item) {
             out.u8(5);
             out.text(input);
         }
+        Item::HandOver { from, position, carry, to } => {
+            out.u8(6);
+            out.array(&from.0);
+            out.u64(*position);
+            out.bytes(carry);
+            out.array(&to.0);
+        }
     }
 }
 
@@ -156,6 +179,12 @@ pub(crate) fn read_item(input: &mut Reader) -> Result<Item, WireError> {
         },
         4 => Item::Gone { source: SourceId(input.array("source id")?) },
         5 => Item::Opened { input: input.text("input")? },
+        6 => Item::HandOver {
+            from: SourceId(input.array("source id")?),
+            position: input.u64("position")?,
+            carry: input.bytes("carry", CARRY_BYTES_MAX)?,
+            to: SourceId(input.array("source id")?),
+        },
         other => return Err(WireError::field("item", format_args!("unknown kind {other}"))),
     })
 }
@@ -167,11 +196,12 @@ fn read_span(input: &mut Reader) -> Result<Item, WireError> {
         return Err(WireError::field("span", "it ends before it starts"));
     }
     let kind = read_kind(input)?;
+    let expected_carry = input.option("expected carry", |input| input.bytes("expected carry", CARRY_BYTES_MAX))?;
     let carry = input.bytes("carry", CARRY_BYTES_MAX)?;
     let (head, anchor) = (read_fingerprint(input)?, read_fingerprint(input)?);
     let path = input.option("path", |input| input.bytes("path", PATH_BYTES_MAX))?;
     let (batches, dead) = (read_batches(input)?, read_batches(input)?);
-    Ok(Item::Span { source, span, kind, carry, head, anchor, path, batches, dead })
+    Ok(Item::Span { source, span, kind, expected_carry, carry, head, anchor, path, batches, dead })
 }
 
 /// Reads a list of batches. Twice the limit is let through, so that the item and not the request is refused as too large.

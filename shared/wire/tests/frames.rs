@@ -85,18 +85,22 @@ fn span_item() -> impl Strategy<Value = Item> {
     ];
     let span = (any::<u64>(), any::<u64>()).prop_map(|(a, b)| a.min(b)..a.max(b));
     let prints = (fingerprint(), fingerprint());
-    (source_id(), span, kind, bytes(100), prints, option::of(bytes(50)), (vec(bytes(60), 0..=16), vec(bytes(20), 0..3)))
-        .prop_map(|(source, span, kind, carry, (head, anchor), path, (batches, dead))| Item::Span {
+    let carries = (option::of(bytes(40)), bytes(100));
+    let batches = (vec(bytes(60), 0..=16), vec(bytes(20), 0..3));
+    (source_id(), span, kind, carries, prints, option::of(bytes(50)), batches).prop_map(
+        |(source, span, kind, (expected_carry, carry), (head, anchor), path, (batches, dead))| Item::Span {
             source,
             span,
             kind,
+            expected_carry,
             carry,
             head,
             anchor,
             path,
             batches,
             dead,
-        })
+        },
+    )
 }
 
 fn item() -> impl Strategy<Value = Item> {
@@ -107,6 +111,12 @@ fn item() -> impl Strategy<Value = Item> {
             source,
             physical,
             path
+        }),
+        (source_id(), any::<u64>(), bytes(80), source_id()).prop_map(|(from, position, carry, to)| Item::HandOver {
+            from,
+            position,
+            carry,
+            to
         }),
         source_id().prop_map(|source| Item::Gone { source }),
         text().prop_map(|input| Item::Opened { input }),
@@ -169,7 +179,7 @@ fn check<T: PartialEq + std::fmt::Debug>(value: &T, frame: &Bytes, decode: impl 
         decode(Bytes::from(bytes))
     };
     assert_eq!(with(0, b'X'), Err(WireError::Magic));
-    assert_eq!(with(4, 1), Err(WireError::Version { found: 1, supported: 2 }));
+    assert_eq!(with(4, 2), Err(WireError::Version { found: 2, supported: 3 }));
     assert!(matches!(with(5, 0xee), Err(WireError::Kind { found: 0xee, .. })));
 }
 
@@ -223,7 +233,7 @@ proptest! {
 
     #[test]
     fn arbitrary_fields_never_panic(kind in 0..8_u8, fields in vec(any::<u8>(), 0..200)) {
-        read_as_everything(&Bytes::from([b"SKWY\x02", &[kind][..], &fields].concat()));
+        read_as_everything(&Bytes::from([b"SKWY\x03", &[kind][..], &fields].concat()));
     }
 }
 
@@ -233,6 +243,7 @@ fn a_span_that_ends_before_it_starts_is_refused() {
         source: SourceId([1; 16]),
         span: std::ops::Range { start: 9, end: 8 },
         kind: SpanKind::Read,
+        expected_carry: None,
         carry: Bytes::new(),
         head: Fingerprint::default(),
         anchor: Fingerprint::default(),
@@ -252,7 +263,7 @@ fn a_carry_past_its_bound_is_refused() {
 
 #[test]
 fn a_count_without_its_items_costs_no_memory() {
-    let frame = Bytes::from_static(b"SKWY\x02\x04\xff\xff\xff\xff");
+    let frame = Bytes::from_static(b"SKWY\x03\x04\xff\xff\xff\xff");
     assert_eq!(CommitAnswer::decode(frame), Err(WireError::CutShort("result")));
 }
 

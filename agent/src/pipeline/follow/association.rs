@@ -131,6 +131,7 @@ fn unseen_loss(stored: &StoredSource) -> Item {
         source: stored.source.id,
         span: stored.position..stored.position,
         kind: SpanKind::Lost { reason: reason.to_owned(), exact: false },
+        expected_carry: None,
         carry: stored.carry.clone(),
         head: stored.source.head,
         anchor: stored.anchor,

@@ -1,9 +1,10 @@
 //! Decides the change to a commit's source (DESIGN §3, "Sources").
 
+use bytes::Bytes;
 use skidway_record::source::{NewSource, Partitioning, PhysicalId, StoredSource};
 use skidway_record::{AgentId, SourceId, TopicName, murmur2};
 
-use crate::commit::{Advance, Commit, Refusal, SourceChange};
+use crate::commit::{Advance, Commit, HandOver, Refusal, SourceChange};
 use crate::decide::draft::Draft;
 use crate::effects::Change;
 
@@ -21,7 +22,8 @@ pub(super) fn decide(draft: &mut Draft<'_, '_>, commit: &Commit) -> Result<Optio
     let agent = &commit.session.as_ref().ok_or(Refusal::UnknownSource)?.agent;
     let owner = match change {
         SourceChange::Create(source) => create(draft, agent, source)?,
-        SourceChange::Advance(advance) => move_position(draft, agent, advance)?,
+        SourceChange::Advance(advance) => move_position(draft, agent, advance, commit.expected_carry.as_ref())?,
+        SourceChange::HandOver(hand_over) => move_carry(draft, agent, hand_over)?,
         SourceChange::Rebind { source, physical, path } => {
             let stored = find(draft, agent, source)?;
             check_rebind(draft, stored, *physical)?;
@@ -65,13 +67,40 @@ fn supersede(draft: &mut Draft<'_, '_>, agent: &AgentId, id: SourceId) {
     }
 }
 
-fn move_position(draft: &mut Draft<'_, '_>, agent: &AgentId, advance: &Advance) -> Result<Owner, Refusal> {
+fn move_position(
+    draft: &mut Draft<'_, '_>,
+    agent: &AgentId,
+    advance: &Advance,
+    carry: Option<&Bytes>,
+) -> Result<Owner, Refusal> {
     let stored = find(draft, agent, &advance.source)?;
-    if advance.span.start != stored.position || advance.span.end < advance.span.start {
-        return Err(Refusal::PositionMismatch { position: stored.position, carry: stored.carry.clone() });
+    // An empty span moves no position: only the framer's state tells whether it was committed before.
+    let is_before = advance.span.start == stored.position && carry.is_none_or(|carry| *carry == stored.carry);
+    if !is_before || advance.span.end < advance.span.start {
+        return Err(stands(stored));
     }
     draft.changes.push(Change::SourceAdvanced(advance.clone()));
     owner_of(draft, stored)
+}
+
+/// Moves a framer's state. The same again, after a lost answer, changes nothing and is accepted.
+fn move_carry(draft: &mut Draft<'_, '_>, agent: &AgentId, asked: &HandOver) -> Result<Owner, Refusal> {
+    let (from, to) = (find(draft, agent, &asked.from)?, find(draft, agent, &asked.to)?);
+    let is_moved = from.carry.is_empty() && to.carry == asked.carry;
+    if from.position != asked.position || !(is_moved || from.carry == asked.carry) || asked.from == asked.to {
+        return Err(stands(from));
+    }
+    if to.position != 0 || !(is_moved || to.carry.is_empty()) || asked.carry.is_empty() {
+        return Err(stands(to));
+    }
+    if !is_moved {
+        draft.changes.push(Change::CarryMoved { from: asked.from, to: asked.to });
+    }
+    owner_of(draft, to)
+}
+
+fn stands(stored: &StoredSource) -> Refusal {
+    Refusal::PositionMismatch { position: stored.position, carry: stored.carry.clone() }
 }
 
 /// Refuses to let two live sources share a file.

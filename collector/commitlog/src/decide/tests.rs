@@ -7,7 +7,9 @@ use skidway_record::{
 };
 
 use super::*;
-use crate::commit::{Advance, LogIdentity, ProducerSequence, SourceChange, Target, TopicChange, TopicSettings};
+use crate::commit::{
+    Advance, HandOver, LogIdentity, ProducerSequence, SourceChange, Target, TopicChange, TopicSettings,
+};
 use crate::config::TopicDefaults;
 use crate::effects::Effects;
 
@@ -170,6 +172,56 @@ fn a_rebound_source_leaves_its_old_file_to_others() {
     run(&mut state, create(source(2, 1, None))).unwrap();
     assert_eq!(run(&mut state, by_web(rebind(2))), Err(Refusal::SourceExists { source_id: id(1) }));
     assert_eq!(state.source(&id(1)).unwrap().position, 10);
+}
+
+/// A span without bytes can be told from one committed before by the framer's state alone.
+#[test]
+fn an_empty_span_is_committed_once_if_it_says_what_the_framer_had() {
+    let mut state = state();
+    let flush = |before: &'static [u8]| {
+        let after = Advance { carry: Bytes::new(), ..advance(1, 10..10) };
+        let commit = by_web(SourceChange::Advance(after));
+        Commit { expected_carry: Some(Bytes::from_static(before)), batches: vec![(Target::Source, batch(1))], ..commit }
+    };
+    let stands = |carry: &'static [u8]| Refusal::PositionMismatch { position: 10, carry: Bytes::from_static(carry) };
+    assert_eq!(run(&mut state, flush(b"other")), Err(stands(b"carry")));
+    run(&mut state, flush(b"carry")).unwrap();
+    assert_eq!(run(&mut state, flush(b"carry")), Err(stands(b"")));
+}
+
+#[test]
+fn a_framers_state_goes_on_in_a_source_that_has_not_begun() {
+    let refused =
+        |position, carry: &'static [u8]| Err(Refusal::PositionMismatch { position, carry: Bytes::from_static(carry) });
+    let hand_over = |from, position, carry: &'static [u8], to| {
+        let carry = Bytes::from_static(carry);
+        by_web(SourceChange::HandOver(HandOver { from: id(from), position, carry, to: id(to) }))
+    };
+    let mut before = state();
+    for n in [2, 3] {
+        run(&mut before, create(source(n, n.into(), None))).unwrap();
+    }
+    run(&mut before, by_web(SourceChange::Advance(Advance { carry: Bytes::new(), ..advance(3, 0..1) }))).unwrap();
+    for (case, asked, expected) in [
+        ("it fits", hand_over(1, 10, b"carry", 2), Ok(())),
+        ("the first stands elsewhere", hand_over(1, 9, b"carry", 2), refused(10, b"carry")),
+        ("the first has another state", hand_over(1, 10, b"other", 2), refused(10, b"carry")),
+        ("the first has none", hand_over(2, 0, b"", 2), refused(0, b"")),
+        ("the second has begun", hand_over(1, 10, b"carry", 3), refused(1, b"")),
+        ("to itself", hand_over(1, 10, b"carry", 1), refused(10, b"carry")),
+        ("from nobody", hand_over(9, 10, b"carry", 2), Err(Refusal::UnknownSource)),
+        ("to nobody", hand_over(1, 10, b"carry", 9), Err(Refusal::UnknownSource)),
+    ] {
+        let mut state = before.clone();
+        assert_eq!(run(&mut state, asked).map(|_| ()), expected, "{case}");
+    }
+    run(&mut before, hand_over(1, 10, b"carry", 2)).unwrap();
+    assert_eq!(before.source(&id(1)).unwrap().carry, Bytes::new());
+    assert_eq!(before.source(&id(2)).unwrap().carry, Bytes::from_static(b"carry"));
+    let (changes, _) = decide(&before, &hand_over(1, 10, b"carry", 2)).unwrap();
+    assert_eq!(changes, [], "the answer was lost");
+    run(&mut before, by_web(SourceChange::Advance(Advance { carry: Bytes::new(), ..advance(2, 0..5) }))).unwrap();
+    assert_eq!(run(&mut before, hand_over(1, 10, b"carry", 2)).map(|_| ()), refused(10, b""), "a late copy");
 }
 
 #[test]

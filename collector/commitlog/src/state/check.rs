@@ -69,6 +69,9 @@ impl State {
             | Change::SourceGone { source, .. } => {
                 require(self.sources.contains_key(source), "there is no such source")
             }
+            Change::CarryMoved { from, to } => {
+                require([from, to].iter().all(|id| self.sources.contains_key(*id)), "there are no such sources")
+            }
             Change::Appended(append) => require(self.may_append(append), "a batch cannot be placed there"),
             Change::SessionOpened { .. } | Change::Forgotten { .. } => Ok(()),
         }

@@ -15,7 +15,7 @@ use crate::listen::http::agents::{frame, read_frame};
 use crate::listen::http::answers::Failure;
 use crate::listen::http::door::Door;
 use crate::listen::http::now_ms;
-use crate::log::{Advance, Refusal, SessionRef, SourceChange};
+use crate::log::{Advance, HandOver, Refusal, SessionRef, SourceChange};
 
 /// Commits the items of a request; each has its own result.
 pub(super) async fn commit(
@@ -55,14 +55,17 @@ fn translate(item: Item, now_ms: i64) -> Result<AgentItem, Failure> {
     Ok(match item {
         Item::Create(source) => AgentItem::Change(SourceChange::Create(source)),
         Item::Rebind { source, physical, path } => AgentItem::Change(SourceChange::Rebind { source, physical, path }),
+        Item::HandOver { from, position, carry, to } => {
+            AgentItem::Change(SourceChange::HandOver(HandOver { from, position, carry, to }))
+        }
         Item::Gone { source } => AgentItem::Change(SourceChange::Gone { source, at_ms: now_ms }),
         Item::Opened { input } => AgentItem::Opened(input),
-        Item::Span { source, span, kind, carry, head, anchor, path, batches, dead } => {
+        Item::Span { source, span, kind, expected_carry, carry, head, anchor, path, batches, dead } => {
             let advance = Advance { source, span, carry, head, anchor, path };
             match kind {
-                SpanKind::Read => AgentItem::Span { advance, batches, dead },
+                SpanKind::Read => AgentItem::Span { advance, batches, dead, expected_carry },
                 _ if !batches.is_empty() || !dead.is_empty() => return Err(unread_with_batches(source)),
-                SpanKind::Skipped => AgentItem::Span { advance, batches, dead },
+                SpanKind::Skipped => AgentItem::Span { advance, batches, dead, expected_carry },
                 SpanKind::Lost { reason, exact } => AgentItem::Lost { advance, reason, exact },
             }
         }
