@@ -15,13 +15,13 @@
 //! Else it is a new source. A source stays without a file if none is left for it. Shorter heads alone never make a copy: many files
 //! begin alike, and a wrong guess would lose lines, where a missed one at worst ships a copied file as what it is, another file.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use skidway_record::SourceId;
-use skidway_record::source::{FINGERPRINT_BYTES_MAX, PhysicalId, StoredSource};
+use skidway_record::source::{FINGERPRINT_BYTES_MAX, Fingerprint, PhysicalId, StoredSource};
 
 use crate::discover::copies::{may_be_archive, may_be_copy};
 use crate::flow::fingerprint::{ANCHOR_BYTES_MAX, Evidence};
@@ -82,12 +82,17 @@ impl Reason {
     }
 }
 
-/// Decides for every file. `compare` answers how file `i` compares with a source; it is asked only where identity makes it worth it.
-pub fn associate(
-    stored: &[StoredSource],
-    files: &[Candidate<'_>],
-    mut compare: impl FnMut(usize, &StoredSource) -> Evidence,
-) -> Vec<Verdict> {
+/// Says what a file on disk begins with and how it compares with sources.
+pub trait Witness {
+    /// Gives the hashes of the first bytes of file `file`, for each of these numbers of them, as far as it has so many.
+    fn heads(&mut self, file: usize, lens: &BTreeSet<u32>) -> Vec<Fingerprint>;
+
+    /// Answers how file `file` compares with a source.
+    fn compare(&mut self, file: usize, stored: &StoredSource) -> Evidence;
+}
+
+/// Decides for every file. `witness` is asked only where identity, or a first look at each file, makes it worth it.
+pub fn associate(stored: &[StoredSource], files: &[Candidate<'_>], witness: &mut impl Witness) -> Vec<Verdict> {
     let mut verdicts = vec![Verdict::Create { supersedes: None, reason: Reason::Unknown }; files.len()];
     let mut open: Vec<usize> = (0..files.len()).collect();
     let mut free = vec![true; stored.len()];
@@ -100,7 +105,7 @@ pub fn associate(
             let key = (files[file].input, identity(&files[file].physical));
             // The newest incarnation is asked first: those it superseded have its identity too.
             for &source in known.get(&key).into_iter().flatten().filter(|&&source| free[source]) {
-                if compare(file, &stored[source]) == Evidence::Same {
+                if witness.compare(file, &stored[source]) == Evidence::Same {
                     (verdicts[file], free[source]) = (Verdict::Resume(source, reason), false);
                     return false;
                 }
@@ -110,18 +115,18 @@ pub fn associate(
     }
     let heads = by_full_head(stored, &free);
     let any = |_: &Candidate<'_>, _: &StoredSource| true;
-    match_copies(stored, files, &heads, any, &mut open, &mut free, &mut verdicts, &mut compare);
+    match_copies(stored, files, &heads, any, &mut open, &mut free, &mut verdicts, witness);
     let truncated = by_truncation(stored, files, &free);
     let by_name = |file: &Candidate<'_>, of: &StoredSource| may_be_copy(file.path, path_of(of));
-    match_copies(stored, files, &truncated, by_name, &mut open, &mut free, &mut verdicts, &mut compare);
+    match_copies(stored, files, &truncated, by_name, &mut open, &mut free, &mut verdicts, witness);
     let gone = by_absence(stored, files, &free);
     let by_name = |file: &Candidate<'_>, of: &StoredSource| may_be_archive(file.path, path_of(of));
-    match_copies(stored, files, &gone, by_name, &mut open, &mut free, &mut verdicts, &mut compare);
+    match_copies(stored, files, &gone, by_name, &mut open, &mut free, &mut verdicts, witness);
     let known = by_identity(stored, same_file);
     for file in open {
         let key = (files[file].input, files[file].physical);
         if let Some(&source) = known.get(&key).and_then(|sources| sources.first()) {
-            let reason = match compare(file, &stored[source]) {
+            let reason = match witness.compare(file, &stored[source]) {
                 Evidence::Shorter => Reason::Truncated,
                 _ => Reason::Rewritten,
             };
@@ -195,22 +200,34 @@ fn match_copies(
     open: &mut Vec<usize>,
     free: &mut [bool],
     verdicts: &mut [Verdict],
-    compare: &mut impl FnMut(usize, &StoredSource) -> Evidence,
+    witness: &mut impl Witness,
 ) {
+    // Of thousands of each, only those that begin alike are compared.
+    let mut by_head: HashMap<(&str, Fingerprint), Vec<usize>> = HashMap::new();
+    let mut lens: HashMap<&str, BTreeSet<u32>> = HashMap::new();
+    for &source in sources {
+        let of = &stored[source].source;
+        by_head.entry((of.input.as_str(), of.head)).or_default().push(source);
+        lens.entry(of.input.as_str()).or_default().insert(of.head.len);
+    }
     let mut pairs = Vec::new();
     for &file in open.iter() {
-        let is_rival = |&&source: &&usize| {
-            stored[source].source.input == files[file].input && may_be(&files[file], &stored[source])
-        };
-        for &source in sources.iter().filter(is_rival) {
-            if compare(file, &stored[source]) == Evidence::Same {
+        let Some(lens) = lens.get(files[file].input) else { continue };
+        let heads = witness.heads(file, lens);
+        let alike = heads.iter().filter_map(|head| by_head.get(&(files[file].input, *head))).flatten();
+        for &source in alike.filter(|source| may_be(&files[file], &stored[**source])) {
+            if witness.compare(file, &stored[source]) == Evidence::Same {
                 pairs.push((file, source));
             }
         }
     }
+    let (mut rivals_of_file, mut rivals_of_source) = (HashMap::new(), HashMap::new());
     for &(file, source) in &pairs {
-        let rivals = pairs.iter().filter(|pair| pair.0 == file || pair.1 == source).count();
-        if rivals == 1 {
+        *rivals_of_file.entry(file).or_insert(0) += 1;
+        *rivals_of_source.entry(source).or_insert(0) += 1;
+    }
+    for &(file, source) in &pairs {
+        if rivals_of_file[&file] == 1 && rivals_of_source[&source] == 1 {
             (verdicts[file], free[source]) = (Verdict::Resume(source, Reason::Copy), false);
         }
     }
@@ -261,12 +278,50 @@ mod tests {
     fn check_named(stored: &[StoredSource], files: &[(&str, PhysicalId, Vec<u8>)], expected: &[Verdict]) {
         let file = |path, physical| Candidate { physical, input: "in", path: Path::new(path) };
         let candidates: Vec<Candidate<'_>> = files.iter().map(|(path, id, _)| file(*path, *id)).collect();
-        let compare = |file: usize, stored: &StoredSource| {
-            let mut temp = tempfile::tempfile().unwrap();
-            std::io::Write::write_all(&mut temp, &files[file].2).unwrap();
-            fingerprint::compare(|bytes, position| fingerprint::read_at(&temp, bytes, position), stored).unwrap()
-        };
-        assert_eq!(associate(stored, &candidates, compare), expected);
+        let contents = files.iter().map(|(_, _, bytes)| bytes.clone()).collect();
+        assert_eq!(associate(stored, &candidates, &mut Contents(contents, 0)), expected);
+    }
+
+    /// The files' bytes, and how often any was compared with a source.
+    struct Contents(Vec<Vec<u8>>, usize);
+
+    impl Contents {
+        fn read(&self, file: usize) -> impl FnMut(&mut [u8], u64) -> std::io::Result<usize> + '_ {
+            move |into, position| {
+                let rest = self.0[file].get(position as usize..).unwrap_or_default();
+                let len = rest.len().min(into.len());
+                into[..len].copy_from_slice(&rest[..len]);
+                Ok(len)
+            }
+        }
+    }
+
+    impl Witness for Contents {
+        fn heads(&mut self, file: usize, lens: &BTreeSet<u32>) -> Vec<Fingerprint> {
+            fingerprint::heads(self.read(file), lens).unwrap()
+        }
+
+        fn compare(&mut self, file: usize, stored: &StoredSource) -> Evidence {
+            self.1 += 1;
+            fingerprint::compare(self.read(file), stored).unwrap()
+        }
+    }
+
+    #[test]
+    fn of_many_files_and_sources_only_those_that_begin_alike_are_compared() {
+        let long = |number: usize| [&number.to_le_bytes()[..], &text(1, 9000)].concat();
+        let stored: Vec<StoredSource> =
+            (0..1000).map(|at| source(1, physical(1, at as u64, 5), &long(at), None)).collect();
+        let path = Path::new("/b");
+        let files: Vec<Candidate<'_>> =
+            (0..1000).map(|at| Candidate { physical: physical(1, 5000 + at, 8), input: "in", path }).collect();
+        let mut contents = Contents((0..1000).map(|at| long(at + 500)).collect(), 0);
+        let verdicts = associate(&stored, &files, &mut contents);
+        assert_eq!(
+            (verdicts[0], verdicts[499]),
+            (Verdict::Resume(500, Reason::Copy), Verdict::Resume(999, Reason::Copy))
+        );
+        assert_eq!((verdicts[500], contents.1), (create(None, Reason::Unknown), 500));
     }
 
     const fn create(supersedes: Option<u8>, reason: Reason) -> Verdict {

@@ -2,6 +2,7 @@
 //!
 //! XXH3-128 with seed 0, big-endian, over at most 4096 bytes. Not a secret: whoever can write the log can forge it.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -30,6 +31,19 @@ pub fn head(bytes: &[u8]) -> Fingerprint {
 /// Hashes the anchor: the last 1024 bytes of those before a position.
 pub fn anchor(bytes: &[u8]) -> Fingerprint {
     of(&bytes[bytes.len().saturating_sub(ANCHOR_BYTES_MAX)..])
+}
+
+/// Hashes the first bytes of a file, for each of these numbers of them (at most 4096), as far as it has so many. Reads 4 KiB.
+///
+/// # Errors
+/// The file cannot be read (retry).
+pub fn heads(
+    mut read_at: impl FnMut(&mut [u8], u64) -> io::Result<usize>,
+    lens: &BTreeSet<u32>,
+) -> io::Result<Vec<Fingerprint>> {
+    let mut bytes = [0; FINGERPRINT_BYTES_MAX as usize];
+    let read = read_at(&mut bytes, 0)?;
+    Ok(lens.iter().filter_map(|&len| bytes[..read].get(..len as usize)).map(of).collect())
 }
 
 /// Says how a file's bytes compare with what is stored of a source.

@@ -7,6 +7,7 @@
 mod admission;
 mod association;
 mod copies;
+mod damage;
 mod descriptors;
 mod reload;
 mod shipping;
@@ -51,9 +52,6 @@ const TURNS_AT_ONCE: usize = 8;
 /// How long a file rests that could not be read, and a source the collector rejects as a whole.
 const REST: Duration = Duration::from_secs(10);
 
-/// How long a damaged archive rests: it is decompressed from its start again.
-const REST_DAMAGED: Duration = Duration::from_secs(600);
-
 /// Holds what the thread is given.
 #[derive(Debug)]
 pub(super) struct Parts {
@@ -70,6 +68,9 @@ pub(super) struct Parts {
     pub(super) once: bool,
 }
 
+/// Holds every followed file.
+type Sources = FxHashMap<FileSlot, Box<Source>>;
+
 /// Follows files.
 pub(super) struct Follow {
     parts: Parts,
@@ -79,7 +80,7 @@ pub(super) struct Follow {
     newest_epoch: u64,
     /// Inputs that the collector knows as opened.
     opened_inputs: Vec<String>,
-    sources: FxHashMap<FileSlot, Box<Source>>,
+    sources: Sources,
     by_file: HashMap<(u64, u64), FileSlot>,
     stems: Stems,
     /// Files without a source; some may have got theirs since.
@@ -146,7 +147,7 @@ impl Follow {
             session: None,
             newest_epoch: 0,
             opened_inputs: Vec::new(),
-            sources: FxHashMap::default(),
+            sources: Sources::default(),
             by_file: HashMap::new(),
             stems: Stems::default(),
             unmatched: BTreeSet::new(),
@@ -330,7 +331,8 @@ impl Follow {
         }
         let is_open = self.session.is_some() && self.starting.is_none();
         let is_over = self.parts.once && is_open && idle() && drained();
-        let is_complete = || !self.troubles.hide_any() && !self.sources.values().any(|source| is_unreadable(source));
+        let is_whole = |source: &Source| !is_unreadable(source) && source.file.damage().is_none();
+        let is_complete = || !self.troubles.hide_any() && self.sources.values().all(|source| is_whole(source));
         is_over.then(|| if is_complete() { Exit::Done } else { Exit::Incomplete })
     }
 }

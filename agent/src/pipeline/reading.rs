@@ -104,6 +104,7 @@ impl Reading {
                 return Ok(TurnEnd::Truncated);
             };
             let written = self.written(source, ask.encoding, start..end);
+            source.file.ends_at((written < end).then(|| source.file.position() + (written - start) as u64));
             let (end, at_end) = (written, at_end || written < end);
             let start = start + self.pass_over(source, ask.encoding, start..end);
             match self.frame(source, ask, start..end, at_end, read) {
@@ -141,8 +142,8 @@ impl Reading {
             .iter()
             .rposition(|&byte| byte != 0)
             .map_or(0, |last| (last + 1).next_multiple_of(encoding.unit_len()));
-        let is_reserved =
-            bytes.len().saturating_sub(written) >= HOLE_BYTES_MIN && !source.file.has_data_after(bytes.len() as u64);
+        let is_reserved = bytes.len().saturating_sub(written) >= HOLE_BYTES_MIN
+            && !source.file.has_data_after(bytes.len() as u64, written as u64);
         if is_reserved { block.start + written } else { block.end }
     }
 

@@ -322,12 +322,14 @@ impl Source {
     /// Gives up what was not read, up to the size seen; gives how much that is.
     pub(super) fn lose_the_rest(&mut self, exact: bool, reason: &'static str) -> u64 {
         let start = self.file.position();
-        let end = self.file.size().max(start);
+        let end = self.file.content_end().max(start);
         if exact && end == start {
             return 0;
         }
         let anchor = if end == start { self.file.anchor() } else { Fingerprint::default() };
-        let mark = Mark { position: end, place: Place::LineStart, head: self.file.head(), anchor };
+        // If nothing was skipped, what comes next goes on where this was.
+        let place = if end == start { self.place } else { Place::LineStart };
+        let mark = Mark { position: end, place, head: self.file.head(), anchor };
         self.push(Step::Lost { start, mark, reason, exact });
         end - start
     }

@@ -561,7 +561,8 @@ async fn a_file_that_is_there_but_followed_no_more_is_not_reported_gone_and_goes
     world.write("a.log", "one\n");
     world.write("b", "one\n");
     world.once().await;
-    let all = std::mem::replace(&mut world.config.inputs[1].include[0], world.path("c").display().to_string());
+    let elsewhere = world.path("c").display().to_string();
+    let all = std::mem::replace(&mut world.config.inputs[1].include[0], elsewhere);
     world.write("b", "two\n");
     world.once().await;
     assert!(world.stub.inner.lock().unwrap().sources.iter().all(|stored| stored.gone_at_ms.is_none()));
@@ -570,4 +571,24 @@ async fn a_file_that_is_there_but_followed_no_more_is_not_reported_gone_and_goes
     let mut found = world.stub.records(|found| found.len() == 3).await;
     found.sort();
     assert_eq!(found, ["b: one", "b: two", "t: one"]);
+}
+
+#[tokio::test]
+async fn what_cannot_be_decompressed_is_recorded_once_the_archive_is_at_rest() {
+    let mut world = World::new().await;
+    world.config.inputs[0].include[0].push('*');
+    let path = world.path("a.log.1.zst");
+    let (first, second) =
+        (zstd::encode_all(&b"one\ntwo"[..], 1).unwrap(), zstd::encode_all(&b"\nthree\n"[..], 1).unwrap());
+    fs::write(&path, [&first[..], b"no frame at all"].concat()).unwrap();
+    let running = world.start().await;
+    world.expect(&["t: one", "t: two…"]).await;
+    running.stop().await;
+    File::open(&path).unwrap().set_modified(std::time::SystemTime::now() - Duration::from_secs(3600)).unwrap();
+    let running = world.start().await;
+    world.expect(&["t: one", "t: two…", "lost 7..7 exact=false"]).await;
+    running.stop().await;
+    fs::write(&path, [first, second].concat()).unwrap();
+    world.once().await;
+    world.expect(&["t: one", "t: two…", "lost 7..7 exact=false", "t: three"]).await;
 }

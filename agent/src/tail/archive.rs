@@ -2,12 +2,14 @@
 //! the decompressed bytes.
 //!
 //! Decompression only goes forward; what a read gave is kept so that the next one may begin inside it. Whoever goes back further starts over.
-//! An archive that ends too early is still being written: it is read as far as it goes, and from its start again once it has grown.
+//! An archive that ends too early is still being written: it is read as far as it goes, and from its start again once it has grown. So is a
+//! damaged one, which says so.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use flate2::read::MultiGzDecoder;
 
@@ -41,8 +43,12 @@ pub struct Archive {
     /// The bytes given last, and where they begin.
     window: Vec<u8>,
     window_start: u64,
-    /// How large the file was when all of it was decompressed.
-    ended_at: Option<u64>,
+    /// How large the file was, and when it was written to last, when it was decompressed as far as it goes.
+    ended_at: Option<(u64, Option<SystemTime>)>,
+    /// Why it goes no further, if that is no end.
+    damage: Option<String>,
+    /// Whoever reads it has taken note of that.
+    pub is_damage_recorded: bool,
 }
 
 /// Reads a file from its start without moving its offset.
@@ -54,7 +60,15 @@ struct FromStart {
 impl Archive {
     /// Stands at the start.
     pub fn new(compression: Compression) -> Self {
-        Self { compression, decoder: None, window: Vec::new(), window_start: 0, ended_at: None }
+        Self {
+            compression,
+            decoder: None,
+            window: Vec::new(),
+            window_start: 0,
+            ended_at: None,
+            damage: None,
+            is_damage_recorded: false,
+        }
     }
 
     /// Gives another reader of the same file, from its start.
@@ -64,7 +78,12 @@ impl Archive {
 
     /// Tells how large the file was when its end was reached; `None` while there is more to decompress.
     pub fn ended_at(&self) -> Option<u64> {
-        self.ended_at
+        self.ended_at.map(|(size, _)| size)
+    }
+
+    /// Says why it cannot be decompressed to its end, if it cannot; all before was given.
+    pub fn damage(&self) -> Option<&str> {
+        self.damage.as_deref()
     }
 
     /// Tells whether it is in the middle of its file.
@@ -75,7 +94,7 @@ impl Archive {
     /// Fills `into` with decompressed bytes from `position` on; less only at the end.
     ///
     /// # Errors
-    /// As the operating system says (retry); `InvalidInput` or `InvalidData` if the archive is damaged (retry, seldom).
+    /// As the operating system says (retry). Damage is none: it is an end of its own kind.
     pub fn read_at(&mut self, file: &Arc<File>, into: &mut [u8], position: u64) -> io::Result<usize> {
         if position < self.window_start || self.has_grown(file)? {
             self.start_over();
@@ -110,13 +129,14 @@ impl Archive {
 
     fn has_grown(&self, file: &File) -> io::Result<bool> {
         Ok(match self.ended_at {
-            Some(size) => file.metadata()?.len() != size,
+            Some(ended_at) => look(file)? != ended_at,
             None => false,
         })
     }
 
     fn start_over(&mut self) {
-        (self.decoder, self.ended_at, self.window_start) = (None, None, 0);
+        (self.decoder, self.ended_at, self.damage, self.window_start) = (None, None, None, 0);
+        self.is_damage_recorded = false;
         self.window.clear();
     }
 
@@ -127,16 +147,18 @@ impl Archive {
         }
         let mut filled = 0;
         while filled < into.len() {
-            let size = file.metadata()?.len();
+            let before = look(file)?;
             match self.decoder(file)?.read(&mut into[filled..]) {
                 Ok(read) if read > 0 => filled += read,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => {
+                Err(error) if error.raw_os_error().is_some() => {
                     self.start_over();
                     return Err(error);
                 }
-                Ok(_) | Err(_) => {
-                    (self.decoder, self.ended_at) = (None, Some(size));
+                ended => {
+                    (self.decoder, self.ended_at) = (None, Some(before));
+                    let is_damage = |error: &io::Error| error.kind() != io::ErrorKind::UnexpectedEof;
+                    self.damage = ended.err().filter(is_damage).map(|error| error.to_string());
                     break;
                 }
             }
@@ -157,6 +179,11 @@ impl Archive {
         };
         Ok(self.decoder.insert(decoder))
     }
+}
+
+fn look(file: &File) -> io::Result<(u64, Option<SystemTime>)> {
+    let found = file.metadata()?;
+    Ok((found.len(), found.modified().ok()))
 }
 
 impl Read for FromStart {
@@ -238,11 +265,20 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_archive_is_an_error() {
-        let mut packed = gzip(&text());
-        let middle = packed.len() / 2;
-        packed[middle..middle + 64].fill(0xff);
-        let (file, mut archive) = archive(&packed);
-        assert!(archive.read_at(&file, &mut vec![0; text().len()], 0).is_err());
+    fn a_damaged_archive_is_read_up_to_the_damage_and_again_once_it_is_mended() {
+        let text = text();
+        let (front, back) = text.split_at(400_000);
+        let cases =
+            [(gzip(front), gzip(back)), (zstd::encode_all(front, 1).unwrap(), zstd::encode_all(back, 1).unwrap())];
+        for (front_packed, back_packed) in cases {
+            let damaged = [&front_packed[..], &vec![b'x'; back_packed.len()]].concat();
+            let mut archive = archive(&damaged);
+            assert!(read(&mut archive, 0, text.len() + 1) == front);
+            assert!(archive.1.damage().is_some() && archive.1.ended_at() == Some(damaged.len() as u64));
+            archive.0.write_all_at(&back_packed, front_packed.len() as u64).unwrap();
+            archive.0.set_modified(SystemTime::UNIX_EPOCH).unwrap();
+            assert!(read(&mut archive, 0, text.len() + 1) == text);
+            assert!(archive.1.damage().is_none());
+        }
     }
 }

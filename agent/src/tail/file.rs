@@ -19,6 +19,9 @@ use crate::tail::handle::Handle;
 /// Counts the bytes before a position that a read covers again, at most: those of an anchor that an earlier version left.
 pub const BYTES_BEFORE_MAX: usize = FINGERPRINT_BYTES_MAX as usize;
 
+/// Looked at at once for what may be in reserved room.
+const ROOM_BYTES_READ: usize = 32 << 10;
+
 /// Holds one open file.
 #[derive(Debug)]
 pub struct OpenFile {
@@ -29,6 +32,8 @@ pub struct OpenFile {
     anchor: Fingerprint,
     head: Fingerprint,
     size: u64,
+    /// Bytes at its end that nobody has written: room that was reserved.
+    room: u64,
 }
 
 /// Tells what a read found.
@@ -60,7 +65,7 @@ impl OpenFile {
         let (handle, stat) = Handle::new(file, path)?;
         let size = if archive.is_some() { 0 } else { stat.size };
         let (anchor, head) = (Fingerprint::default(), Fingerprint::default());
-        Ok(Self { handle, archive, position: 0, anchor, head, size })
+        Ok(Self { handle, archive, position: 0, anchor, head, size, room: 0 })
     }
 
     /// Gives the file's identity.
@@ -126,6 +131,21 @@ impl OpenFile {
         self.archive.is_some()
     }
 
+    /// Says why an archive cannot be decompressed to its end, once it was read as far as it can be.
+    pub fn damage(&self) -> Option<&str> {
+        self.archive.as_ref().and_then(|archive| archive.damage())
+    }
+
+    /// Tells whether the damage is recorded.
+    pub fn is_damage_recorded(&self) -> bool {
+        self.archive.as_ref().is_some_and(|archive| archive.is_damage_recorded)
+    }
+
+    /// Notes that the damage is recorded, until the archive is written to again.
+    pub fn record_damage(&mut self) {
+        self.archive.iter_mut().for_each(|archive| archive.is_damage_recorded = true);
+    }
+
     /// Gives a way to look at its bytes, decompressed if need be, without moving on.
     ///
     /// # Errors
@@ -149,6 +169,16 @@ impl OpenFile {
     /// Gives the largest size seen in this incarnation, in bytes; of an archive, as far as it was decompressed.
     pub fn size(&self) -> u64 {
         self.size
+    }
+
+    /// Gives where its content ends, as far as it was seen, in bytes; room that was reserved behind it does not count.
+    pub fn content_end(&self) -> u64 {
+        self.size - self.room
+    }
+
+    /// Notes that nothing was written past this position, to the size seen; `None` if something was.
+    pub fn ends_at(&mut self, position: Option<u64>) {
+        self.room = position.map_or(0, |position| self.size.saturating_sub(position));
     }
 
     /// Looks at the file without taking note of its size.
@@ -180,6 +210,7 @@ impl OpenFile {
     pub fn stat(&mut self) -> io::Result<Stat> {
         let stat = self.handle.stat()?;
         if self.archive.is_none() {
+            self.room = if stat.size > self.size { 0 } else { self.room };
             self.size = self.size.max(stat.size);
         }
         Ok(stat)
@@ -229,10 +260,22 @@ impl OpenFile {
         }
     }
 
-    /// Tells whether anything was written past `len` bytes from the position on.
-    pub fn has_data_after(&self, len: u64) -> bool {
-        let from = rustix::fs::SeekFrom::Data(self.position + len);
-        self.handle.file().is_ok_and(|file| rustix::fs::seek(file, from).is_ok())
+    /// Tells whether anything but NUL bytes lies past `len` bytes from the position on, of which the first `written` hold something.
+    pub fn has_data_after(&self, len: u64, written: u64) -> bool {
+        // A writer that fills reserved room in order is believed: the whole room is not looked at again for every line.
+        if self.room > 0 && self.position + written > self.content_end() {
+            return false;
+        }
+        let (Ok(file), mut bytes) = (self.handle.file(), [0; ROOM_BYTES_READ]) else { return false };
+        let mut from = self.position + len;
+        // Reserved room passes for data as long as the kernel has it in its cache, which reading brings it to.
+        while let Ok(data) = rustix::fs::seek(&file, rustix::fs::SeekFrom::Data(from)) {
+            match read_at(&file, &mut bytes, data) {
+                Ok(read) if read > 0 && bytes[..read].iter().all(|&byte| byte == 0) => from = data + read as u64,
+                found => return found.is_ok_and(|read| read > 0),
+            }
+        }
+        false
     }
 
     /// Moves the position over the first `consumed` bytes of the block that [`OpenFile::read`] left in the buffer at `start`.
@@ -278,7 +321,7 @@ impl OpenFile {
 
     /// Starts over at the file's first byte, as another incarnation of it.
     pub fn begin_again(&mut self) {
-        (self.position, self.size) = (0, 0);
+        (self.position, self.size, self.room) = (0, 0, 0);
         (self.anchor, self.head) = (Fingerprint::default(), Fingerprint::default());
     }
 

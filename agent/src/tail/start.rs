@@ -17,7 +17,7 @@ const HOLE_BYTES_MAX: u64 = 1 << 20;
 /// Fills `into` with what a file is to be judged by; `None` while there is nothing to judge: only NUL bytes, or an archive that is not begun.
 ///
 /// # Errors
-/// As the operating system says (retry); `InvalidInput` or `InvalidData` if an archive is damaged.
+/// As the operating system says (retry).
 pub fn start_of(path: &Path, file: &File, into: &mut [u8]) -> io::Result<Option<usize>> {
     let read = read_at(file, into, 0)?;
     if let Some(compression) = Compression::of(&into[..read]) {

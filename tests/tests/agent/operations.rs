@@ -108,3 +108,31 @@ fn what_a_reload_changes_holds_for_what_is_read_from_then_on() {
     ];
     assert_eq!(found, expected);
 }
+
+#[test]
+fn room_that_was_reserved_is_not_behind() {
+    let site = Site::new();
+    let collector = site.collector().started();
+    let mut agent = site.agent("a", &collector.url()).with(&input(&site, "app", "")).started();
+    let path = site.write("logs/app/a.log", "one\n");
+    let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+    rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, 4 << 20).unwrap();
+    topic::wait_for(&collector.client(), "app", 1);
+    let is_at = |position: u64| {
+        wait::until("all that was written is acknowledged", || {
+            let status = agent.status()?;
+            let file = &status["files"][0];
+            let figure = |name: &str| file[name].as_u64();
+            let figures = (figure("position")?, figure("bytes_behind")?, figure("oldest_unacknowledged_ms")?);
+            (figures == (position, 0, 0)).then_some(())
+        });
+    };
+    is_at(4);
+    std::os::unix::fs::FileExt::write_all_at(&file, b"two\n", 4).unwrap();
+    is_at(8);
+    // What is written behind a gap is found all the same, and the gap is a hole.
+    std::os::unix::fs::FileExt::write_all_at(&file, b"three\n", 2 << 20).unwrap();
+    is_at((2 << 20) + 6);
+    assert_eq!(agent.program().stop(), Some(0));
+    assert_eq!(topic::values(&collector.client(), "app"), ["one", "two", "three"]);
+}

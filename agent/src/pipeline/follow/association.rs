@@ -1,16 +1,20 @@
 //! Which followed file is which source: files without one are matched with what the collector knows, or become new ones.
 
+use std::collections::{BTreeSet, HashSet};
+use std::io;
+
 use skidway_record::SourceId;
-use skidway_record::source::StoredSource;
+use skidway_record::source::{Fingerprint, StoredSource};
 use skidway_wire::{Item, SpanKind};
 
-use super::Follow;
 use super::admission::key;
+use super::{Follow, Sources};
 use crate::checkpoint::Acknowledged;
 use crate::config::StartAt;
-use crate::discover::matching::{self, Candidate, Reason, Verdict};
+use crate::discover::matching::{self, Candidate, Reason, Verdict, Witness};
 use crate::flow::FileSlot;
 use crate::flow::fingerprint::{self, Evidence};
+use crate::tail::file::OpenFile;
 
 impl Follow {
     /// Matches every file that has no source yet with what the collector knows, and creates sources for the rest.
@@ -31,17 +35,12 @@ impl Follow {
             Candidate { physical: source.physical(), input: &inputs[source.input].name, path: &source.path }
         };
         let candidates: Vec<Candidate<'_>> = slots.iter().map(candidate).collect();
-        let mut unreadable = vec![false; slots.len()];
-        let verdicts = matching::associate(&self.unattached, &candidates, |file, stored| {
-            let compared = sources[&slots[file]].file.peek().and_then(|read| fingerprint::compare(read, stored));
-            compared.unwrap_or_else(|_| {
-                unreadable[file] = true;
-                Evidence::OtherAnchor
-            })
-        });
-        let readable = slots.into_iter().zip(verdicts).zip(unreadable).filter(|(_, unreadable)| !unreadable);
+        let mut looks = Looks { sources, slots: &slots, unreadable: HashSet::new() };
+        let verdicts = matching::associate(&self.unattached, &candidates, &mut looks);
+        let unreadable = looks.unreadable;
+        let readable = slots.into_iter().zip(verdicts).filter(|(slot, _)| !unreadable.contains(slot));
         let (resumed, new): (Vec<_>, Vec<_>) =
-            readable.map(|(decided, _)| decided).partition(|(_, verdict)| matches!(verdict, Verdict::Resume(..)));
+            readable.partition(|(_, verdict)| matches!(verdict, Verdict::Resume(..)));
         let mut taken = Vec::new();
         // What is new may be a copy of what is resumed.
         for (slot, verdict) in resumed.into_iter().chain(new) {
@@ -121,6 +120,36 @@ impl Follow {
         } else {
             let _start = source.file.seek(0);
         }
+    }
+}
+
+/// Looks into files that wait for a source.
+struct Looks<'a> {
+    sources: &'a Sources,
+    slots: &'a [FileSlot],
+    unreadable: HashSet<FileSlot>,
+}
+
+impl Looks<'_> {
+    fn unless_unreadable<T>(&mut self, file: usize, look: impl FnOnce(&OpenFile) -> io::Result<T>) -> Option<T> {
+        let slot = self.slots[file];
+        let found = look(&self.sources[&slot].file).ok();
+        if found.is_none() {
+            self.unreadable.insert(slot);
+        }
+        found
+    }
+}
+
+impl Witness for Looks<'_> {
+    fn heads(&mut self, file: usize, lens: &BTreeSet<u32>) -> Vec<Fingerprint> {
+        let look = |file: &OpenFile| file.peek().and_then(|read| fingerprint::heads(read, lens));
+        self.unless_unreadable(file, look).unwrap_or_default()
+    }
+
+    fn compare(&mut self, file: usize, stored: &StoredSource) -> Evidence {
+        let look = |file: &OpenFile| file.peek().and_then(|read| fingerprint::compare(read, stored));
+        self.unless_unreadable(file, look).unwrap_or(Evidence::OtherAnchor)
     }
 }
 

@@ -95,12 +95,15 @@ impl Follow {
         is_held
     }
 
-    /// Counts from when the file was written to last, by its own time unless the clock was set back.
     fn held_until(&self, file: &Source, stat: &Stat) -> Instant {
+        self.written_at(file, stat).map_or(self.now, |written| written + self.parts.config.agent.copy_wait)
+    }
+
+    /// Tells when the file was written to last, by its own time unless the clock was set back; `None` if that is longer ago than can be told.
+    pub(super) fn written_at(&self, file: &Source, stat: &Stat) -> Option<Instant> {
         let quiet = i128::from(super::now_ms()) - stat.modified_ns / 1_000_000;
         let quiet = u64::try_from(quiet).ok().map(Duration::from_millis);
-        let written = quiet.map_or(Some(file.last_growth), |quiet| self.now.checked_sub(quiet));
-        written.map_or(self.now, |written| written + self.parts.config.agent.copy_wait)
+        quiet.map_or(Some(file.last_growth), |quiet| self.now.checked_sub(quiet))
     }
 
     /// Finds the live source that this file may be a copy of. An empty one may become anything that its name allows, and what a truncated

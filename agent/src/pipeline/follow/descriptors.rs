@@ -116,11 +116,10 @@ impl Follow {
         if is_missing && matches!(source.name, Name::Lost | Name::Deleted) {
             return self.give_up(slot, false, "the file was deleted while it was set aside, descriptors being short");
         }
-        let is_damaged = matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData);
         if !std::mem::replace(&mut source.is_troubled, true) {
             tracing::warn!(path = %source.path.display(), %error, "cannot read; trying again now and then");
         }
-        let until = self.now + if is_damaged { super::REST_DAMAGED } else { REST };
+        let until = self.now + REST;
         source.blocked = Some(Box::new(Blocked { until, because: error.to_string(), is_unreadable: true }));
         self.timers.set(until, slot);
         if is_missing {

@@ -62,6 +62,7 @@ impl Follow {
         if self.sources.get(&slot).is_some_and(|source| !source.is_behind) {
             self.leave_archive(slot);
         }
+        self.settle_damage(slot);
         self.has_changed(slot);
     }
 

@@ -53,7 +53,11 @@ impl Follow {
                 continue;
             }
             self.reassess |= !source.is_associated;
-            let Some(after) = source.flush_after else { continue };
+            let Some(after) = source.flush_after else {
+                self.settle_damage(slot);
+                self.has_changed(slot);
+                continue;
+            };
             let due = source.last_growth + after;
             source.is_dirty = true;
             if due <= self.now && source.wants_turn() {

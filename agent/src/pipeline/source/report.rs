@@ -38,13 +38,11 @@ impl Source {
         self.known_bytes().saturating_sub(self.acknowledged)
     }
 
-    /// Tells how large the file is as far as anyone has looked; while nothing can be read, scans are all that looks.
+    /// Tells where the file's content ends as far as anyone has looked; while nothing can be read, scans are all that looks. Room that was
+    /// reserved does not count.
     pub(in crate::pipeline) fn known_bytes(&self) -> u64 {
-        if self.file.is_archive() || self.is_truncated {
-            self.file.size()
-        } else {
-            self.file.size().max(self.listed_bytes)
-        }
+        let has_grown = !self.file.is_archive() && !self.is_truncated && self.listed_bytes > self.file.size();
+        if has_grown { self.listed_bytes } else { self.file.content_end() }
     }
 
     /// Counts the encoded bytes that wait to be sent.
