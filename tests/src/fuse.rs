@@ -38,6 +38,7 @@ struct Faults {
     planned: Vec<Fault>,
     failed: u64,
     delay: Duration,
+    bytes_max: Option<usize>,
 }
 
 #[derive(Debug)]
@@ -91,9 +92,18 @@ impl View {
     pub fn delay_reads(&self, delay: Duration) {
         lock(&self.faults).delay = delay;
     }
+
+    /// Lets every read give so many bytes at most from now on, however many were asked for.
+    pub fn shorten_reads(&self, bytes_max: usize) {
+        lock(&self.faults).bytes_max = Some(bytes_max);
+    }
 }
 
 impl Faults {
+    fn of_all_reads(&self) -> (Duration, Option<usize>) {
+        (self.delay, self.bytes_max)
+    }
+
     fn of_read(&mut self, name: &Path, end: u64) -> Option<rustix::io::Errno> {
         let fault = self.planned.iter_mut().find(|fault| fault.times > 0 && fault.name == name && fault.at < end)?;
         fault.times -= 1;
@@ -134,9 +144,9 @@ impl Folder {
 
     fn read(&self, ino: INodeNo, offset: u64, size: u32) -> io::Result<Vec<u8>> {
         let looked = self.file(ino)?;
-        let delay = lock(&self.faults).delay;
+        let (delay, bytes_max) = lock(&self.faults).of_all_reads();
         wait::pause(delay);
-        let mut bytes = vec![0; size as usize];
+        let mut bytes = vec![0; bytes_max.map_or(size as usize, |max| max.min(size as usize))];
         let read = looked.file.read_at(&mut bytes, offset)?;
         bytes.truncate(read);
         let fault = lock(&self.faults).of_read(&looked.name, offset + read as u64);

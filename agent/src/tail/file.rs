@@ -34,6 +34,8 @@ pub struct OpenFile {
     size: u64,
     /// Bytes at its end that nobody has written: room that was reserved.
     room: u64,
+    /// Where the last read that came up short ended. That was the file's end, unless it gave less than there was.
+    read_to: u64,
 }
 
 /// Tells what a read found.
@@ -65,7 +67,7 @@ impl OpenFile {
         let (handle, stat) = Handle::new(file, path)?;
         let size = if archive.is_some() { 0 } else { stat.size };
         let (anchor, head) = (Fingerprint::default(), Fingerprint::default());
-        Ok(Self { handle, archive, position: 0, anchor, head, size, room: 0 })
+        Ok(Self { handle, archive, position: 0, anchor, head, size, room: 0, read_to: 0 })
     }
 
     /// Gives the file's identity.
@@ -162,7 +164,7 @@ impl OpenFile {
     pub fn has_changed(&self, stat: &Stat) -> bool {
         match &self.archive {
             Some(archive) => archive.ended_at().is_some_and(|size| size != stat.size),
-            None => stat.size < self.position || (stat.size > self.position && stat.size != self.size),
+            None => stat.size < self.position || (stat.size > self.position && stat.size != self.read_to),
         }
     }
 
@@ -234,7 +236,11 @@ impl OpenFile {
         if self.position == start as u64 && end > self.head.len as usize {
             self.head = fingerprint::head(&buffer[..end]);
         }
-        self.size = self.size.max(self.position + (end - start) as u64);
+        let read_to = self.position + (end - start) as u64;
+        self.size = self.size.max(read_to);
+        if end < buffer.len() {
+            self.read_to = read_to;
+        }
         Ok(Block::Bytes { start, end, at_end: end < buffer.len() })
     }
 
@@ -321,7 +327,7 @@ impl OpenFile {
 
     /// Starts over at the file's first byte, as another incarnation of it.
     pub fn begin_again(&mut self) {
-        (self.position, self.size, self.room) = (0, 0, 0);
+        (self.position, self.size, self.room, self.read_to) = (0, 0, 0, 0);
         (self.anchor, self.head) = (Fingerprint::default(), Fingerprint::default());
     }
 
@@ -409,6 +415,20 @@ mod tests {
         open.begin_again();
         assert!(take(&mut open).unwrap().starts_with(b"header\nnew"));
         file.write_all(b"").unwrap();
+    }
+
+    #[test]
+    fn a_file_longer_than_was_read_of_it_has_changed() {
+        let (mut file, mut open) = temp(b"one\ntwo\n");
+        let has_changed = |open: &OpenFile| open.has_changed(&open.stat_now().unwrap());
+        open.seek(4).unwrap();
+        assert!(has_changed(&open), "resumed before its end");
+        open.read(&mut [0; 100]).unwrap();
+        assert!(!has_changed(&open), "a line that waits for its end was read");
+        file.write_all(b"three").unwrap();
+        assert!(has_changed(&open), "it grew");
+        take(&mut open);
+        assert!(!has_changed(&open), "it was read to its end");
     }
 
     #[test]

@@ -314,23 +314,37 @@ fn files_of_a_file_system_mounted_anew_are_not_read_twice() {
     check_lines(&collector, agent, &["1", "2", "3"]);
 }
 
-/// Scenario 20: reads in the middle of a file fail for once.
+/// Scenario 20: reads in the middle of a file fail for once, as a whole and after a part of what was asked for.
 #[test]
 fn a_read_that_fails_is_tried_again_and_nothing_is_doubled() {
     let site = Site::new();
     let Some(view) = or_missing(View::mount(&site), "the unit tests of tail/handle.rs ran") else { return };
-    let mut writers: Vec<Writer> =
-        (0..3).map(|at| Writer::new(view.behind(), &format!("w{at}"), u64::MAX, at)).collect();
-    for writer in &mut writers {
+    let faults =
+        [(0, Errno::IO), (100_000, Errno::IO), (140_000, Errno::IO), (400_000, Errno::STALE), (700_000, Errno::STALE)];
+    let mut writers = Vec::new();
+    for (at, (place, error)) in (0..).zip(faults) {
+        let mut writer = Writer::new(view.behind(), &format!("w{at}"), u64::MAX, at);
         writer.write(10_000);
+        writers.push(writer);
+        view.fail_reads(&format!("w{at}.log"), place, error, 1);
     }
-    view.fail_reads("w0.log", 100_000, Errno::IO, 1);
-    view.fail_reads("w1.log", 700_000, Errno::STALE, 1);
-    view.fail_reads("w2.log", 0, Errno::IO, 1);
     let (collector, agent) = following_in(&site, view.path(), "scan_interval = \"200ms\"");
-    wait::until("three reads have failed", || (view.failed_reads() >= 3).then_some(()));
-    for writer in &mut writers {
-        writer.write(100);
-    }
+    wait::until("each read has failed", || (view.failed_reads() >= 5).then_some(()));
     check_writers(&collector, agent, &writers);
+}
+
+/// Scenario 20, its other side: a read may give less than was asked for, and the file is longer all the same.
+#[test]
+fn a_short_read_is_not_taken_for_the_end() {
+    let site = Site::new();
+    let Some(view) = or_missing(View::mount(&site), "the unit tests of tail/file.rs ran") else { return };
+    view.shorten_reads(50_000);
+    let mut writer = Writer::new(view.behind(), "w", u64::MAX, 20);
+    writer.write(5_000);
+    let (collector, mut agent) = following_in(&site, view.path(), "scan_interval = \"200ms\"");
+    topic::wait_for(&collector.client(), "app", 5_000);
+    assert_eq!(agent.program().stop(), Some(0));
+    writer.write(5_000);
+    agent.start();
+    check_writers(&collector, agent, &[writer]);
 }
