@@ -40,6 +40,8 @@ pub struct Watcher {
     by_path: HashMap<PathBuf, i32>,
     /// The last rename away from a name, until it is known where to.
     moving: Option<Moving>,
+    /// A folder is watched since this was last asked for.
+    has_new_folders: bool,
 }
 
 #[derive(Debug)]
@@ -65,7 +67,14 @@ impl Watcher {
     pub fn new() -> rustix::io::Result<Self> {
         let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
         let buffer = vec![MaybeUninit::uninit(); BUFFER_BYTES].into_boxed_slice();
-        Ok(Self { inotify, buffer, folders: HashMap::new(), by_path: HashMap::new(), moving: None })
+        Ok(Self {
+            inotify,
+            buffer,
+            folders: HashMap::new(),
+            by_path: HashMap::new(),
+            moving: None,
+            has_new_folders: false,
+        })
     }
 
     /// Watches a folder; again is no harm.
@@ -86,6 +95,7 @@ impl Watcher {
             | WatchFlags::ONLYDIR;
         let watch = inotify::add_watch(&self.inotify, folder, flags)?;
         self.by_path.insert(folder.to_owned(), watch);
+        self.has_new_folders = true;
         self.folders.entry(watch).or_insert_with(|| Folder::new(folder));
         Ok(())
     }
@@ -102,6 +112,11 @@ impl Watcher {
             }
         }
         Ok(())
+    }
+
+    /// Tells whether there are folders whose names have to be bound: new ones, and those that were watched before and came back.
+    pub fn take_new_folders(&mut self) -> bool {
+        std::mem::take(&mut self.has_new_folders)
     }
 
     /// Remembers that a name means a file, if its folder is watched. Gives the file that had the name before.

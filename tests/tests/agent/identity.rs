@@ -1,5 +1,6 @@
 //! Which file is which: inodes used again, files that begin alike, links, folders and file systems that go and come back, disks that fail.
 
+use std::io::Write;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::Path;
 use std::time::Duration;
@@ -267,6 +268,26 @@ fn a_folder_unmounted_and_mounted_again_is_not_read_twice() {
     }
 }
 
+/// The folder is renamed, so each file's path is another one; no listing of folders finds what is written then.
+#[test]
+fn files_of_a_renamed_folder_are_followed_under_their_new_path() {
+    let site = Site::new();
+    let collector = site.collector().started();
+    let agent = site.agent("a", &collector.url()).with_agent("scan_interval = \"1h\"");
+    let agent = agent.follows(&site.text("logs/*/*.log"), "app").started();
+    let mut file = site.open("logs/before/a.log");
+    for line in 1..=6 {
+        writeln!(file, "{line}").unwrap();
+        topic::wait_for(&collector.client(), "app", line);
+        match line {
+            2 => site.rename("logs/before", "logs/after"),
+            4 => site.rename("logs/after", "logs/before"),
+            _ => {}
+        }
+    }
+    check_lines(&collector, agent, &["1", "2", "3", "4", "5", "6"]);
+}
+
 /// Gives what a test needs; else says that the machine lacks it, and what runs in its place.
 fn or_missing<T>(needed: Result<T, String>, instead: &str) -> Option<T> {
     needed.inspect_err(|lack| report::missing(&format!("{lack}; {instead}"))).ok()
@@ -303,15 +324,20 @@ fn files_of_a_file_system_mounted_anew_are_not_read_twice() {
     let Some(image) = or_missing(Image::mount(&site, 16), "the table of cases in discover/matching.rs ran") else {
         return;
     };
-    let (collector, agent) = following_in(&site, image.path(), "scan_interval = \"100ms\"");
+    let (collector, agent) = following_in(&site, image.path(), "scan_interval = \"1s\"");
     site.write("disk/a.log", "1\n");
     topic::wait_for(&collector.client(), "app", 1);
-    image.unmount().unwrap();
-    wait::pause(Duration::from_secs(1));
-    image.mount_again().unwrap();
-    site.append("disk/a.log", "2\n");
-    site.write("disk/b.log", "3\n");
-    check_lines(&collector, agent, &["1", "2", "3"]);
+    let mut file = site.open("disk/a.log");
+    for (absence, line) in [(Duration::ZERO, 2), (Duration::from_secs(2), 4)] {
+        image.unmount().unwrap();
+        wait::pause(absence);
+        image.mount_again().unwrap();
+        // Whoever had it open writes on, to the same file.
+        writeln!(file, "{line}").unwrap();
+        site.write(&format!("disk/b{line}.log"), format!("{}\n", line + 1));
+        topic::wait_for(&collector.client(), "app", line + 1);
+    }
+    check_lines(&collector, agent, &["1", "2", "3", "4", "5"]);
 }
 
 /// Scenario 20: reads in the middle of a file fail for once, as a whole and after a part of what was asked for.

@@ -85,6 +85,7 @@ impl Follow {
             .retain(|path, _| found.binary_search_by(|file| path_bytes(&file.path).cmp(path_bytes(path))).is_ok());
         self.troubles.end_scan();
         self.look_for_lost_names();
+        self.bind_names();
         self.associate();
         let (took, interval) = (started.elapsed(), self.parts.config.agent.scan_interval);
         self.next_scan = self.now + took + (took * SCANS_APART).clamp(interval, interval * STRETCH_MAX);
@@ -210,7 +211,9 @@ impl Follow {
         source.last_seen = self.now;
         let has_changed = source.file.has_changed(stat);
         source.listed_bytes = stat.size;
-        if source.name != Name::Found {
+        // It was found under several names, or a folder above it was renamed.
+        let has_moved = path_bytes(&source.path) != path_bytes(path) && !has_its_name(source);
+        if source.name != Name::Found || has_moved {
             self.rename(slot, path, Name::Found);
         }
         if has_changed {
@@ -247,14 +250,23 @@ impl Follow {
 
     /// Finds files whose name was taken without an event (another machine, a lost queue).
     fn look_for_lost_names(&mut self) {
-        let lost = |source: &Source| {
-            let has_name = || stat_path(source.file.real_path()).is_ok_and(|stat| stat.physical == source.physical());
-            source.name == Name::Found && source.last_seen < self.now && !has_name()
-        };
+        let lost = |source: &Source| source.name == Name::Found && source.last_seen < self.now && !has_its_name(source);
         let lost: Vec<FileSlot> =
             self.sources.iter().filter(|(_, source)| lost(source)).map(|(slot, _)| *slot).collect();
         for slot in lost {
             self.lost_its_name(slot, false);
+        }
+    }
+
+    /// Lets the kernel's word on names in folders that are watched anew be understood.
+    fn bind_names(&mut self) {
+        if !self.parts.watcher.take_new_folders() {
+            return;
+        }
+        for (slot, source) in &self.sources {
+            if matches!(source.name, Name::Found | Name::Renamed) {
+                self.parts.watcher.bind(source.file.real_path(), *slot);
+            }
         }
     }
 
@@ -294,6 +306,10 @@ impl Follow {
             }
         }
     }
+}
+
+fn has_its_name(source: &Source) -> bool {
+    stat_path(source.file.real_path()).is_ok_and(|stat| stat.physical == source.physical())
 }
 
 fn reason_to_skip(path: &Path, start: &[u8], stat: &Stat) -> Option<&'static str> {
