@@ -75,6 +75,16 @@ impl Site {
         rustix::fs::rename(self.path(from), self.path(to)).expect("a file is renamed");
     }
 
+    /// Does so if there is such a file.
+    ///
+    /// # Panics
+    /// When the disk refuses.
+    pub fn rename_if_there(&self, from: &str, to: &str) {
+        if self.path(from).exists() {
+            self.rename(from, to);
+        }
+    }
+
     /// Removes a file.
     ///
     /// # Panics

@@ -7,10 +7,13 @@
 //! 3. it is a copy: its first 4 KiB and the 1 KiB before the position match this one source, and no other file does.
 //!
 //! 4. it is a copy by name: it is named as a rotated copy of the source's file, which is there with other bytes (it was truncated), and
-//!    head and anchor match this one source, however short they are, and no other file does.
+//!    head and anchor match this one source, however short they are;
 //!
 //! 5. it is an archive by name: it is named as a compressed copy of the source's file, which is gone, and head and anchor match this one
-//!    source in the decompressed bytes, however short they are, and no other file does.
+//!    source in the decompressed bytes, however short they are.
+//!
+//! Of several copies by name, which begin alike as far as the source was read, the oldest goes on: truncated more than once, that is where
+//! the bytes went first. The others are files of their own.
 //!
 //! Else it is a new source. A source stays without a file if none is left for it. Shorter heads alone never make a copy: many files
 //! begin alike, and a wrong guess would lose lines, where a missed one at worst ships a copied file as what it is, another file.
@@ -93,47 +96,121 @@ pub trait Witness {
 
 /// Decides for every file. `witness` is asked only where identity, or a first look at each file, makes it worth it.
 pub fn associate(stored: &[StoredSource], files: &[Candidate<'_>], witness: &mut impl Witness) -> Vec<Verdict> {
-    let mut verdicts = vec![Verdict::Create { supersedes: None, reason: Reason::Unknown }; files.len()];
-    let mut open: Vec<usize> = (0..files.len()).collect();
-    let mut free = vec![true; stored.len()];
-    for (identity, reason) in [
-        (same_file as fn(&PhysicalId) -> PhysicalId, Reason::SameFile),
-        (any_device as fn(&PhysicalId) -> PhysicalId, Reason::SameFileRemounted),
-    ] {
-        let known = by_identity(stored, identity);
-        open.retain(|&file| {
-            let key = (files[file].input, identity(&files[file].physical));
-            // The newest incarnation is asked first: those it superseded have its identity too.
-            for &source in known.get(&key).into_iter().flatten().filter(|&&source| free[source]) {
-                if witness.compare(file, &stored[source]) == Evidence::Same {
-                    (verdicts[file], free[source]) = (Verdict::Resume(source, reason), false);
-                    return false;
-                }
-            }
-            true
-        });
+    let mut matching = Matching::new(stored, files, witness);
+    matching.match_identity(same_file, Reason::SameFile);
+    matching.match_identity(any_device, Reason::SameFileRemounted);
+    matching.match_copies(&by_full_head(stored, &matching.free), |_, _| true, Among::Only);
+    let is_copy = |file: &Candidate<'_>, of: &StoredSource| may_be_copy(file.path, path_of(of));
+    matching.match_copies(&by_truncation(stored, files, &matching.free), is_copy, Among::Oldest);
+    let is_archive = |file: &Candidate<'_>, of: &StoredSource| may_be_archive(file.path, path_of(of));
+    matching.match_copies(&by_absence(stored, files, &matching.free), is_archive, Among::Oldest);
+    matching.say_why_not();
+    matching.verdicts
+}
+
+/// Says which of several files that match a source goes on with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Among {
+    /// None does: only one that is alone.
+    Only,
+    /// The one that was created first.
+    Oldest,
+}
+
+/// Holds the decisions while they are made.
+struct Matching<'m, W> {
+    stored: &'m [StoredSource],
+    files: &'m [Candidate<'m>],
+    witness: &'m mut W,
+    verdicts: Vec<Verdict>,
+    /// Files without a source, by their index.
+    open: Vec<usize>,
+    /// Which sources are without a file.
+    free: Vec<bool>,
+}
+
+impl<'m, W: Witness> Matching<'m, W> {
+    fn new(stored: &'m [StoredSource], files: &'m [Candidate<'m>], witness: &'m mut W) -> Self {
+        let verdicts = vec![Verdict::Create { supersedes: None, reason: Reason::Unknown }; files.len()];
+        Self { stored, files, witness, verdicts, open: (0..files.len()).collect(), free: vec![true; stored.len()] }
     }
-    let heads = by_full_head(stored, &free);
-    let any = |_: &Candidate<'_>, _: &StoredSource| true;
-    match_copies(stored, files, &heads, any, &mut open, &mut free, &mut verdicts, witness);
-    let truncated = by_truncation(stored, files, &free);
-    let by_name = |file: &Candidate<'_>, of: &StoredSource| may_be_copy(file.path, path_of(of));
-    match_copies(stored, files, &truncated, by_name, &mut open, &mut free, &mut verdicts, witness);
-    let gone = by_absence(stored, files, &free);
-    let by_name = |file: &Candidate<'_>, of: &StoredSource| may_be_archive(file.path, path_of(of));
-    match_copies(stored, files, &gone, by_name, &mut open, &mut free, &mut verdicts, witness);
-    let known = by_identity(stored, same_file);
-    for file in open {
-        let key = (files[file].input, files[file].physical);
-        if let Some(&source) = known.get(&key).and_then(|sources| sources.first()) {
-            let reason = match witness.compare(file, &stored[source]) {
-                Evidence::Shorter => Reason::Truncated,
-                _ => Reason::Rewritten,
-            };
-            verdicts[file] = Verdict::Create { supersedes: Some(stored[source].source.id), reason };
+
+    fn match_identity(&mut self, identity: fn(&PhysicalId) -> PhysicalId, reason: Reason) {
+        let known = by_identity(self.stored, identity);
+        for file in std::mem::take(&mut self.open) {
+            let key = (self.files[file].input, identity(&self.files[file].physical));
+            // The newest incarnation is asked first: those it superseded have its identity too.
+            let mut sources = known.get(&key).into_iter().flatten().filter(|&&source| self.free[source]);
+            match sources.find(|&&source| self.witness.compare(file, &self.stored[source]) == Evidence::Same) {
+                Some(&source) => (self.verdicts[file], self.free[source]) = (Verdict::Resume(source, reason), false),
+                None => self.open.push(file),
+            }
         }
     }
-    verdicts
+
+    fn match_copies(
+        &mut self,
+        sources: &[usize],
+        may_be: impl Fn(&Candidate<'_>, &StoredSource) -> bool,
+        among: Among,
+    ) {
+        // Of thousands of each, only those that begin alike are compared.
+        let (mut by_head, mut lens) = (HashMap::<_, Vec<usize>>::new(), HashMap::<_, BTreeSet<u32>>::new());
+        for &source in sources {
+            let of = &self.stored[source].source;
+            by_head.entry((of.input.as_str(), of.head)).or_default().push(source);
+            lens.entry(of.input.as_str()).or_default().insert(of.head.len);
+        }
+        let mut pairs = Vec::new();
+        for &file in &self.open {
+            let candidate = &self.files[file];
+            let Some(lens) = lens.get(candidate.input) else { continue };
+            let heads = self.witness.heads(file, lens);
+            let alike = heads.iter().filter_map(|head| by_head.get(&(candidate.input, *head))).flatten();
+            for &source in alike.filter(|source| may_be(candidate, &self.stored[**source])) {
+                if self.witness.compare(file, &self.stored[source]) == Evidence::Same {
+                    pairs.push((file, source));
+                }
+            }
+        }
+        self.choose(&pairs, among);
+    }
+
+    /// Resumes each source of some pairs of file and source that match in one of its files.
+    fn choose(&mut self, pairs: &[(usize, usize)], among: Among) {
+        let (mut sources_of, mut files_of) = (HashMap::new(), HashMap::<_, Vec<usize>>::new());
+        for &(file, source) in pairs {
+            *sources_of.entry(file).or_insert(0) += 1;
+            files_of.entry(source).or_default().push(file);
+        }
+        let age = |file: usize| (self.files[file].physical.birth_ns, file);
+        // A file that may be a copy of several sources is taken for none.
+        for &(file, source) in pairs.iter().filter(|(file, _)| sources_of[file] == 1) {
+            let mut rivals = files_of[&source].iter().filter(|rival| **rival != file);
+            let is_chosen = match among {
+                Among::Only => rivals.next().is_none(),
+                Among::Oldest => rivals.all(|rival| age(file) < age(*rival)),
+            };
+            if is_chosen {
+                (self.verdicts[file], self.free[source]) = (Verdict::Resume(source, Reason::Copy), false);
+            }
+        }
+        self.open.retain(|&file| !matches!(self.verdicts[file], Verdict::Resume(..)));
+    }
+
+    fn say_why_not(&mut self) {
+        let known = by_identity(self.stored, same_file);
+        for &file in &self.open {
+            let key = (self.files[file].input, self.files[file].physical);
+            if let Some(&source) = known.get(&key).and_then(|sources| sources.first()) {
+                let reason = match self.witness.compare(file, &self.stored[source]) {
+                    Evidence::Shorter => Reason::Truncated,
+                    _ => Reason::Rewritten,
+                };
+                self.verdicts[file] = Verdict::Create { supersedes: Some(self.stored[source].source.id), reason };
+            }
+        }
+    }
 }
 
 fn same_file(physical: &PhysicalId) -> PhysicalId {
@@ -191,49 +268,6 @@ pub fn path_of(stored: &StoredSource) -> &Path {
     Path::new(OsStr::from_bytes(&stored.source.path))
 }
 
-#[expect(clippy::too_many_arguments, reason = "one step of one function, whose state they are")]
-fn match_copies(
-    stored: &[StoredSource],
-    files: &[Candidate<'_>],
-    sources: &[usize],
-    may_be: impl Fn(&Candidate<'_>, &StoredSource) -> bool,
-    open: &mut Vec<usize>,
-    free: &mut [bool],
-    verdicts: &mut [Verdict],
-    witness: &mut impl Witness,
-) {
-    // Of thousands of each, only those that begin alike are compared.
-    let mut by_head: HashMap<(&str, Fingerprint), Vec<usize>> = HashMap::new();
-    let mut lens: HashMap<&str, BTreeSet<u32>> = HashMap::new();
-    for &source in sources {
-        let of = &stored[source].source;
-        by_head.entry((of.input.as_str(), of.head)).or_default().push(source);
-        lens.entry(of.input.as_str()).or_default().insert(of.head.len);
-    }
-    let mut pairs = Vec::new();
-    for &file in open.iter() {
-        let Some(lens) = lens.get(files[file].input) else { continue };
-        let heads = witness.heads(file, lens);
-        let alike = heads.iter().filter_map(|head| by_head.get(&(files[file].input, *head))).flatten();
-        for &source in alike.filter(|source| may_be(&files[file], &stored[**source])) {
-            if witness.compare(file, &stored[source]) == Evidence::Same {
-                pairs.push((file, source));
-            }
-        }
-    }
-    let (mut rivals_of_file, mut rivals_of_source) = (HashMap::new(), HashMap::new());
-    for &(file, source) in &pairs {
-        *rivals_of_file.entry(file).or_insert(0) += 1;
-        *rivals_of_source.entry(source).or_insert(0) += 1;
-    }
-    for &(file, source) in &pairs {
-        if rivals_of_file[&file] == 1 && rivals_of_source[&source] == 1 {
-            (verdicts[file], free[source]) = (Verdict::Resume(source, Reason::Copy), false);
-        }
-    }
-    open.retain(|&file| !matches!(verdicts[file], Verdict::Resume(..)));
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -250,7 +284,8 @@ mod tests {
         PhysicalId { device, inode, generation: 0, birth_ns }
     }
 
-    fn source(number: u8, physical: PhysicalId, bytes: &[u8], supersedes: Option<u8>) -> StoredSource {
+    /// A source of this number, of which all of `bytes` were read; found as `/l/a.log`.
+    fn source(number: u8, physical: PhysicalId, bytes: &[u8]) -> StoredSource {
         StoredSource {
             source: NewSource {
                 id: SourceId([number; 16]),
@@ -258,9 +293,9 @@ mod tests {
                 topic: "t".parse().unwrap(),
                 partitioning: Partitioning::File,
                 physical,
-                supersedes: supersedes.map(|it| SourceId([it; 16])),
+                supersedes: None,
                 head: fingerprint::head(bytes),
-                path: "/a".into(),
+                path: "/l/a.log".into(),
             },
             agent: AgentId::new("a").unwrap(),
             partition: None,
@@ -271,15 +306,24 @@ mod tests {
         }
     }
 
-    fn check(stored: &[StoredSource], files: &[(PhysicalId, Vec<u8>)], expected: &[Verdict]) {
-        check_named(stored, &files.iter().map(|(id, bytes)| ("/b", *id, bytes.clone())).collect::<Vec<_>>(), expected);
+    fn superseding(older: u8, mut source: StoredSource) -> StoredSource {
+        source.source.supersedes = Some(SourceId([older; 16]));
+        source
     }
 
-    fn check_named(stored: &[StoredSource], files: &[(&str, PhysicalId, Vec<u8>)], expected: &[Verdict]) {
-        let file = |path, physical| Candidate { physical, input: "in", path: Path::new(path) };
-        let candidates: Vec<Candidate<'_>> = files.iter().map(|(path, id, _)| file(*path, *id)).collect();
-        let contents = files.iter().map(|(_, _, bytes)| bytes.clone()).collect();
-        assert_eq!(associate(stored, &candidates, &mut Contents(contents, 0)), expected);
+    type Disk = [(&'static str, PhysicalId, Vec<u8>)];
+
+    /// Decides for the files of a disk; of archives the bytes are the decompressed ones.
+    #[track_caller]
+    fn check(case: &str, stored: &[StoredSource], disk: &Disk, expected: &[Verdict]) {
+        let file = |(path, physical, _): &(&'static str, PhysicalId, Vec<u8>)| Candidate {
+            physical: *physical,
+            input: if path.starts_with("/other") { "other" } else { "in" },
+            path: Path::new(*path),
+        };
+        let candidates: Vec<Candidate<'_>> = disk.iter().map(file).collect();
+        let contents = disk.iter().map(|(_, _, bytes)| bytes.clone()).collect();
+        assert_eq!(associate(stored, &candidates, &mut Contents(contents, 0)), expected, "{case}");
     }
 
     /// The files' bytes, and how often any was compared with a source.
@@ -310,8 +354,7 @@ mod tests {
     #[test]
     fn of_many_files_and_sources_only_those_that_begin_alike_are_compared() {
         let long = |number: usize| [&number.to_le_bytes()[..], &text(1, 9000)].concat();
-        let stored: Vec<StoredSource> =
-            (0..1000).map(|at| source(1, physical(1, at as u64, 5), &long(at), None)).collect();
+        let stored: Vec<StoredSource> = (0..1000).map(|at| source(1, physical(1, at as u64, 5), &long(at))).collect();
         let path = Path::new("/b");
         let files: Vec<Candidate<'_>> =
             (0..1000).map(|at| Candidate { physical: physical(1, 5000 + at, 8), input: "in", path }).collect();
@@ -321,89 +364,147 @@ mod tests {
             (verdicts[0], verdicts[499]),
             (Verdict::Resume(500, Reason::Copy), Verdict::Resume(999, Reason::Copy))
         );
-        assert_eq!((verdicts[500], contents.1), (create(None, Reason::Unknown), 500));
+        assert_eq!((verdicts[500], contents.1), (NEW, 500));
     }
 
-    const fn create(supersedes: Option<u8>, reason: Reason) -> Verdict {
-        let supersedes = match supersedes {
-            Some(number) => Some(SourceId([number; 16])),
-            None => None,
-        };
-        Verdict::Create { supersedes, reason }
+    const NEW: Verdict = Verdict::Create { supersedes: None, reason: Reason::Unknown };
+
+    const fn instead_of(number: u8, reason: Reason) -> Verdict {
+        Verdict::Create { supersedes: Some(SourceId([number; 16])), reason }
+    }
+
+    const LOG: &str = "/l/a.log";
+
+    #[test]
+    fn a_file_is_known_by_what_the_kernel_and_its_bytes_say() {
+        use Reason::{Rewritten, SameFile, SameFileRemounted, Truncated};
+        use Verdict::Resume;
+        // Device, inode, birth time.
+        let (here, there, unborn) = (physical(1, 10, 5), physical(1, 11, 6), physical(1, 10, 0));
+        let read = text(1, 100);
+        let one = [source(1, here, &read)];
+        let (grown, other) = (text(1, 300), text(2, 400));
+
+        check(
+            "a file that grew goes on, wherever it is",
+            &one,
+            &[("/l/b", here, grown.clone())],
+            &[Resume(0, SameFile)],
+        );
+        check("an unknown file is new", &one, &[(LOG, there, other.clone())], &[NEW]);
+        let disk = [(LOG, there, text(1, 60)), ("/l/a.log.1", here, grown.clone())];
+        check(
+            "a renamed file goes on; what begins like it under its name is new",
+            &one,
+            &disk,
+            &[NEW, Resume(0, SameFile)],
+        );
+        let disk = [(LOG, there, grown.clone()), ("/l/a.log.1", here, grown.clone())];
+        check("even if it holds all that was read", &one, &disk, &[NEW, Resume(0, SameFile)]);
+        let alike = [source(1, here, &read), source(2, there, &read)];
+        let disk = [(LOG, there, grown.clone()), ("/l/b.log", here, grown.clone())];
+        check("files that begin alike each go on", &alike, &disk, &[Resume(1, SameFile), Resume(0, SameFile)]);
+        let unread = [source(1, here, &[])];
+        check(
+            "a file that was not read goes on by its inode",
+            &unread,
+            &[(LOG, here, other.clone())],
+            &[Resume(0, SameFile)],
+        );
+        check("a file of another input is new", &one, &[("/other/a.log", here, grown.clone())], &[NEW]);
+
+        check("a shorter file was truncated", &one, &[(LOG, here, text(1, 40))], &[instead_of(1, Truncated)]);
+        check(
+            "a file of other bytes was written anew",
+            &one,
+            &[(LOG, here, other.clone())],
+            &[instead_of(1, Rewritten)],
+        );
+        let reused = physical(1, 10, 7);
+        check("an inode used again is a new file", &one, &[(LOG, reused, other.clone())], &[NEW]);
+        check("even if it holds all that was read", &one, &[(LOG, reused, grown.clone())], &[NEW]);
+        let timeless = [source(1, unborn, &read)];
+        let disk = [(LOG, unborn, other.clone())];
+        check("without birth times its bytes tell", &timeless, &disk, &[instead_of(1, Rewritten)]);
+        check("if they can", &timeless, &[(LOG, unborn, grown.clone())], &[Resume(0, SameFile)]);
+
+        let twice = [source(1, here, &[]), superseding(1, source(2, here, &other))];
+        let disk = [(LOG, here, other.clone())];
+        check("the newest incarnation goes on", &twice, &disk, &[Resume(1, SameFile)]);
+        check("the only one known goes on", &twice[..1], &disk, &[Resume(0, SameFile)]);
+        let twice = [source(1, here, &read), superseding(1, source(2, here, &other))];
+        let disk = [(LOG, here, grown.clone())];
+        check("an older one goes on if its bytes are back", &twice, &disk, &[Resume(0, SameFile)]);
+
+        let moved = physical(2, 10, 5);
+        let disk = [("/l/a.log.1", moved, grown.clone())];
+        check("another device number changes nothing", &one, &disk, &[Resume(0, SameFileRemounted)]);
+        check("other bytes do", &one, &[(LOG, moved, other)], &[NEW]);
+        let disk = [(LOG, physical(2, 10, 0), grown.clone())];
+        check("without birth times an inode says nothing on another device", &timeless, &disk, &[NEW]);
+        let disk = [(LOG, moved, grown.clone()), (LOG, here, grown)];
+        check("of a disk and its clone, the known one goes on", &one, &disk, &[NEW, Resume(0, SameFile)]);
     }
 
     #[test]
-    fn a_file_that_grew_is_resumed_and_a_new_one_created() {
-        let stored = [source(1, physical(1, 10, 5), &text(1, 100), None)];
-        let files = [(physical(1, 11, 6), text(2, 50)), (physical(1, 10, 5), text(1, 300))];
-        check(&stored, &files, &[create(None, Reason::Unknown), Verdict::Resume(0, Reason::SameFile)]);
-    }
-
-    #[test]
-    fn a_rotated_file_keeps_its_source_and_the_one_under_its_old_name_is_new_even_with_the_same_first_lines() {
-        let stored = [source(1, physical(1, 10, 5), &text(1, 100), None)];
-        let files = [(physical(1, 12, 9), text(1, 60)), (physical(1, 10, 5), text(1, 200))];
-        check(&stored, &files, &[create(None, Reason::Unknown), Verdict::Resume(0, Reason::SameFile)]);
-    }
-
-    #[test]
-    fn a_truncated_a_rewritten_and_a_reused_inode_are_new_sources() {
-        let stored = [source(1, physical(1, 10, 5), &text(1, 100), None)];
-        let cases = [
-            (physical(1, 10, 5), text(1, 40), create(Some(1), Reason::Truncated)),
-            (physical(1, 10, 5), text(2, 400), create(Some(1), Reason::Rewritten)),
-            (physical(1, 10, 7), text(2, 400), create(None, Reason::Unknown)),
-        ];
-        for (physical, bytes, verdict) in cases {
-            check(&stored, &[(physical, bytes)], &[verdict]);
-        }
-    }
-
-    #[test]
-    fn the_newest_incarnation_of_a_file_is_the_one_resumed() {
-        let here = physical(1, 10, 5);
-        let stored = [source(1, here, &[], None), source(2, here, &text(2, 80), Some(1))];
-        check(&stored, &[(here, text(2, 90))], &[Verdict::Resume(1, Reason::SameFile)]);
-        check(&stored[..1], &[(here, text(2, 90))], &[Verdict::Resume(0, Reason::SameFile)]);
-    }
-
-    #[test]
-    fn another_device_number_changes_nothing_unless_birth_times_are_unknown() {
-        let bytes = text(1, 100);
-        let stored = [source(1, physical(1, 10, 5), &bytes, None)];
-        check(&stored, &[(physical(2, 10, 5), bytes.clone())], &[Verdict::Resume(0, Reason::SameFileRemounted)]);
-        let stored = [source(1, physical(1, 10, 0), &bytes, None)];
-        check(&stored, &[(physical(2, 10, 0), bytes)], &[create(None, Reason::Unknown)]);
-    }
-
-    #[test]
-    fn a_copy_is_resumed_only_if_it_is_long_and_unique() {
+    fn a_copy_is_known_by_its_bytes_alone_only_if_they_are_many_and_nobody_elses() {
+        use Reason::{Copy, SameFile};
+        use Verdict::Resume;
+        let (gone, copy, other) = (physical(1, 10, 5), physical(1, 20, 8), physical(1, 21, 9));
         let long = text(1, 9000);
-        let stored = [source(1, physical(1, 10, 5), &long, None)];
-        check(&stored, &[(physical(1, 20, 8), long.clone())], &[Verdict::Resume(0, Reason::Copy)]);
-        let twice = [(physical(1, 20, 8), long.clone()), (physical(1, 21, 8), long)];
-        check(&stored, &twice, &[create(None, Reason::Unknown); 2]);
-        let short = [source(1, physical(1, 10, 5), &text(1, 5000), None)];
-        check(&short, &[(physical(1, 20, 8), text(1, 5000))], &[create(None, Reason::Unknown)]);
+        let one = [source(1, gone, &long)];
+        check("a long file's only copy goes on", &one, &[("/l/b", copy, long.clone())], &[Resume(0, Copy)]);
+        let twice = [("/l/b", copy, long.clone()), ("/l/c", other, long.clone())];
+        check("of two copies none does", &one, &twice, &[NEW, NEW]);
+        let both = [("/l/b", copy, long.clone()), (LOG, gone, long.clone())];
+        check("nor if the original is there", &one, &both, &[NEW, Resume(0, SameFile)]);
+        let alike = [source(1, gone, &long), source(2, other, &long)];
+        check("nor if it may be a copy of two files", &alike, &[("/l/b", copy, long.clone())], &[NEW]);
+        let short = [source(1, gone, &text(1, 5000))];
+        check("nor if little was read", &short, &[("/l/b", copy, text(1, 5000))], &[NEW]);
+        let mut header = text(1, 4096);
+        header.extend(text(2, 8000));
+        check("nor if only the first bytes are the same", &one, &[("/l/b", copy, header)], &[NEW]);
     }
 
     #[test]
-    fn a_short_copy_is_resumed_if_it_is_named_as_one_and_its_original_was_truncated() {
-        let stored = [source(1, physical(1, 10, 5), &text(1, 100), None)];
-        let (copy, grown) = (physical(1, 20, 8), text(1, 150));
-        let truncated = ("/a", physical(1, 10, 5), text(2, 40));
-        let rewritten = ("/a", physical(1, 10, 5), text(2, 400));
-        for (original, reason) in [(truncated, Reason::Truncated), (rewritten, Reason::Rewritten)] {
-            let files = [original.clone(), ("/a.1", copy, grown.clone())];
-            check_named(&stored, &files, &[create(Some(1), reason), Verdict::Resume(0, Reason::Copy)]);
-            let files = [original.clone(), ("/other", copy, grown.clone())];
-            check_named(&stored, &files, &[create(Some(1), reason), create(None, Reason::Unknown)]);
-            let files = [original.clone(), ("/a.1", copy, text(3, 150))];
-            check_named(&stored, &files, &[create(Some(1), reason), create(None, Reason::Unknown)]);
-            let twice = [original, ("/a.1", copy, grown.clone()), ("/a.2", physical(1, 21, 8), grown.clone())];
-            let unknown = create(None, Reason::Unknown);
-            check_named(&stored, &twice, &[create(Some(1), reason), unknown, unknown]);
+    fn a_copy_named_after_a_truncated_file_goes_on_however_short_it_is() {
+        use Reason::{Copy, Rewritten, Truncated};
+        use Verdict::Resume;
+        let (here, copy, newer) = (physical(1, 10, 5), physical(1, 20, 8), physical(1, 11, 9));
+        let one = [source(1, here, &text(1, 100))];
+        let grown = text(1, 150);
+        let shorter = (LOG, here, text(2, 40));
+        let longer = (LOG, here, text(2, 400));
+        for (original, reason) in [(shorter, Truncated), (longer, Rewritten)] {
+            let truncated = instead_of(1, reason);
+            let disk = [original.clone(), ("/l/a.log.1", copy, grown.clone())];
+            check("the copy goes on, the file is new", &one, &disk, &[truncated, Resume(0, Copy)]);
+            let disk = [original.clone(), ("/l/other", copy, grown.clone())];
+            check("not if it is named otherwise", &one, &disk, &[truncated, NEW]);
+            let disk = [original.clone(), ("/l/a.log.1", copy, text(3, 150))];
+            check("not if its bytes are others", &one, &disk, &[truncated, NEW]);
+            let disk = [original.clone(), ("/l/a.log.1", copy, text(1, 80))];
+            check("not if it holds less than was read", &one, &disk, &[truncated, NEW]);
+            let disk = [original, ("/l/a.log.1", newer, grown.clone()), ("/l/a.log.2", copy, grown.clone())];
+            check("of copies that begin alike, the oldest", &one, &disk, &[truncated, NEW, Resume(0, Copy)]);
         }
-        check_named(&stored, &[("/a.1", copy, grown)], &[create(None, Reason::Unknown)]);
+        check("not if the original is gone", &one, &[("/l/a.log.1", copy, grown)], &[NEW]);
+    }
+
+    #[test]
+    fn an_archive_named_after_a_file_that_is_gone_goes_on_however_short_it_is() {
+        use Reason::{Copy, SameFile};
+        use Verdict::Resume;
+        let (here, archive) = (physical(1, 10, 5), physical(1, 20, 8));
+        let one = [source(1, here, &text(1, 100))];
+        let grown = text(1, 150);
+        for path in ["/l/a.log.gz", "/l/a.log.1.gz", "/l/a.log.3.zst"] {
+            check("it goes on", &one, &[(path, archive, grown.clone())], &[Resume(0, Copy)]);
+            check("not if its bytes are others", &one, &[(path, archive, text(2, 150))], &[NEW]);
+            let disk = [(path, archive, grown.clone()), ("/l/a.log.1", here, grown.clone())];
+            check("not if the file is there", &one, &disk, &[NEW, Resume(0, SameFile)]);
+        }
+        check("not if it is another file's", &one, &[("/l/b.log.1.gz", archive, grown)], &[NEW]);
     }
 }

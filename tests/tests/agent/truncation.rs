@@ -4,10 +4,10 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use skidway_tests::following::{check_lines, check_writers, following};
+use skidway_tests::following::{check_lines, check_writers, following, following_with};
 use skidway_tests::verify::{Report, verify};
 use skidway_tests::writer::Writer;
-use skidway_tests::{scale, topic, wait};
+use skidway_tests::{Site, scale, topic, wait};
 
 #[test]
 fn truncated_file_is_read_again_from_its_start() {
@@ -89,6 +89,65 @@ fn a_file_copied_and_truncated_while_the_agent_is_stopped_loses_and_doubles_noth
         writer.write(after);
         agent.start();
         check_writers(&collector, agent, &[writer]);
+    }
+}
+
+/// Scenario 12, more than once, the files beginning alike; the agent is stopped, or stands still.
+#[test]
+fn a_file_copied_and_truncated_more_than_once_unseen_loses_and_doubles_nothing() {
+    for is_stopped in [true, false] {
+        for (header, before, after) in [(1, 0, 5), (1, 0, 0), (1, 3, 5), (100, 3, 5), (0, 3, 0)] {
+            let (site, collector, mut agent) = following_with("copy_wait = \"1s\"");
+            let mut file = Numbered { site: &site, header: "name,time\n".repeat(header), lines: Vec::new() };
+            file.write_anew(before);
+            topic::wait_for(&collector.client(), "app", file.lines.len() as u64);
+            if is_stopped {
+                assert_eq!(agent.program().stop(), Some(0));
+            } else {
+                agent.program().freeze();
+            }
+            file.write(5);
+            for after in [0, 10, after] {
+                site.rename_if_there("logs/a.log.2", "logs/a.log.3");
+                site.rename_if_there("logs/a.log.1", "logs/a.log.2");
+                copy_and_truncate(&site.path("logs/a.log"), &site.path("logs/a.log.1"));
+                if after > 0 {
+                    file.write_anew(after);
+                }
+            }
+            if is_stopped {
+                agent.start();
+            } else {
+                agent.program().thaw();
+            }
+            let mut lines: Vec<&str> = file.lines.iter().map(String::as_str).collect();
+            lines.sort_unstable();
+            check_lines(&collector, agent, &lines);
+        }
+    }
+}
+
+/// Writes `logs/a.log`: headers, and lines that are numbered on and on.
+struct Numbered<'s> {
+    site: &'s Site,
+    header: String,
+    lines: Vec<String>,
+}
+
+impl Numbered<'_> {
+    /// Appends the header and so many lines.
+    fn write_anew(&mut self, count: usize) {
+        self.site.append("logs/a.log", &self.header);
+        self.lines.extend(self.header.lines().map(str::to_owned));
+        self.write(count);
+    }
+
+    fn write(&mut self, count: usize) {
+        for _ in 0..count {
+            let line = (1000 + self.lines.len()).to_string();
+            self.site.append("logs/a.log", format!("{line}\n"));
+            self.lines.push(line);
+        }
     }
 }
 

@@ -187,7 +187,8 @@ impl Follow {
 
     fn adopt_copy(&mut self, slot: FileSlot) -> bool {
         let Some(source) = self.sources.get(&slot) else { return false };
-        let mut found: Option<FileSlot> = None;
+        // Of several that begin alike, the oldest: truncated more than once, that is where the bytes went first.
+        let mut found: Option<(u64, FileSlot)> = None;
         let mut parts = Vec::new();
         for (candidate, file) in &self.sources {
             let may_be = !file.is_associated
@@ -195,7 +196,10 @@ impl Follow {
                 && file.input == source.input
                 && may_be_copy(&file.path, &source.path);
             match if may_be { kinship(slot, source, file) } else { Kinship::None } {
-                Kinship::Copy => found = Some(*candidate),
+                Kinship::Copy => {
+                    let this = (file.physical().birth_ns, *candidate);
+                    found = Some(found.map_or(this, |other| other.min(this)));
+                }
                 Kinship::Part => parts.push(*candidate),
                 Kinship::None => {}
             }
@@ -206,7 +210,7 @@ impl Follow {
             self.leaving.insert(key(&file.physical()), id);
             self.parts_of.push((part, slot));
         }
-        let Some(copy) = found else { return false };
+        let Some((_, copy)) = found else { return false };
         self.sources.get_mut(&slot).into_iter().for_each(|source| source.lose_what_was_not_copied());
         self.go_on_in(slot, copy)
     }
