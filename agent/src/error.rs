@@ -63,6 +63,58 @@ impl AgentError {
     }
 }
 
+/// Tells why a running agent could not be asked how things stand.
+#[derive(Debug, thiserror::Error)]
+pub enum AskError {
+    /// Nobody answers.
+    #[error("no agent answers at {url}: {reason}; does it run, and is this its agent.admin_listen?")]
+    Unanswered {
+        /// Where.
+        url: String,
+        /// Why.
+        reason: String,
+    },
+    /// It cannot say now.
+    #[error("{url} answered {status}: {text}")]
+    Refused {
+        /// Where.
+        url: String,
+        /// HTTP status.
+        status: u16,
+        /// Its words.
+        text: String,
+    },
+    /// Whoever answers is no agent of this build.
+    #[error("{url} does not answer as an agent of this version does: {reason}")]
+    Nonsense {
+        /// Where.
+        url: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// Tells why files and log could not be compared.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// The collector does not answer as asked.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// Something of this machine cannot be used.
+    #[error(transparent)]
+    Agent(#[from] AgentError),
+    /// A batch cannot be read.
+    #[error("a batch of topic {topic}, partition {partition} cannot be read: {source}")]
+    Batch {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: u32,
+        /// Why.
+        source: skidway_record::BatchError,
+    },
+}
+
 /// Tells why one request to the collector was not answered as asked.
 #[derive(Debug, thiserror::Error)]
 pub enum RequestError {

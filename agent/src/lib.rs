@@ -15,6 +15,8 @@ pub mod pipeline;
 pub mod health;
 pub mod admin;
 pub mod status;
+pub mod show;
+pub mod verify;
 pub mod metrics;
 pub mod error;
 

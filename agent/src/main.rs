@@ -1,15 +1,21 @@
 //! `skidway-agent`: the command line.
 
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use skidway_agent::status::Status;
-use skidway_agent::{Agent, Config, Exit, Reloader};
+use skidway_agent::{Agent, Config, Exit, Reloader, show};
 use skidway_daemon::config::{EXIT_CONFIG, EXIT_FENCED, EXIT_USAGE};
 use skidway_daemon::shutdown::Hangup;
 use skidway_daemon::{VERSION, notify, shutdown, telemetry, tls};
 use tokio_util::sync::CancellationToken;
+
+/// An agent answers within this; one with very many files takes a moment.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Clears a terminal and begins at its top.
+const CLEAR: &str = "\x1b[2J\x1b[H";
 
 /// Follows log files and ships every line of them to the collector exactly once.
 #[derive(Parser)]
@@ -44,6 +50,18 @@ enum Command {
         /// Print the answer as it is
         #[arg(long)]
         json: bool,
+        /// Ask again and again, every 2 seconds unless told otherwise, until interrupted
+        #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "2", value_parser = seconds)]
+        watch: Option<Duration>,
+    },
+    /// Compare the files on disk with what the collector holds, and name every range that is missing or doubled
+    Verify {
+        /// Configuration file, the agent's own
+        #[arg(long)]
+        config: PathBuf,
+        /// Print an object
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -60,12 +78,21 @@ fn main() -> ExitCode {
     let done = match arguments.command {
         Command::Run { config, once } => run(&config, once),
         Command::Check { config } => check(&config),
-        Command::Status { url, json } => block_on(show_status(url, json)).map(|()| ExitCode::SUCCESS),
+        Command::Status { url, json, watch } => block_on(show_status(url, json, watch)).map(|()| ExitCode::SUCCESS),
+        Command::Verify { config, json } => match load(&config) {
+            Ok(config) => block_on(verify(config, json)),
+            Err(code) => Ok(code),
+        },
     };
     done.unwrap_or_else(|error| {
         complain(format_args!("{error:#}"));
         ExitCode::FAILURE
     })
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().filter(|seconds| (0.1..=86_400.0).contains(seconds));
+    seconds.map(Duration::from_secs_f64).ok_or_else(|| "expected seconds, 0.1 to 86400".to_owned())
 }
 
 fn load(path: &std::path::Path) -> Result<Config, ExitCode> {
@@ -139,44 +166,39 @@ fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
 }
 
-async fn show_status(url: String, json: bool) -> anyhow::Result<()> {
-    let url = format!("{}/status", url.trim_end_matches('/'));
-    let answer = reqwest::Client::builder().no_proxy().build()?.get(&url).send().await?.error_for_status()?;
-    let body = answer.bytes().await?;
-    if json {
-        print(&String::from_utf8_lossy(&body));
+/// Shows how things stand, once or again and again. Once somebody has answered, their silence is shown too.
+async fn show_status(url: String, json: bool, every: Option<Duration>) -> anyhow::Result<()> {
+    let client = reqwest::Client::builder().no_proxy().timeout(ANSWER_TIMEOUT).build()?;
+    let first = show::ask(&client, &url, json).await?;
+    let Some(every) = every else {
+        print(&first);
         return Ok(());
-    }
-    let status: Status = serde_json::from_slice(&body)?;
-    print(&table(&status));
-    Ok(())
-}
-
-fn table(status: &Status) -> String {
-    let log = status.log_id.as_deref().unwrap_or("no session");
-    let mut out = format!("agent {}  log {log}\n", status.agent);
-    out += &format!("{:<9} {:>14} {:>14} {:>12}  {:<24} path\n", "state", "position", "size", "behind", "topic");
-    for file in &status.files {
-        let state = format!("{:?}", file.state).to_lowercase();
-        let (position, size, behind) = (file.position, file.size, file.bytes_behind);
-        out += &format!("{state:<9} {position:>14} {size:>14} {behind:>12}  {:<24} {}\n", file.topic, file.path);
-        if let Some(trouble) = &file.trouble {
-            out += &format!("          {trouble}\n");
+    };
+    let clears = std::io::stdout().is_terminal() && !json;
+    let mut interrupted = std::pin::pin!(tokio::signal::ctrl_c());
+    let mut shown = first;
+    loop {
+        print(&format!("{}{shown}", if clears { CLEAR } else { "" }));
+        tokio::select! {
+            biased; // Who wants to leave waits for no answer.
+            heard = &mut interrupted => return Ok(heard?),
+            answer = async {
+                tokio::time::sleep(every).await;
+                show::ask(&client, &url, json).await
+            } => shown = answer.unwrap_or_else(|error| error.to_string()),
         }
     }
-    for trouble in &status.troubles {
-        out += &format!("trouble: {}: {}\n", trouble.path, trouble.what);
-    }
-    for skipped in &status.skipped {
-        out += &format!("skipped: {} ({})\n", skipped.path, skipped.reason);
-    }
-    let totals = status.totals;
-    out + &format!("{} files, {} bytes behind, {} bytes lost\n", totals.files, totals.bytes_behind, totals.lost_bytes)
 }
 
-#[expect(clippy::print_stdout, reason = "this is what the command is asked for")]
+async fn verify(config: Config, json: bool) -> anyhow::Result<ExitCode> {
+    let report = skidway_agent::verify::verify(&config).await?;
+    print(&if json { serde_json::to_string(&report)? } else { report.to_string() });
+    Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
 fn print(text: &str) {
-    println!("{}", text.trim_end());
+    // Whoever reads may have seen enough.
+    let _seen_enough = writeln!(std::io::stdout(), "{}", text.trim_end());
 }
 
 #[expect(clippy::print_stderr, reason = "logging may not run yet")]

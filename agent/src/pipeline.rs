@@ -50,6 +50,7 @@ use crate::ship::{LANES, Lane};
 use follow::{Follow, Parts, Reloaded};
 use mailbox::{Mail, Mailbox, Sender};
 use reading::Reading;
+pub(crate) use reading::leading_nuls;
 
 /// When a checkpoint that could not be saved is tried again.
 const CHECKPOINT_RETRY: Duration = Duration::from_secs(5);

@@ -9,8 +9,8 @@ use skidway_wire::http::{AgentList, AgentSummary};
 
 use crate::client::Client;
 use crate::error::Error;
-use crate::human::{Align, Table, age, size};
 use crate::output::{Form, note};
+use skidway_daemon::human::{Align, Table, age, size};
 
 /// Prints the fleet.
 ///

@@ -1,7 +1,7 @@
 //! `skidway`: the operator's program, and a whole Skidway in one process (`skidway up`).
 //!
 //! The map: [`args`] is what may be typed; a command's room does it ([`up`], [`tail`], [`produce`], [`topics`], [`agents`]),
-//! through [`client`] and in the forms of [`output`] and [`human`]; [`error`] says why it failed. Answers go to the standard
+//! through [`client`] and in the forms of [`output`] and [`skidway_daemon::human`]; [`error`] says why it failed. Answers go to the standard
 //! output, everything said about them to the standard error.
 
 pub mod args;
@@ -11,7 +11,6 @@ pub mod produce;
 pub mod topics;
 pub mod agents;
 pub mod client;
-pub mod human;
 pub mod output;
 pub mod error;
 #[cfg(test)]

@@ -13,8 +13,8 @@ use skidway_wire::http::{RecordsDeleted, TopicDescription};
 use crate::args::{TopicAction, TopicSettings};
 use crate::client::Client;
 use crate::error::Error;
-use crate::human::{Align, Table, count, counted, size};
 use crate::output::{Form, note};
+use skidway_daemon::human::{Align, Table, count, counted, size};
 
 /// Descriptions asked for at a time while listing.
 const DESCRIBED_AT_ONCE: usize = 8;

@@ -200,7 +200,7 @@ impl Reading {
 
 /// Counts the NUL bytes at the front, if they are so many that nobody wrote them: a writer that does not append leaves a hole when its
 /// file was truncated.
-fn leading_nuls(block: &[u8]) -> usize {
+pub(crate) fn leading_nuls(block: &[u8]) -> usize {
     let count = block.iter().position(|&byte| byte != 0).unwrap_or(block.len());
     if count >= HOLE_BYTES_MIN { count } else { 0 }
 }

@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use reqwest::{Certificate, Client, Identity, Method, Response, Url};
 use skidway_record::SourceId;
 use skidway_wire::commit::MEDIA_TYPE;
-use skidway_wire::http::{About, COMMITS_PATH, session_path, sources_path};
+use skidway_wire::http::{About, COMMITS_PATH, TopicDescription, records_path, session_path, sources_path};
 use skidway_wire::{CommitAnswer, OpenSession, Problem, SessionOpened, SourcePage};
 
 use crate::config::Collector;
@@ -20,6 +20,8 @@ use crate::error::{AgentError, RequestError};
 const PAGE_LEN: usize = 1000;
 /// Bounds an answer, in bytes.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
+/// Asks for batches as they are stored.
+const BATCHES_MEDIA_TYPE: &str = "application/vnd.kafka.recordbatch";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Leads to the log, by one of its doors. Shared by all lanes, so that they use one door.
@@ -110,6 +112,32 @@ impl Doors {
         CommitAnswer::decode(body).map_err(|error| nonsense(&url, error))
     }
 
+    /// Describes a topic.
+    ///
+    /// # Errors
+    /// See [`RequestError::fate`]; 404 if there is none of that name.
+    pub async fn topic(&self, name: &str) -> Result<TopicDescription, RequestError> {
+        let (url, body) = self.request(Method::GET, &format!("/v1/topics/{name}"), None).await?;
+        serde_json::from_slice(&body).map_err(|error| nonsense(&url, error))
+    }
+
+    /// Gets stored batches from the one that holds `offset` on, as they are: at least one, and no further one past `bytes_max`; none at the
+    /// partition's end.
+    ///
+    /// # Errors
+    /// See [`RequestError::fate`]; 410 if the offset was deleted.
+    pub async fn batches(
+        &self,
+        topic: &str,
+        partition: u32,
+        offset: u64,
+        bytes_max: u64,
+    ) -> Result<Bytes, RequestError> {
+        let (path, page) =
+            (records_path(topic), format!("partition={partition}&offset={offset}&max_bytes={bytes_max}"));
+        self.request(Method::GET, &format!("{path}?follow=false&{page}"), None).await.map(|(_, body)| body)
+    }
+
     async fn request(&self, method: Method, path: &str, body: Option<Bytes>) -> Result<(Url, Bytes), RequestError> {
         let door = self.current.load(Ordering::Relaxed);
         let base = &self.urls[door % self.urls.len()];
@@ -134,6 +162,8 @@ impl Doors {
         }
         if let Some(body) = body {
             request = request.header(CONTENT_TYPE, MEDIA_TYPE).body(body);
+        } else if path.contains("/records?") {
+            request = request.header(ACCEPT, BATCHES_MEDIA_TYPE);
         }
         let response = request.send().await.map_err(|error| unanswered(base, &error))?;
         if response.content_length().is_some_and(|length| length > ANSWER_BYTES_MAX as u64) {

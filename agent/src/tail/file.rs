@@ -105,6 +105,11 @@ impl OpenFile {
         }
     }
 
+    /// Lets go of what decompression holds; the next read starts it over.
+    pub fn stop_decompressing(&mut self) {
+        self.archive.iter_mut().for_each(|archive| **archive = archive.again());
+    }
+
     /// Gives the position: all before it was read and framed.
     pub fn position(&self) -> u64 {
         self.position

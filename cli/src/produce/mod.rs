@@ -24,9 +24,9 @@ use tokio::time::Instant;
 use crate::args;
 use crate::client::Client;
 use crate::error::Error;
-use crate::human::{Align, Table, count, counted};
 use crate::output::{Form, note};
 use lines::Lines;
+use skidway_daemon::human::{Align, Table, count, counted};
 
 const RETRY_BASE: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(5);

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use super::files::Plan;
 use super::folders::Folders;
-use crate::human::{Align, Table, counted};
+use skidway_daemon::human::{Align, Table, counted};
 
 /// So many files are listed one by one.
 const FILES_SHOWN: usize = 20;

@@ -10,7 +10,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::client::Client;
 use crate::error::Error;
-use crate::human::{count, counted};
+use skidway_daemon::human::{count, counted};
 
 const PERIOD: Duration = Duration::from_secs(5);
 /// Topics described at a time.
