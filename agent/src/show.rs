@@ -127,7 +127,13 @@ mod tests {
             skipped: vec![SkippedFile { path: "/b".to_owned(), reason: "it does not look like text".to_owned() }],
             troubles: vec![Trouble { path: "/c".to_owned(), what: "the folder cannot be listed".to_owned() }],
             limits: Limits { open_files: 2, open_files_max: 960, memory_bytes: 10, ..Limits::default() },
-            totals: Totals { bytes_behind: 1 << 20, lost_bytes: 0, files: 2, oldest_unacknowledged_ms: 90_000 },
+            totals: Totals {
+                bytes_behind: 1 << 20,
+                lost_bytes: 0,
+                files: 2,
+                oldest_unacknowledged_ms: 90_000,
+                missed_files: 0,
+            },
         };
         let expected = "\
 agent web-1  log no session

@@ -111,6 +111,11 @@ impl Agent {
         run("skidway-agent", &["run", "--config", &self.write_config(), "--once"])
     }
 
+    /// Runs another command of the program on its configuration; gives exit code and what it said.
+    pub fn run_command(&self, command: &str, args: &[&str]) -> (Option<i32>, String) {
+        run("skidway-agent", &[&[command, "--config", &self.write_config()], args].concat())
+    }
+
     /// Waits until it says it is ready.
     ///
     /// # Panics
@@ -165,7 +170,12 @@ impl Agent {
 
     /// Gives a client of its admin door.
     pub fn admin(&self) -> Client {
-        Client::new(format!("http://127.0.0.1:{}", self.admin_port))
+        Client::new(self.admin_url())
+    }
+
+    /// Gives the address of its admin door.
+    pub fn admin_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.admin_port)
     }
 
     fn write_config(&self) -> String {

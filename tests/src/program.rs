@@ -146,6 +146,11 @@ impl Program {
         self.signal(Signal::HUP);
     }
 
+    /// Interrupts it (SIGINT), as Ctrl-C does.
+    pub fn interrupt(&self) {
+        self.signal(Signal::INT);
+    }
+
     /// Stops it in mid-step (SIGSTOP), as a hanging machine would.
     pub fn freeze(&self) {
         self.signal(Signal::STOP);

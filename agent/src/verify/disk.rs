@@ -1,16 +1,16 @@
 //! The files that the configuration follows, and which source each of them is, found as a starting agent finds them.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use skidway_record::source::{PhysicalId, StoredSource};
+use skidway_record::source::{Fingerprint, PhysicalId, StoredSource};
 
 use crate::config::template::Facts;
 use crate::config::{Config, Input};
 use crate::discover::content::{self, Skip};
-use crate::discover::matching::{self, Candidate, Reason, Verdict};
+use crate::discover::matching::{self, Candidate, Reason, Verdict, Witness};
 use crate::discover::{Discovery, Found};
 use crate::error::{AgentError, VerifyError};
 use crate::flow::fingerprint::{self, Evidence};
@@ -121,15 +121,26 @@ fn look_at(found: &Found, config: &Config, host: &str, seen: &mut HashSet<Physic
     })))
 }
 
+/// Looks into the files found; what cannot be read is like nothing.
+struct Looks<'a>(&'a [Followed]);
+
+impl Witness for Looks<'_> {
+    fn heads(&mut self, file: usize, lens: &BTreeSet<u32>) -> Vec<Fingerprint> {
+        self.0[file].file.peek().and_then(|read| fingerprint::heads(read, lens)).unwrap_or_default()
+    }
+
+    fn compare(&mut self, file: usize, stored: &StoredSource) -> Evidence {
+        let compared = self.0[file].file.peek().and_then(|read| fingerprint::compare(read, stored));
+        compared.unwrap_or(Evidence::OtherAnchor)
+    }
+}
+
 fn associate(disk: &mut Disk, inputs: &[Input], stored: &[StoredSource]) {
     let candidate = |file: &Followed| (file.file.physical(), inputs[file.input].name.clone(), file.path.clone());
     let known: Vec<_> = disk.files.iter().map(candidate).collect();
     let candidates: Vec<Candidate<'_>> =
         known.iter().map(|(physical, input, path)| Candidate { physical: *physical, input, path }).collect();
-    let verdicts = matching::associate(stored, &candidates, |file, source| {
-        let compared = disk.files[file].file.peek().and_then(|read| fingerprint::compare(read, source));
-        compared.unwrap_or(Evidence::OtherAnchor)
-    });
+    let verdicts = matching::associate(stored, &candidates, &mut Looks(&disk.files));
     for (file, verdict) in disk.files.iter_mut().zip(verdicts) {
         file.standing = match verdict {
             Verdict::Resume(index, _) => Standing::Source(index),

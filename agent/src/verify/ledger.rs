@@ -138,7 +138,7 @@ mod tests {
         };
         let excuses = Excuses {
             letters: vec![letter(10, &["bad", "and more"], false), letter(90, &["cu"], true)],
-            lost: Vec::from_iter([200..300]),
+            lost: std::iter::once(200..300).collect(),
         };
         let cases = [
             (10..14, "bad", Some(Excuse::Dead)),

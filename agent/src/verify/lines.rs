@@ -9,7 +9,7 @@ use crate::frame::encoding::Encoding;
 use crate::frame::framer::Framer;
 use crate::frame::lines::{Framing, Place};
 use crate::pipeline::leading_nuls;
-use crate::tail::file::{ANCHOR_BYTES_MAX, Block, OpenFile};
+use crate::tail::file::{BYTES_BEFORE_MAX, Block, OpenFile};
 
 use super::alignment::FileLine;
 use super::text::{Hasher, Text};
@@ -103,7 +103,7 @@ impl FileLines {
         mut give: impl FnMut(&Hasher, FilePiece<'_>),
     ) -> io::Result<()> {
         let Scratch { buffer, hasher } = scratch;
-        buffer.resize(buffer.len().max(ANCHOR_BYTES_MAX + self.framing.block_bytes_min()).max(READ_BYTES), 0);
+        buffer.resize(buffer.len().max(BYTES_BEFORE_MAX + self.framing.block_bytes_min()).max(READ_BYTES), 0);
         if !self.file.seek(range.start)? {
             return Err(changed());
         }

@@ -13,6 +13,8 @@
 //! | `state` | the agent's state damaged, unreadable, full, set back, in use twice |
 //! | `pressure` | a file much busier than others, a collector that refuses, a backlog |
 //! | `operations` | configuration reloaded, files removed once read, limits of what is read and kept |
+//! | `restart` | programs killed, frozen, cut off; state lost |
+//! | `accounts` | `verify`, `status` and health tell the truth |
 //!
 //! Durations and sizes are those of the text times [`skidway_tests::scale`]: a sixtieth in the quick tier.
 
@@ -25,3 +27,4 @@ mod restart;
 mod state;
 mod pressure;
 mod operations;
+mod accounts;
