@@ -60,6 +60,9 @@ pub fn table(status: &Status) -> String {
     for skipped in &status.skipped {
         out += &format!("skipped: {} ({})\n", skipped.path, skipped.reason);
     }
+    if status.skipped_unnamed > 0 {
+        out += &format!("skipped: {} more (older than ignore_older)\n", status.skipped_unnamed);
+    }
     out + &limits(status) + &sums(status)
 }
 
@@ -125,6 +128,7 @@ mod tests {
             session_epoch: None,
             files: vec![file, idle],
             skipped: vec![SkippedFile { path: "/b".to_owned(), reason: "it does not look like text".to_owned() }],
+            skipped_unnamed: 0,
             troubles: vec![Trouble { path: "/c".to_owned(), what: "the folder cannot be listed".to_owned() }],
             limits: Limits { open_files: 2, open_files_max: 960, memory_bytes: 10, ..Limits::default() },
             totals: Totals {

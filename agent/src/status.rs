@@ -17,6 +17,8 @@ pub struct Status {
     pub files: Vec<FileStatus>,
     /// Files an input asks for that are not followed.
     pub skipped: Vec<SkippedFile>,
+    /// How many more there are that are older than `ignore_older`.
+    pub skipped_unnamed: usize,
     /// What keeps files from being followed, by path.
     pub troubles: Vec<Trouble>,
     /// How near the agent is to what it may use.

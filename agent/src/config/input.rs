@@ -25,6 +25,12 @@ pub struct Input {
     pub topic: Template,
     /// `start_at`: where files begin that are there at this input's first start. Default the beginning.
     pub start_at: StartAt,
+    /// `ignore_older`: files that were last written to longer ago when they are found are not opened until they are written to. Default off.
+    pub ignore_older: Option<Duration>,
+    /// `remove_after`: a file read to its end is removed when all of it is acknowledged and it was quiet for so long. Default off.
+    pub remove_after: Option<Duration>,
+    /// `network_owner`: the id of the one agent that follows these files where they are on a network file system. Default: none does.
+    pub network_owner: Option<String>,
     /// `partition_by`: how a file finds its partition. Default by file.
     pub partition_by: PartitionBy,
     /// `line_bytes_max`: longer lines come in pieces. Default and maximum `1MiB`, minimum `1KiB`.
@@ -73,6 +79,9 @@ impl Input {
             exclude: Vec::new(),
             topic: Template::parse(topic, &BTreeMap::new()).expect("a well-formed topic"),
             start_at: StartAt::default(),
+            ignore_older: None,
+            remove_after: None,
+            network_owner: None,
             partition_by: PartitionBy::default(),
             line_bytes_max: LINE_BYTES_PER_BATCH,
             encoding: Encoding::default(),
@@ -101,6 +110,9 @@ impl Input {
                 default.start_at,
                 &[("beginning", StartAt::Beginning), ("end", StartAt::End)],
             ),
+            ignore_older: read_time(input, "ignore_older"),
+            remove_after: read_time(input, "remove_after"),
+            network_owner: input.optional("network_owner"),
             partition_by: read_partition_by(input, labels),
             line_bytes_max: input.within("line_bytes_max", line_max, ByteSize::kib(1)..=line_max).0 as usize,
             encoding,
@@ -133,6 +145,12 @@ pub(super) fn read_all(root: &Section<'_>, labels: &BTreeMap<String, String>) ->
         inputs.push(input);
     }
     inputs
+}
+
+/// Reads a time that is off unless it is set.
+fn read_time(input: &Section<'_>, key: &str) -> Option<Duration> {
+    let decades = Duration::from_secs(3650 * 24 * 3600);
+    Some(input.within(key, Duration::ZERO, Duration::ZERO..=decades)).filter(|time| !time.is_zero())
 }
 
 fn read_globs(input: &Section<'_>, key: &str) -> Vec<String> {

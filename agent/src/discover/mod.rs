@@ -3,6 +3,7 @@
 pub mod content;
 pub mod copies;
 pub mod matching;
+pub mod network;
 pub mod watch;
 
 use std::collections::HashSet;

@@ -11,19 +11,19 @@ mod damage;
 mod descriptors;
 mod reload;
 mod shipping;
+mod skipped;
 mod troubles;
 mod turns;
 mod upkeep;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
-use std::path::PathBuf;
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustc_hash::FxHashMap;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use skidway_record::SourceId;
-use skidway_record::source::{PhysicalId, StoredSource};
+use skidway_record::source::StoredSource;
 use skidway_wire::Item;
 use tokio::sync::mpsc;
 
@@ -35,6 +35,7 @@ use crate::checkpoint::Checkpoint;
 use crate::checkpoint::file::Encoded;
 use crate::config::Config;
 use crate::discover::Discovery;
+use crate::discover::network::FileSystems;
 use crate::discover::watch::{Change, Watcher};
 use crate::flow::{Errand, FileSlot, Session};
 use crate::health::Pulse;
@@ -44,6 +45,7 @@ use copies::{Leaving, Stems};
 use descriptors::OpenFiles;
 pub(super) use reload::Reloaded;
 use shipping::Shipment;
+use skipped::Skipped;
 use troubles::Troubles;
 use upkeep::Timers;
 
@@ -90,7 +92,8 @@ pub(super) struct Follow {
     unattached: Vec<StoredSource>,
     /// Those of them that this session reported gone: late copies of the report may still come.
     reported_gone: HashSet<SourceId>,
-    skipped: BTreeMap<PathBuf, (PhysicalId, &'static str)>,
+    skipped: Skipped,
+    file_systems: FileSystems,
     troubles: Troubles,
     turns: Turns,
     open_files: OpenFiles,
@@ -154,7 +157,8 @@ impl Follow {
             next_slot: 0,
             unattached: Vec::new(),
             reported_gone: HashSet::new(),
-            skipped: BTreeMap::new(),
+            skipped: Skipped::new(),
+            file_systems: FileSystems::default(),
             troubles: Troubles::default(),
             turns: Turns::default(),
             open_files: OpenFiles::new(parts.config.agent.open_files_max),

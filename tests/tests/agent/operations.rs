@@ -1,5 +1,7 @@
 //! An agent in daily use: its configuration read again, files removed once they are read, limits of what it reads and keeps.
 
+use std::time::Duration;
+
 use skidway_tests::verify::verify;
 use skidway_tests::writer::Writer;
 use skidway_tests::{Agent, Site, topic, wait};
@@ -35,7 +37,7 @@ fn a_reload_under_load_loses_and_doubles_nothing() {
         writers.iter_mut().for_each(|writer| {
             writer.write(40);
         });
-        wait::pause(std::time::Duration::from_millis(10));
+        wait::pause(Duration::from_millis(10));
         match step {
             15 => agent.reload(&inputs(&["added", "kept"])),
             25 => agent.reload("[[inputs]]\ninclude = []\ntopic = \"{nothing}\"\n"),
@@ -135,4 +137,79 @@ fn room_that_was_reserved_is_not_behind() {
     is_at((2 << 20) + 6);
     assert_eq!(agent.program().stop(), Some(0));
     assert_eq!(topic::values(&collector.client(), "app"), ["one", "two", "three"]);
+}
+
+/// Sets when a file was written to last.
+fn set_age(path: &std::path::Path, age: Duration) {
+    let file = std::fs::OpenOptions::new().append(true).open(path).unwrap();
+    file.set_modified(std::time::SystemTime::now() - age).unwrap();
+}
+
+/// Extra: ignore_older, then the file touched. One that was shipped in part before goes on there.
+#[test]
+fn a_file_too_old_to_be_opened_is_read_once_it_is_written_to() {
+    let site = Site::new();
+    let collector = site.collector().started();
+    let mut agent = site.agent("a", &collector.url()).with_agent("scan_interval = \"100ms\"");
+    agent = agent.with(&input(&site, "app", "ignore_older = \"1h\""));
+    let known = site.write("logs/app/known.log", "known one\n");
+    assert_eq!(agent.once().0, Some(0));
+    let [touched, grown] = ["touched", "grown"].map(|name| site.write(&format!("logs/app/{name}.log"), "old\n"));
+    for path in [&known, &touched, &grown] {
+        set_age(path, Duration::from_secs(2 * 3600));
+    }
+    agent.start();
+    agent.wait_ready();
+    let skipped = |agent: &Agent| agent.status()?["skipped"].as_array().map(Vec::len);
+    wait::until("three are skipped", || (skipped(&agent)? == 3).then_some(()));
+    site.append("logs/app/known.log", "known two\n");
+    site.append("logs/app/grown.log", "new\n");
+    set_age(&touched, Duration::ZERO);
+    topic::wait_for(&collector.client(), "app", 5);
+    wait::until("none is skipped", || (skipped(&agent)? == 0).then_some(()));
+    assert_eq!(agent.program().stop(), Some(0));
+    assert!(!agent.program().said().contains("its file is gone"));
+    let mut values = topic::values(&collector.client(), "app");
+    values.sort();
+    assert_eq!(values, ["known one", "known two", "new", "old", "old"]);
+}
+
+/// Extra: own logs never followed. The agent's output is appended to a file that its input asks for, rotated by renaming and by copying.
+#[test]
+fn an_agent_never_follows_its_own_output() {
+    let site = Site::new();
+    let collector = site.collector().started();
+    let own = format!(
+        "[[inputs]]\ninclude = [{:?}]\nexclude = [\"collector.log\"]\ntopic = \"all\"\n[log]\nlevel = \"debug\"",
+        site.text("*.log*")
+    );
+    let mut agent = site.agent("a", &collector.url()).with_agent("scan_interval = \"100ms\"").with(&own).started();
+    site.write("app.log", "one\n");
+    topic::wait_for(&collector.client(), "all", 1);
+    site.rename("a.log", "a.log.1");
+    std::fs::copy(site.path("a.log.1"), site.path("a.log-20260131")).unwrap();
+    site.write("a.log", "");
+    let names = |agent: &Agent| {
+        let skipped = agent.status()?["skipped"].as_array()?.iter().map(|file| file["path"].to_string()).collect();
+        Some::<Vec<String>>(skipped)
+    };
+    wait::until("all three are skipped", || (names(&agent)?.len() == 3).then_some(()));
+    site.append("app.log", "two\n");
+    topic::wait_for(&collector.client(), "all", 2);
+    assert_eq!(agent.program().stop(), Some(0));
+    assert_eq!(topic::values(&collector.client(), "all"), ["one", "two"]);
+}
+
+#[test]
+fn agent_and_collector_in_one_process_follow_neither_their_output_nor_their_data() {
+    let site = Site::new();
+    site.write("app.log", "one\n");
+    let mut up = skidway_tests::up::Up::start(&site, &[site.text("")]);
+    topic::wait_for(&up.client(), "app", 1);
+    site.append("app.log", "two\n");
+    topic::wait_for(&up.client(), "app", 2);
+    let topics = up.client().get("/v1/topics").json();
+    let of_users: Vec<String> = topics["topics"].as_array().unwrap().iter().map(|it| it["name"].to_string()).collect();
+    assert_eq!(of_users, ["\"app\""], "{topics}");
+    assert_eq!(up.program.stop(), Some(0));
 }

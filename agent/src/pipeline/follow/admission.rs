@@ -13,10 +13,10 @@ use skidway_record::source::{Partitioning, PhysicalId, StoredSource};
 use skidway_wire::Item;
 
 use super::Follow;
+use super::skipped::reason_to_skip;
 use crate::batch::FileHeaders;
 use crate::config::template::Facts;
 use crate::config::{Input, PartitionBy};
-use crate::discover::content::{self, Skip};
 use crate::discover::matching::path_of;
 use crate::discover::{Found, path_bytes};
 use crate::flow::FileSlot;
@@ -59,6 +59,7 @@ impl Follow {
     pub(super) fn scan(&mut self) {
         let started = Instant::now();
         self.troubles.begin_scan();
+        self.skipped.begin_scan();
         let (discovery, watcher) = (&self.parts.discovery, &mut self.parts.watcher);
         let (mut unwatched, mut unlisted) = (Vec::new(), Vec::new());
         let found = discovery.scan(
@@ -81,8 +82,7 @@ impl Follow {
         for file in &found {
             self.take_in(file);
         }
-        self.skipped
-            .retain(|path, _| found.binary_search_by(|file| path_bytes(&file.path).cmp(path_bytes(path))).is_ok());
+        self.skipped.end_scan(&found);
         self.troubles.end_scan();
         self.look_for_lost_names();
         self.bind_names();
@@ -138,7 +138,7 @@ impl Follow {
 
     fn try_take_in(&mut self, found: &Found) -> io::Result<()> {
         let stat = stat_path(&found.path)?;
-        if !stat.is_regular || self.skipped.get(&found.path).is_some_and(|(physical, _)| *physical == stat.physical) {
+        if !stat.is_regular || self.skipped.knows(&found.path, &stat.physical) {
             return Ok(());
         }
         if let Some(&slot) = self.by_file.get(&key(&stat.physical)) {
@@ -150,6 +150,10 @@ impl Follow {
             self.by_file.remove(&key(&stat.physical));
             self.lost_its_name(slot, true);
         }
+        if let Some(reason) = self.reason_not_to_open(found, &stat)? {
+            self.skipped.note(&found.path, stat.physical, reason);
+            return Ok(());
+        }
         self.make_room()?;
         let file = physical::open(&found.path)?;
         let stat = stat_file(&file)?;
@@ -157,8 +161,7 @@ impl Follow {
         // What is not known yet is looked at again when it was written to.
         let Some(read) = start_of(&found.path, &file, &mut start)? else { return Ok(()) };
         if let Some(reason) = reason_to_skip(&found.path, &start[..read], &stat) {
-            tracing::info!(path = %found.path.display(), reason, "not followed");
-            self.skipped.insert(found.path.clone(), (stat.physical, reason));
+            self.skipped.note(&found.path, stat.physical, reason);
             return Ok(());
         }
         self.skipped.remove(&found.path);
@@ -310,14 +313,6 @@ impl Follow {
 
 fn has_its_name(source: &Source) -> bool {
     stat_path(source.file.real_path()).is_ok_and(|stat| stat.physical == source.physical())
-}
-
-fn reason_to_skip(path: &Path, start: &[u8], stat: &Stat) -> Option<&'static str> {
-    let own_outputs = [stat_file(io::stdout()), stat_file(io::stderr())];
-    if own_outputs.into_iter().flatten().any(|own| own.physical == stat.physical) {
-        return Some("it is this agent's own output");
-    }
-    content::judge(path, start).map(Skip::words)
 }
 
 /// Gives what tells two open files apart for as long as one of them is held open.

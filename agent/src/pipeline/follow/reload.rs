@@ -10,6 +10,7 @@ use super::admission::key;
 use super::copies::Stems;
 use super::{FileSlot, Follow};
 use crate::config::{Config, Input};
+use crate::discover::network::FileSystems;
 use crate::discover::watch::Watcher;
 use crate::discover::{Discovery, Found};
 use crate::pipeline::reading::Reading;
@@ -39,6 +40,7 @@ impl Follow {
         (self.parts.discovery, self.parts.watcher) = (discovery, watcher);
         // Why a file is not followed may have changed.
         self.skipped.clear();
+        self.file_systems = FileSystems::default();
         self.place_anew(&before.inputs);
         self.open_session();
     }

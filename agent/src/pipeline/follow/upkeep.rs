@@ -12,7 +12,7 @@ use crate::checkpoint::file::encode;
 use crate::health::Waiting;
 use crate::metrics;
 use crate::pipeline::source::{Name, Source};
-use crate::status::{FileStatus, Limits, SkippedFile, Status, Totals};
+use crate::status::{FileStatus, Limits, Status, Totals};
 
 /// How often sums are made while anything happens, and files without a name are looked at.
 const TALLY_INTERVAL: Duration = Duration::from_secs(1);
@@ -263,10 +263,7 @@ impl Follow {
         };
         let mut files: Vec<FileStatus> = self.sources.values().map(|source| file(source)).collect();
         files.sort_by(|a, b| a.path.cmp(&b.path));
-        let skipped = self
-            .skipped
-            .iter()
-            .map(|(path, (_, reason))| SkippedFile { path: path.display().to_string(), reason: (*reason).to_owned() });
+        let (skipped, skipped_unnamed) = self.skipped.list();
         let session = self.session.as_ref();
         Status {
             agent: self.parts.config.agent.id.as_str().to_owned(),
@@ -274,7 +271,8 @@ impl Follow {
             log_epoch: session.map(|session| session.log_epoch),
             session_epoch: session.map(|session| session.epoch),
             files,
-            skipped: skipped.collect(),
+            skipped,
+            skipped_unnamed,
             troubles: self.troubles.list(),
             limits: Limits {
                 open_files: self.open_files.len(),
