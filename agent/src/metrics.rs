@@ -16,6 +16,8 @@ const FILES: &str = "skidway_agent_files";
 const OPEN: &str = "skidway_agent_open_files";
 const OPEN_MAX: &str = "skidway_agent_open_files_max";
 const SET_ASIDE: &str = "skidway_agent_files_set_aside_total";
+const DELETED: &str = "skidway_agent_deleted_bytes";
+const DELETED_AGE: &str = "skidway_agent_deleted_oldest_seconds";
 const LOST: &str = "skidway_agent_lost_bytes_total";
 const MISSED: &str = "skidway_agent_files_missed_total";
 const NULS: &str = "skidway_agent_nul_bytes_dropped_total";
@@ -37,6 +39,8 @@ pub fn describe() {
     describe_gauge!(OPEN, "Files held open");
     describe_gauge!(OPEN_MAX, "How many may be; past it the least recently read are set aside");
     describe_counter!(SET_ASIDE, "Files whose descriptor was let go of, to be opened again");
+    describe_gauge!(DELETED, "Bytes on disk of deleted files that are held open until they are read");
+    describe_gauge!(DELETED_AGE, "How long the oldest of them has waited to be read");
     describe_counter!(LOST, "Bytes gone before they could be read");
     describe_counter!(MISSED, "Files deleted or replaced before they could be looked at");
     describe_counter!(NULS, "Bytes of holes, which no line is made of");
@@ -79,6 +83,11 @@ pub(crate) fn open_files(open: usize, max: usize) {
 
 pub(crate) fn set_aside() {
     counter!(SET_ASIDE).increment(1);
+}
+
+pub(crate) fn deleted(bytes: u64, oldest: Duration) {
+    gauge!(DELETED).set(bytes as f64);
+    gauge!(DELETED_AGE).set(oldest.as_secs_f64());
 }
 
 pub(crate) fn lost(bytes: u64) {

@@ -47,10 +47,14 @@ pub struct Limits {
     pub memory_bytes: u64,
     /// Past it nothing is read.
     pub memory_bytes_max: u64,
-    /// Bytes of deleted files with bytes not acknowledged: they stay on the disk for as long.
+    /// Bytes on disk of deleted files that are held open.
     pub deleted_bytes: u64,
     /// Past it the oldest of them are given up.
     pub deleted_bytes_max: u64,
+    /// How long the oldest of them has waited to be read.
+    pub deleted_oldest_ms: u64,
+    /// Past it that is given up.
+    pub deleted_age_max_ms: u64,
 }
 
 /// Tells how far one file is shipped.

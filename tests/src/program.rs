@@ -161,6 +161,13 @@ impl Program {
         self.signal(Signal::CONT);
     }
 
+    /// Counts the files it holds open that have no name any more.
+    pub fn deleted_files_held(&self) -> usize {
+        let folder = std::fs::read_dir(format!("/proc/{}/fd", self.pid())).into_iter().flatten();
+        let is_deleted = |path: &PathBuf| path.display().to_string().ends_with(" (deleted)");
+        folder.flatten().filter_map(|entry| std::fs::read_link(entry.path()).ok()).filter(is_deleted).count()
+    }
+
     /// Gives the end of what it said, for a failing test's message.
     pub fn last_words(&self) -> String {
         let said = self.said();

@@ -8,6 +8,7 @@ mod admission;
 mod association;
 mod copies;
 mod damage;
+mod deleted;
 mod descriptors;
 mod reload;
 mod shipping;
@@ -42,6 +43,7 @@ use crate::health::Pulse;
 use crate::status::Totals;
 use crate::tail::Turns;
 use copies::{Leaving, Stems};
+use deleted::DeletedFiles;
 use descriptors::OpenFiles;
 pub(super) use reload::Reloaded;
 use shipping::Shipment;
@@ -97,6 +99,7 @@ pub(super) struct Follow {
     troubles: Troubles,
     turns: Turns,
     open_files: OpenFiles,
+    deleted: DeletedFiles,
     timers: Timers,
     /// Sources with a step to take, in the order they got it, each at most once.
     sendable: VecDeque<FileSlot>,
@@ -161,6 +164,7 @@ impl Follow {
             file_systems: FileSystems::default(),
             troubles: Troubles::default(),
             turns: Turns::default(),
+            deleted: DeletedFiles::default(),
             open_files: OpenFiles::new(parts.config.agent.open_files_max),
             timers: Timers::default(),
             sendable: VecDeque::new(),

@@ -72,6 +72,8 @@ pub(super) struct Source {
     pub(super) was_read: bool,
     /// The last try to read it failed; that was told.
     pub(super) is_troubled: bool,
+    /// Its file was given up before it was read.
+    given_up: Option<Box<Loss>>,
     /// Set while a rejected span is taken apart.
     pub(super) careful: Option<Box<Careful>>,
     /// Of another file that this one, without a source yet, was a copy of when it had so many bytes.
@@ -108,6 +110,16 @@ pub(super) struct Placement {
     pub(super) partitioning: Partitioning,
     pub(super) path: PathBuf,
     pub(super) headers: FileHeaders,
+}
+
+/// Says what is lost of a file that was given up.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Loss {
+    /// Where its content ended.
+    pub(super) end: u64,
+    /// Nothing was written after that.
+    pub(super) exact: bool,
+    pub(super) reason: &'static str,
 }
 
 /// Says until when nothing is read of a file or sent, and why.
@@ -149,6 +161,7 @@ impl Source {
             blocked: None,
             was_read: false,
             is_troubled: false,
+            given_up: None,
             careful: None,
             copy_of: None,
             is_truncated: false,
@@ -332,6 +345,36 @@ impl Source {
         let mark = Mark { position: end, place, head: self.file.head(), anchor };
         self.push(Step::Lost { start, mark, reason, exact });
         end - start
+    }
+
+    /// Gives up what was not read, and the file. Gives how many bytes that are.
+    pub(super) fn give_up(&mut self, loss: Loss) -> u64 {
+        self.given_up = Some(Box::new(loss));
+        let lost = self.lose_the_rest(loss.exact, loss.reason);
+        self.finish();
+        lost
+    }
+
+    /// Gives up again in a new session, from where the collector has the source, if it has. Gives how many bytes more are lost.
+    pub(super) fn give_up_again(&mut self, stored: Option<&StoredSource>) -> u64 {
+        let Some(loss) = self.given_up.as_deref().copied() else { return 0 };
+        let position_before = self.file.position();
+        match stored {
+            Some(stored) => self.resume(stored),
+            None => self.create(None),
+        }
+        let (start, head, anchor) = (self.file.position(), self.file.head(), Fingerprint::default());
+        if loss.end > start || !loss.exact {
+            let mark = Mark { position: loss.end.max(start), place: Place::LineStart, head, anchor };
+            self.push(Step::Lost { start, mark, reason: loss.reason, exact: loss.exact });
+        }
+        self.finish();
+        position_before.saturating_sub(start)
+    }
+
+    /// Tells whether it was given up.
+    pub(super) fn is_given_up(&self) -> bool {
+        self.given_up.is_some()
     }
 
     /// Reports the file gone once all before is acknowledged.

@@ -110,6 +110,12 @@ impl OpenFile {
         self.archive.iter_mut().for_each(|archive| **archive = archive.again());
     }
 
+    /// Lets go of the descriptor for good.
+    pub fn close(&mut self) {
+        self.archive = self.archive.take().map(|archive| Box::new(archive.again()));
+        self.handle.set_aside();
+    }
+
     /// Gives the position: all before it was read and framed.
     pub fn position(&self) -> u64 {
         self.position

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
 use skidway_tests::verify::verify;
 use skidway_tests::writer::Writer;
-use skidway_tests::{Agent, Site, topic, wait};
+use skidway_tests::{Agent, Collector, Site, scale, topic, wait};
 
 /// Writes an input that follows the files of a folder below `logs` into a topic of that name.
 fn input(site: &Site, folder: &str, more: &str) -> String {
@@ -212,4 +213,93 @@ fn agent_and_collector_in_one_process_follow_neither_their_output_nor_their_data
     let of_users: Vec<String> = topics["topics"].as_array().unwrap().iter().map(|it| it["name"].to_string()).collect();
     assert_eq!(of_users, ["\"app\""], "{topics}");
     assert_eq!(up.program.stop(), Some(0));
+}
+
+/// Adds up the loss records; each must say that it is exact.
+#[track_caller]
+fn recorded_loss(collector: &Collector) -> u64 {
+    let events = topic::values(&collector.client(), "__skidway.events");
+    let events: Vec<Value> = events.iter().map(|event| serde_json::from_str(event).unwrap()).collect();
+    let lost = events.iter().filter(|event| event["kind"] == "lost");
+    lost.map(|event| {
+        assert_eq!(event["exact"], true, "{event}");
+        event["bytes"].as_u64().unwrap()
+    })
+    .sum()
+}
+
+/// Thousands of lines, each some 120 bytes.
+fn writes_a_file() -> u64 {
+    scale::amount(1200, 20)
+}
+
+/// Rotates five times while the collector is down, each time over the file rotated before, which is deleted by that. Gives the bytes written.
+fn rotate_and_delete(agent: &Agent, writer: &mut Writer) -> u64 {
+    let mut bytes = 0;
+    for round in 0..5 {
+        bytes += writer.write_times(writes_a_file(), 1000);
+        let known = |status: Value| status["totals"]["files"].as_u64() > Some(round);
+        wait::until("the agent has found the file", || agent.status().filter(|status| known(status.clone())));
+        writer.rename_away();
+    }
+    bytes + writer.write(10)
+}
+
+/// Scenario 4, within the limits: deleted files are held until they are read.
+#[test]
+fn files_deleted_while_the_collector_is_down_are_read_to_their_end() {
+    let site = Site::new();
+    let mut collector = site.collector().started();
+    let agent = site.agent("a", &collector.url()).with_agent("memory_bytes_max = \"2MiB\"");
+    let mut agent = agent.with(&input(&site, "w", "")).started();
+    collector.program().kill9();
+    let mut writer = Writer::new(&site.path("logs/w"), "w", u64::MAX, 4);
+    rotate_and_delete(&agent, &mut writer);
+    collector.start();
+    topic::wait_for(&collector.client(), "w", writer.lines());
+    assert_eq!(agent.program().stop(), Some(0));
+    let report = verify(&[writer], &topic::read(&collector.client(), "w"));
+    assert!(report.is_perfect(), "{report:#?}");
+    assert_eq!(topic::count(&collector.client(), "__skidway.events"), 0);
+}
+
+/// Scenario 4, beyond the limits: the disk has its room back at once, and what is lost is recorded to the byte; a new session changes nothing.
+#[test]
+fn what_is_lost_of_deleted_files_past_the_limit_is_recorded_to_the_byte() {
+    for reloads in [false, true] {
+        let site = Site::new();
+        let mut collector = site.collector().started();
+        let agent = site.agent("a", &collector.url());
+        // Room for two of the files.
+        let room = writes_a_file() * (256 << 10);
+        let agent = agent.with_agent(&format!("memory_bytes_max = \"2MiB\"\ndeleted_files_max = {room}"));
+        let mut agent = agent.with(&input(&site, "w", "")).started();
+        collector.program().kill9();
+        let mut writer = Writer::new(&site.path("logs/w"), "w", u64::MAX, 4);
+        let written = rotate_and_delete(&agent, &mut writer);
+        let limits = wait::until("deleted files are given up", || {
+            let status = agent.status()?;
+            let (lost, limits) = (status["totals"]["lost_bytes"].as_u64()?, status["limits"].clone());
+            (lost > 0 && limits["deleted_bytes"].as_u64()? <= room).then_some(limits)
+        });
+        assert_eq!(limits["deleted_bytes_max"], room);
+        let held = agent.program().deleted_files_held();
+        assert!(held < 4, "{held} deleted files are held open");
+        if reloads {
+            agent.reload(&input(&site, "w", "[agent.labels]\nnew = \"yes\""));
+            wait_said(&mut agent, "is reloaded", 1);
+        }
+        collector.start();
+        let lost = wait::until("all that is left is shipped", || {
+            let totals = agent.status()?["totals"].clone();
+            (totals["bytes_behind"] == 0).then_some(totals["lost_bytes"].as_u64()?)
+        });
+        assert_eq!(agent.program().stop(), Some(0));
+        let records = topic::read(&collector.client(), "w");
+        let shipped: usize = records.iter().map(|record| record.value.as_deref().unwrap().len() + 1).sum();
+        assert_eq!((recorded_loss(&collector), shipped as u64 + lost), (lost, written), "reloads: {reloads}");
+        let report = verify(&[writer], &records);
+        assert_eq!((report.doubled, report.disordered, report.corrupted), (0, 0, 0), "{report:#?}");
+        assert!(agent.program().said().contains("will be given up soon"), "no warning came first");
+    }
 }

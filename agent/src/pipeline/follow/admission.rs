@@ -46,6 +46,7 @@ impl Follow {
         self.truncated.clear();
         self.starting = Some(Vec::new());
         self.unmatched = self.sources.keys().copied().collect();
+        self.give_up_again();
         self.scan();
         self.starting = Some(self.sources.keys().copied().collect());
         self.report_missing();
@@ -229,13 +230,17 @@ impl Follow {
         let Some(source) = self.sources.get_mut(&slot) else { return };
         tracing::info!(from = %source.path.display(), to = %path.display(), source = %source.id, "renamed");
         self.parts.watcher.unbind(source.file.real_path(), slot);
-        self.parts.watcher.bind(&real_path, slot);
+        let before = self.parts.watcher.bind(&real_path, slot);
         self.stems.remove(slot, source);
         source.rename(path.to_owned(), real_path, name);
         self.stems.add(slot, source);
         // It may be readable now.
         source.blocked.take_if(|blocked| blocked.is_unreadable);
         self.has_nameless |= name != Name::Found;
+        // It was renamed over another, which has no name now.
+        if let Some(before) = before {
+            self.lost_its_name(before, true);
+        }
     }
 
     /// Notes that a followed file is no longer under its name. Whether it has another is seen soon. `is_event`: the kernel told, after all

@@ -32,7 +32,7 @@ impl Follow {
         );
         let Some(source) = self.sources.get_mut(&slot) else { return };
         source.file.record_damage();
-        self.totals.lost_bytes +=
-            source.lose_the_rest(false, "the archive is damaged; what follows this position is not known");
+        let lost = source.lose_the_rest(false, "the archive is damaged; what follows this position is not known");
+        self.count_lost(lost);
     }
 }

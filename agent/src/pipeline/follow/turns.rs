@@ -96,12 +96,11 @@ impl Follow {
     pub(super) fn end_incarnation(&mut self, slot: FileSlot) {
         let Some(source) = self.sources.get_mut(&slot) else { return };
         let lost = source.end_incarnation();
-        self.totals.lost_bytes += lost;
-        crate::metrics::lost(lost);
         let (path, position) = (source.path.display(), source.file.position());
         tracing::warn!(%path, source = %source.id, position, lost, "the file was truncated; its new content is another source");
         if source.is_settled() {
             source.create(Some(source.id));
         }
+        self.count_lost(lost);
     }
 }

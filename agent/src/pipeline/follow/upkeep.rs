@@ -119,18 +119,15 @@ impl Follow {
         }
     }
 
-    /// Lets go of files without a name that are read to their end and quiet, and of deleted ones that take too much disk.
+    /// Lets go of files without a name that are read to their end and quiet.
     fn let_go(&mut self) {
-        let agent = &self.parts.config.agent;
-        let mut deleted: Vec<(Instant, u64, FileSlot)> = Vec::new();
-        let mut nameless = Vec::new();
-        for (slot, source) in self.sources.iter_mut().filter(|(_, source)| source.name != Name::Found) {
+        let renamed_follow = self.parts.config.agent.renamed_follow;
+        let is_over = |source: &Source| {
             let quiet = self.now.saturating_duration_since(source.last_growth);
-            nameless.push((*slot, source.is_settled() && !source.is_dirty && quiet >= agent.renamed_follow));
-            if is_kept(source) {
-                deleted.push((source.waiting_since().unwrap_or(self.now), source.file.size(), *slot));
-            }
-        }
+            source.is_settled() && !source.is_dirty && quiet >= renamed_follow
+        };
+        let nameless = self.sources.iter().filter(|(_, source)| source.name != Name::Found);
+        let nameless: Vec<(FileSlot, bool)> = nameless.map(|(slot, source)| (*slot, is_over(source))).collect();
         self.has_nameless = !nameless.is_empty();
         for (slot, is_over) in nameless {
             if is_over {
@@ -141,17 +138,7 @@ impl Follow {
                 self.look_for_growth(slot);
             }
         }
-        deleted.sort();
-        let mut held: u64 = deleted.iter().map(|(_, size, _)| size).sum();
-        for (since, size, slot) in deleted {
-            let too_old = self.now.saturating_duration_since(since) > self.parts.config.agent.deleted_age_max;
-            if too_old || held > self.parts.config.agent.deleted_files_max {
-                if !self.go_on_in_archive(slot) {
-                    self.give_up(slot, true, "the file was deleted and could not be kept until it was read");
-                }
-                held -= size;
-            }
-        }
+        self.bound_deleted();
     }
 
     /// A file without a name may have no watch either.
@@ -165,22 +152,10 @@ impl Follow {
         }
     }
 
-    fn finish(&mut self, slot: FileSlot) {
+    pub(super) fn finish(&mut self, slot: FileSlot) {
         let Some(source) = self.sources.get_mut(&slot) else { return };
         tracing::info!(path = %source.path.display(), source = %source.id, "read to its end and quiet; letting go of it");
         source.finish();
-        self.has_changed(slot);
-    }
-
-    /// Lets go of a file with bytes unread, and tells the collector.
-    pub(super) fn give_up(&mut self, slot: FileSlot, exact: bool, reason: &'static str) {
-        let Some(source) = self.sources.get_mut(&slot).filter(|source| !source.is_finishing()) else { return };
-        source.blocked = None;
-        let lost = source.lose_the_rest(exact, reason);
-        tracing::error!(path = %source.path.display(), lost, reason, "giving up a file before it was read");
-        source.finish();
-        self.totals.lost_bytes += lost;
-        metrics::lost(lost);
         self.has_changed(slot);
     }
 
@@ -279,15 +254,12 @@ impl Follow {
                 open_files_max: self.open_files.max(),
                 memory_bytes: self.bytes_held,
                 memory_bytes_max: self.parts.config.agent.memory_bytes_max,
-                deleted_bytes: self.sources.values().filter(|source| is_kept(source)).map(|it| it.file.size()).sum(),
+                deleted_bytes: self.deleted.bytes,
                 deleted_bytes_max: self.parts.config.agent.deleted_files_max,
+                deleted_oldest_ms: self.deleted.age.as_millis() as u64,
+                deleted_age_max_ms: self.parts.config.agent.deleted_age_max.as_millis() as u64,
             },
             totals: self.totals,
         }
     }
-}
-
-/// Tells whether a deleted file takes room on the disk because it was not read to its end.
-fn is_kept(source: &Source) -> bool {
-    source.name == Name::Deleted && source.bytes_behind() > 0
 }
