@@ -1,18 +1,19 @@
 //! Requests to the collector, one at a time: through the door that worked last, never retried here.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
-use reqwest::{Certificate, Client, Identity, Method, Response, Url};
+use reqwest::{Method, Response, Url};
 use skidway_record::SourceId;
 use skidway_wire::commit::MEDIA_TYPE;
 use skidway_wire::http::{About, COMMITS_PATH, TopicDescription, records_path, session_path, sources_path};
 use skidway_wire::{CommitAnswer, OpenSession, Problem, SessionOpened, SourcePage};
 
+use super::connections::{Connections, read, unusable};
 use crate::config::Collector;
 use crate::error::{AgentError, RequestError};
 
@@ -22,12 +23,11 @@ const PAGE_LEN: usize = 1000;
 const ANSWER_BYTES_MAX: usize = 64 << 20;
 /// Asks for batches as they are stored.
 const BATCHES_MEDIA_TYPE: &str = "application/vnd.kafka.recordbatch";
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Leads to the log, by one of its doors. Shared by all lanes, so that they use one door.
 #[derive(Debug)]
 pub struct Doors {
-    client: Client,
+    connections: Connections,
     urls: Vec<Url>,
     current: AtomicUsize,
     token_file: Option<PathBuf>,
@@ -41,24 +41,8 @@ impl Doors {
     /// A certificate, key or token file cannot be used (halt).
     pub fn new(config: &Collector) -> Result<Arc<Self>, AgentError> {
         skidway_daemon::tls::use_ring();
-        let mut client = Client::builder()
-            .http1_only()
-            .no_proxy()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(config.request_timeout)
-            .tcp_nodelay(true);
-        if let Some(path) = &config.tls.ca_file {
-            let bundle = Certificate::from_pem_bundle(&read("collector.tls.ca_file", path)?);
-            client = client.tls_certs_only(bundle.map_err(|error| unusable("collector.tls.ca_file", path, error))?);
-        }
-        if let (Some(cert), Some(key)) = (&config.tls.cert_file, &config.tls.key_file) {
-            let mut pem = read("collector.tls.cert_file", cert)?;
-            pem.extend(read("collector.tls.key_file", key)?);
-            let identity = Identity::from_pem(&pem);
-            client = client.identity(identity.map_err(|error| unusable("collector.tls.cert_file", cert, error))?);
-        }
         let doors = Self {
-            client: client.build().map_err(|error| AgentError::setup("the HTTP client", error))?,
+            connections: Connections::new(config)?,
             urls: config.urls.clone(),
             current: AtomicUsize::new(0),
             token_file: config.token_file.clone(),
@@ -156,7 +140,7 @@ impl Doors {
         body: Option<Bytes>,
     ) -> Result<Bytes, RequestError> {
         let url = base.join(path).map_err(|error| nonsense(base, error))?;
-        let mut request = self.client.request(method, url);
+        let mut request = self.connections.client().request(method, url);
         if let Some(token) = self.token() {
             request = request.header(AUTHORIZATION, token);
         }
@@ -180,6 +164,9 @@ impl Doors {
         if error.fate() == skidway_record::Fate::Retry && error.is_the_doors_fault() && self.urls.len() > 1 {
             let _another_lane_did = self.current.compare_exchange(door, door + 1, Ordering::Relaxed, Ordering::Relaxed);
         }
+        if matches!(error, RequestError::Unanswered { .. }) {
+            self.connections.was_not_answered();
+        }
         if matches!(error, RequestError::Refused { status: 401, .. })
             && let Err(error) = self.read_token()
         {
@@ -200,14 +187,6 @@ impl Doors {
     fn token(&self) -> Option<HeaderValue> {
         self.token.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
-}
-
-fn read(key: &'static str, path: &Path) -> Result<Vec<u8>, AgentError> {
-    std::fs::read(path).map_err(|error| unusable(key, path, error))
-}
-
-fn unusable(key: &'static str, path: &Path, error: impl ToString) -> AgentError {
-    AgentError::File { key, path: path.to_owned(), reason: error.to_string() }
 }
 
 fn nonsense(url: &Url, reason: impl ToString) -> RequestError {

@@ -1,6 +1,7 @@
 //! Lanes to the collector. A lane runs one errand at a time and reports only when the collector has answered: it retries by
 //! fate, waits as asked, splits what is too large. What the answers mean for the files is not its business.
 
+mod connections;
 pub mod http;
 
 use std::sync::Arc;
