@@ -213,7 +213,8 @@ impl Follow {
     fn see_again(&mut self, slot: FileSlot, path: &Path, stat: &Stat) {
         let Some(source) = self.sources.get_mut(&slot) else { return };
         source.last_seen = self.now;
-        let has_changed = source.file.has_changed(stat);
+        // One without a source was not read: what it holds is no growth.
+        let has_changed = source.is_associated && source.file.has_changed(stat);
         source.listed_bytes = stat.size;
         // It was found under several names, or a folder above it was renamed.
         let has_moved = path_bytes(&source.path) != path_bytes(path) && !has_its_name(source);

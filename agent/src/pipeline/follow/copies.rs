@@ -95,8 +95,13 @@ impl Follow {
         is_held
     }
 
+    /// Counts from when the file was written to last: by its own time unless the clock was set back, but of one that appeared while others were
+    /// followed not from before that. Its time may be its original's, or from before the clock was set.
     fn held_until(&self, file: &Source, stat: &Stat) -> Instant {
-        self.written_at(file, stat).map_or(self.now, |written| written + self.parts.config.agent.copy_wait)
+        let is_first_scan = self.starting.as_ref().is_some_and(Vec::is_empty);
+        let written = self.written_at(file, stat);
+        let written = if is_first_scan { written } else { written.max(Some(file.last_growth)) };
+        written.map_or(self.now, |written| written + self.parts.config.agent.copy_wait)
     }
 
     /// Tells when the file was written to last, by its own time unless the clock was set back; `None` if that is longer ago than can be told.
