@@ -26,6 +26,7 @@ pub mod kill;
 pub mod image;
 pub mod bind;
 pub mod fuse;
+pub mod cgroup;
 pub mod soak;
 pub mod arguments;
 

@@ -15,6 +15,7 @@
 //! | `operations` | configuration reloaded, files removed once read, limits of what is read and kept |
 //! | `restart` | programs killed, frozen, cut off; state lost |
 //! | `accounts` | `verify`, `status` and health tell the truth |
+//! | `conditions` | clocks that jump, permissions, frozen and starved programs, certificates and addresses that change |
 //!
 //! Durations and sizes are those of the text times [`skidway_tests::scale`]: a sixtieth in the quick tier.
 
@@ -28,3 +29,4 @@ mod state;
 mod pressure;
 mod operations;
 mod accounts;
+mod conditions;
