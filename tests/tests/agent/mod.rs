@@ -15,6 +15,7 @@
 //! | `operations` | configuration reloaded, files removed once read, limits of what is read and kept |
 //! | `restart` | programs killed, frozen, cut off; state lost |
 //! | `accounts` | `verify`, `status` and health tell the truth |
+//! | `many_files` | more files than can be open or watched, more events than are kept |
 //! | `conditions` | clocks that jump, permissions, frozen and starved programs, certificates and addresses that change |
 //!
 //! Durations and sizes are those of the text times [`skidway_tests::scale`]: a sixtieth in the quick tier.
@@ -29,4 +30,5 @@ mod state;
 mod pressure;
 mod operations;
 mod accounts;
+mod many_files;
 mod conditions;
