@@ -1,5 +1,7 @@
 //! Reading a topic as any client would: its extent, its records to the head, a subscription.
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
 use skidway_wire::JsonRecord;
 
@@ -70,4 +72,11 @@ pub fn values(client: &Client, topic: &str) -> Vec<String> {
 /// Gives one header of a record as text; empty if it has none of that name.
 pub fn header<'a>(record: &'a JsonRecord, name: &str) -> &'a str {
     record.headers.get(name).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// Gives one header of a record, whatever its bytes; empty if it has none of that name.
+pub fn header_bytes(record: &JsonRecord, name: &str) -> Vec<u8> {
+    let binary =
+        || record.headers.get(name)?.get("base64")?.as_str().and_then(|text| BASE64_STANDARD.decode(text).ok());
+    binary().unwrap_or_else(|| header(record, name).as_bytes().to_vec())
 }

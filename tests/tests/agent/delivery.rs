@@ -275,20 +275,42 @@ fn a_quiet_partial_line_is_shipped_after_a_while_and_completed_later() {
     assert_eq!(topic::values(&collector.client(), "app"), ["first half, ", "second half", "whole"]);
 }
 
+/// Scenario 37.
 #[test]
 fn files_of_strange_names_are_followed() {
     use std::os::unix::ffi::OsStrExt;
     let site = Site::new();
     let collector = site.collector().started();
-    let names: [&[u8]; 5] =
-        [b"with space,comma.log", b"line\nfeed.log", b"latin-\xe4.log", b"\xc3\xa4\xf0\x9f\x98\x80.log", &[b'x'; 250]];
-    for name in names {
-        let name = if name.len() == 250 { [name, b".log"].concat() } else { name.to_vec() };
-        std::fs::write(site.path("logs").join(std::ffi::OsStr::from_bytes(&name)), "line\n").unwrap();
+    let longest = [&[b'x'; 251], &b".log"[..]].concat();
+    let names: [&[u8]; 7] = [
+        b"with space,comma.log",
+        b"line\nfeed.log",
+        b"latin-\xe4.log",
+        b"\xc3\xa4\xf0\x9f\x98\x80.log",
+        b"[brackets]{braces}*?.log",
+        &longest,
+        b"1/2/3/4/5/6/7/8/9/10/\xfftenth.log",
+    ];
+    let path = |name: &[u8]| site.path("logs").join(std::ffi::OsStr::from_bytes(name));
+    for (at, name) in names.into_iter().enumerate() {
+        skidway_tests::site::append(&path(name), format!("{at}\n"));
     }
-    let agent = site.agent("a", &collector.url()).follows(&site.text("logs/*.log"), "app");
-    assert_eq!(agent.once().0, Some(0));
-    assert_eq!(topic::values(&collector.client(), "app"), ["line"; 5]);
+    let mut agent = site.agent("a", &collector.url()).follows(&site.text("logs/**/*.log"), "app").started();
+    topic::wait_for(&collector.client(), "app", names.len() as u64);
+    for (at, name) in names.into_iter().enumerate() {
+        skidway_tests::site::append(&path(name), format!("{at} later\n"));
+        topic::wait_for(&collector.client(), "app", (names.len() + at + 1) as u64);
+    }
+    assert_eq!(agent.program().stop(), Some(0));
+    let records = topic::read(&collector.client(), "app");
+    for (at, name) in names.into_iter().enumerate() {
+        let from = |record: &&skidway_wire::JsonRecord| {
+            topic::header_bytes(record, "path") == path(name).as_os_str().as_bytes()
+        };
+        let mut values: Vec<&str> = records.iter().filter(from).filter_map(|record| record.value.as_deref()).collect();
+        values.sort_unstable();
+        assert_eq!(values, [at.to_string(), format!("{at} later")], "{}", path(name).display());
+    }
 }
 
 #[test]
