@@ -1,4 +1,8 @@
-//! `latency [--files 100] [--rate 10000] [--seconds 60]`: line written → SSE subscriber. See bench/latency.
+//! `latency [--files 100] [--active FILES] [--rate 10000] [--seconds 60] [--hot 0] [--idle 0] [--descriptors 0]`: line written → SSE
+//! subscriber, and what the agent costs. See bench/latency.
+//!
+//! Of the files, the active ones are written to; `--hot` pours so many MB/s into another one, of another topic, meanwhile. Before the clock
+//! starts nothing is written for `--idle` seconds. The agent may open `--descriptors`.
 //!
 //! One process writes and subscribes, so both ends read one monotonic clock. A line is one `write`.
 
@@ -19,11 +23,24 @@ const TICK: Duration = Duration::from_millis(1);
 
 fn main() {
     let (files, rate, seconds) = (number("--files", 100), number("--rate", 10_000), number("--seconds", 60));
+    let (hot, idle) = (number("--hot", 0.0), Duration::from_secs(number("--idle", 0)));
     let site = Site::new();
     let mut collector = site.collector().with("[engine]\ndurability = \"fsync\"").started();
-    let mut logs = open(&site, files);
-    let mut agent = site.agent("bench", &collector.url()).follows(&site.text("logs/*.log"), TOPIC).started();
+    let mut logs = open(&site, files, number("--active", files));
+    let descriptors = number("--descriptors", 0);
+    let limit = ["prlimit".to_owned(), format!("--nofile={descriptors}")];
+    let agent = site.agent("bench", &collector.url()).under(if descriptors > 0 { &limit[..] } else { &[] });
+    let agent = agent.follows(&site.text("logs/*/*.log"), TOPIC).follows(&site.text("logs/hot.log"), "hot");
+    let mut agent = agent.started();
     topic::wait_for(&collector.client(), TOPIC, files);
+    let before = used(agent.program().pid());
+    pause(idle);
+    if !idle.is_zero() {
+        let (cpu, rss) = used(agent.program().pid());
+        let share = (cpu - before.0) / idle.as_secs_f64() * 100.0;
+        println!("{files} idle files for {idle:?}: {share:.3} % of a core, peak RSS {:.0} MiB.\n", mib(rss));
+    }
+    let _pouring = (hot > 0.0).then(|| pour(&site, hot * 1e6));
 
     let clock = Instant::now();
     let body = collector.client().body(&format!("/v1/topics/{TOPIC}/stream"), "text/event-stream").expect("a stream");
@@ -40,7 +57,9 @@ fn main() {
     let percent = |before: (f64, u64), after: (f64, u64)| (after.0 - before.0) / wall * 100.0;
     println!("# Line written to SSE subscriber\n");
     println!(
-        "{files} files, {rate} lines/s, {seconds} s, {} lines arrived, fsync before each acknowledgement.\n",
+        "{files} files, {} of them active, {rate} lines/s, {seconds} s, {} lines arrived, fsync before each acknowledgement; beside them \
+         one file of {hot} MB/s.\n",
+        logs.len(),
         latencies.len()
     );
     println!(
@@ -53,20 +72,42 @@ fn main() {
         at(0.99),
         at(1.0),
         percent(before.0, after.0),
-        after.0.1 as f64 / f64::from(1 << 20),
+        mib(after.0.1),
         percent(before.1, after.1),
-        after.1.1 as f64 / f64::from(1 << 20),
+        mib(after.1.1),
     );
     println!("The writer was at most {late:?} behind its pace.");
 }
 
-/// Creates the log files, each with one line, so that all are known before the clock starts.
-fn open(site: &Site, files: u64) -> Vec<File> {
-    let one = |at: u64| {
-        let path = site.write(&format!("logs/{at:03}.log"), "first\n");
-        OpenOptions::new().append(true).open(path).expect("a log file opens")
-    };
-    (0..files).map(one).collect()
+fn mib(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
+}
+
+/// Creates the log files, each with one line, so that all are known before the clock starts; gives the active ones.
+fn open(site: &Site, files: u64, active: u64) -> Vec<File> {
+    let paths: Vec<_> = (0..files).map(|at| site.write(&format!("logs/{}/{at:03}.log", at % 50), "first\n")).collect();
+    let every = (files / active.clamp(1, files)) as usize;
+    let one = |path| OpenOptions::new().append(true).open(path).expect("a log file opens");
+    paths.into_iter().step_by(every).take(active as usize).map(one).collect()
+}
+
+/// Pours lines into a file, so many bytes a second, in a thread of its own that ends with the process. Starts it anew every GB.
+fn pour(site: &Site, pace: f64) -> std::thread::JoinHandle<()> {
+    let line =
+        "hot GET /api/v1/orders/4711 200 12ms Mozilla/5.0 (X11; Linux x86_64) session=abcdef0123456789 level=info\n";
+    let (block, path, old) = (line.repeat(10_000), site.path("logs/hot.log"), site.path("logs/hot.old"));
+    std::thread::spawn(move || {
+        let (started, mut bytes) = (Instant::now(), 0);
+        loop {
+            let mut file = File::create(&path).expect("the hot file is created");
+            while file.metadata().is_ok_and(|it| it.len() < 1 << 30) {
+                file.write_all(block.as_bytes()).expect("the hot file is written");
+                bytes += block.len();
+                pause(Duration::from_secs_f64(bytes as f64 / pace).saturating_sub(started.elapsed()));
+            }
+            rustix::fs::rename(&path, &old).expect("the hot file is renamed");
+        }
+    })
 }
 
 /// Reads the stream in a thread of its own; gives the latencies in microseconds once `count` lines are there.
