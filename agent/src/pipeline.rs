@@ -343,21 +343,15 @@ fn lock_state_dir(path: &Path) -> Result<File, AgentError> {
     }
 }
 
-/// Opens what is locked. An agent that once ran as another user may have left a lock that this one may only read, or not even that: then the
-/// folder itself is locked, and the collector tells the two apart should they ever meet.
+/// Opens what is locked. On a full or read-only disk, or where the lock is another user's (an agent was once run by root), that may be the
+/// lock opened for reading, or the folder itself; should two agents lock different things, the collector tells them apart.
 fn open_lock(folder: &Path) -> io::Result<File> {
     let path = folder.join("lock");
-    let is_denied = |error: &io::Error| error.kind() == io::ErrorKind::PermissionDenied;
-    match File::options().create(true).truncate(false).write(true).open(&path) {
-        Err(error) if is_denied(&error) => match File::open(&path) {
-            Err(error) if is_denied(&error) => {
-                tracing::warn!(path = %path.display(), %error, "another user's; locking the folder instead");
-                File::open(folder)
-            }
-            opened => opened,
-        },
-        opened => opened,
-    }
+    let writable = File::options().create(true).truncate(false).write(true).open(&path);
+    writable.or_else(|error| {
+        tracing::warn!(path = %path.display(), %error, "the lock cannot be written; going on without");
+        File::open(&path).or_else(|_| File::open(folder))
+    })
 }
 
 /// Every followed file is held open; the kernel's hard limit is the only one wanted.

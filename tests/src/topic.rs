@@ -1,5 +1,7 @@
 //! Reading a topic as any client would: its extent, its records to the head, a subscription.
 
+use std::io::{BufRead, BufReader};
+
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
@@ -36,6 +38,17 @@ pub fn read(client: &Client, topic: &str) -> Vec<JsonRecord> {
     assert_eq!(answer.status, 200, "{}", answer.text());
     let lines = answer.body.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
     lines.filter_map(record).collect()
+}
+
+/// Reads all records of a topic up to its head, one at a time: of one too long for memory.
+///
+/// # Panics
+/// As [`read`].
+pub fn read_each(client: &Client, topic: &str, take: impl FnMut(JsonRecord)) {
+    let path = format!("/v1/topics/{topic}/records?from=earliest&follow=false");
+    let body = client.body(&path, "application/x-ndjson").expect("a stream of records");
+    let lines = BufReader::with_capacity(256 << 10, body).split(b'\n').map(|line| line.expect("a whole stream"));
+    lines.filter(|line| !line.is_empty()).filter_map(|line| record(&line)).for_each(take);
 }
 
 /// Reads one NDJSON line; `None` for a control line.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use skidway_wire::JsonRecord;
 
+use crate::http::Client;
 use crate::lines;
 use crate::writer::Writer;
 
@@ -45,39 +46,66 @@ impl Report {
 
 /// Compares what `writers` wrote with `records`, which come partition by partition in offset order or interleaved.
 pub fn verify(writers: &[Writer], records: &[JsonRecord]) -> Report {
-    let mut report = Report { lines: records.len() as u64, ..Report::default() };
-    let mut seen: BTreeMap<&str, Vec<bool>> =
-        writers.iter().map(|writer| (writer.name(), vec![false; writer.lines() as usize])).collect();
-    let mut last: BTreeMap<(String, u64), u64> = BTreeMap::new();
-    for record in records {
+    let mut checked = Checked::new(writers);
+    records.iter().for_each(|record| checked.take(record));
+    checked.report()
+}
+
+/// Does the same with a topic of any length, up to its head.
+///
+/// # Panics
+/// When the answer is no stream of records, or is cut.
+pub fn verify_topic(writers: &[Writer], client: &Client, topic: &str) -> Report {
+    let mut checked = Checked::new(writers);
+    crate::topic::read_each(client, topic, |record| checked.take(&record));
+    checked.report()
+}
+
+/// Holds what was read so far.
+struct Checked<'w> {
+    report: Report,
+    seen: BTreeMap<&'w str, Vec<bool>>,
+    last: BTreeMap<(String, u64), u64>,
+}
+
+impl<'w> Checked<'w> {
+    fn new(writers: &'w [Writer]) -> Self {
+        let seen = writers.iter().map(|writer| (writer.name(), vec![false; writer.lines() as usize])).collect();
+        Self { report: Report::default(), seen, last: BTreeMap::new() }
+    }
+
+    fn take(&mut self, record: &JsonRecord) {
+        let report = &mut self.report;
+        report.lines += 1;
         let Some(line) = record.value.as_deref().and_then(lines::parse).filter(|line| line.whole) else {
             report.corrupted += 1;
-            report.example("corrupted", record);
-            continue;
+            return report.example("corrupted", record);
         };
-        let Some(place) = seen.get_mut(line.file).and_then(|lines| lines.get_mut(line.seq as usize)) else {
+        let Some(place) = self.seen.get_mut(line.file).and_then(|lines| lines.get_mut(line.seq as usize)) else {
             report.unknown += 1;
-            report.example("unknown", record);
-            continue;
+            return report.example("unknown", record);
         };
         if std::mem::replace(place, true) {
             report.doubled += 1;
-            report.example("doubled", record);
-            continue;
+            return report.example("doubled", record);
         }
-        let last = last.entry((line.file.into(), line.generation)).or_insert(line.seq);
+        let last = self.last.entry((line.file.into(), line.generation)).or_insert(line.seq);
         if line.seq < *last {
             report.disordered += 1;
             report.example("disordered", record);
         }
         *last = line.seq.max(*last);
     }
-    for (name, lines) in &seen {
-        let missing: Vec<usize> = (0..lines.len()).filter(|&seq| !lines[seq]).collect();
-        report.lost += missing.len() as u64;
-        if let (Some(first), Some(last)) = (missing.first(), missing.last()) {
-            report.examples.push(format!("{name} lost {} lines between {first} and {last}", missing.len()));
+
+    fn report(mut self) -> Report {
+        for (name, lines) in &self.seen {
+            let missing: Vec<usize> = (0..lines.len()).filter(|&seq| !lines[seq]).collect();
+            self.report.lost += missing.len() as u64;
+            if let (Some(first), Some(last)) = (missing.first(), missing.last()) {
+                let lost = format!("{name} lost {} lines between {first} and {last}", missing.len());
+                self.report.examples.push(lost);
+            }
         }
+        self.report
     }
-    report
 }

@@ -183,7 +183,7 @@ fn an_agent_that_stands_still_for_minutes_goes_on_where_it_was() {
     check(&collector, &mut agent, writer);
 }
 
-/// Extra: cgroup CPU 0.1.
+/// Extra: cgroup CPU of one tenth.
 #[test]
 fn an_agent_with_a_tenth_of_a_core_loses_and_doubles_nothing() {
     let site = Site::new();

@@ -10,7 +10,7 @@ use rand::{RngExt, SeedableRng};
 use skidway_tests::gate::{Deed, Gate};
 use skidway_tests::kill::{self, Plan};
 use skidway_tests::proxy::Proxy;
-use skidway_tests::verify::verify;
+use skidway_tests::verify::{verify, verify_topic};
 use skidway_tests::writer::Writer;
 use skidway_tests::{Agent, Collector, Site, scale, topic, wait};
 
@@ -141,7 +141,7 @@ fn check_writer(collector: &Collector, agent: &mut Agent, writer: Writer) {
         seen = topic::count(&collector.client(), "app");
     }
     assert_eq!(agent.program().stop(), Some(0));
-    let report = verify(&[writer], &topic::read(&collector.client(), "app"));
+    let report = verify_topic(&[writer], &collector.client(), "app");
     assert!(report.is_perfect(), "{report:#?}");
 }
 

@@ -229,6 +229,33 @@ fn a_full_state_disk_stops_no_line_and_the_checkpoint_catches_up() {
     assert!(report.is_perfect(), "{report:#?}");
 }
 
+/// Scenario 28, beyond its text: the disk broke down and is read-only, and the agent is started again on it.
+#[test]
+fn an_agent_starts_and_ships_on_a_state_disk_that_is_read_only() {
+    let site = Site::new();
+    let collector = site.collector().started();
+    let image = match Image::mount(&site, 16) {
+        Ok(image) => image,
+        Err(reason) => return report::missing(&format!("no disk to break down ({reason}); nothing ran in its place")),
+    };
+    let agent = site.agent("a", &collector.url()).keeping(&image.path().join("state"));
+    let mut agent = agent.follows(&site.text("logs/*.log*"), "app").started();
+    let mut writer = Writer::new(&site.path("logs"), "w", 64 << 10, 28);
+    writer.write(500);
+    topic::wait_for(&collector.client(), "app", writer.lines());
+    image.break_down().expect("ext4 can be made to find an error");
+    writer.write(500);
+    topic::wait_for(&collector.client(), "app", writer.lines());
+    agent.program().kill9();
+    writer.write(500);
+    agent.start();
+    agent.wait_ready();
+    topic::wait_for(&collector.client(), "app", writer.lines());
+    assert_eq!(agent.program().stop(), Some(0));
+    let report = verify(&[writer], &topic::read(&collector.client(), "app"));
+    assert!(report.is_perfect(), "{report:#?}");
+}
+
 fn copy_of(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     entries.filter_map(|path| std::fs::read(&path).ok().map(|bytes| (path, bytes))).collect()
