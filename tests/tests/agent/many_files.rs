@@ -142,6 +142,25 @@ fn files_set_aside_may_be_renamed_and_once_read_deleted() {
     check(&collector, &mut agent, &all);
 }
 
+/// Scenario 39: deleted files are held open for a while, but not while others wait for a descriptor.
+#[test]
+fn deleted_files_make_room_for_new_ones() {
+    let site = Site::new();
+    let collector = site.collector().started();
+    let agent = site.agent("a", &collector.url()).with_agent("open_files_max = 8\nscan_interval = \"500ms\"");
+    let mut agent = agent.follows(&site.text("logs/*.log"), "app").started();
+    for at in 0..14 {
+        site.write(&format!("logs/{at}.log"), format!("{at}\n"));
+        topic::wait_for(&collector.client(), "app", at + 1);
+        site.remove(&format!("logs/{at}.log"));
+    }
+    assert_eq!(agent.program().stop(), Some(0));
+    let mut values: Vec<u64> =
+        topic::values(&collector.client(), "app").iter().map(|value| value.parse().unwrap()).collect();
+    values.sort_unstable();
+    assert_eq!(values, (0..14).collect::<Vec<u64>>());
+}
+
 /// Extra: inotify queue overflow.
 #[test]
 fn more_events_than_the_kernel_keeps_cost_no_line() {

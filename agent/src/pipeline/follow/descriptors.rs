@@ -5,17 +5,20 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::time::Duration;
 
 use rustix::process::{Resource, getrlimit};
 
 use super::{FileSlot, Follow, REST};
 use crate::metrics;
-use crate::pipeline::source::{Blocked, Name};
+use crate::pipeline::source::{Blocked, Name, Source};
 
 /// Descriptors for everything that is not a followed file: connections, the kernel's queue, the checkpoint, a file looked at in passing.
 const RESERVED: u64 = 64;
 /// Files asked, for each that is to be opened, whether they may be set aside.
 const LOOKS: usize = 16;
+/// A file without a name is followed for `renamed_follow` after its last growth; while others wait for a descriptor, only for this long.
+const NAMELESS_QUIET_MIN: Duration = Duration::from_secs(5);
 
 /// Holds the files that are held open, in the order they are asked to be set aside.
 #[derive(Debug)]
@@ -77,10 +80,10 @@ impl Follow {
     /// Sets a file aside if as many as may be are open.
     ///
     /// # Errors
-    /// EMFILE: none of those looked at can be, having no name any more (retry).
+    /// EMFILE: none of those looked at can be, having no name any more, and unread or written to a moment ago (retry).
     pub(super) fn make_room(&mut self) -> io::Result<()> {
         let has_room = self.open_files.len() < self.open_files.max;
-        if has_room || self.set_one_aside(false) || self.set_one_aside(true) {
+        if has_room || self.set_one_aside(false) || self.set_one_aside(true) || self.let_go_of_one() {
             return Ok(());
         }
         Err(rustix::io::Errno::MFILE.into())
@@ -102,6 +105,29 @@ impl Follow {
             self.open_files.line.push_back(slot);
         }
         false
+    }
+
+    /// Lets go, before its time, of the file that has been quiet for longest of those without a name that are read to their end.
+    fn let_go_of_one(&mut self) -> bool {
+        let is_over = |source: &Source| {
+            let is_nameless = matches!(source.name, Name::Lost | Name::Deleted);
+            is_nameless
+                && source.is_settled()
+                && !source.is_dirty
+                && source.last_growth + NAMELESS_QUIET_MIN <= self.now
+        };
+        let over = self.open_files.line.iter().filter_map(|slot| Some((self.sources.get(slot)?, *slot)));
+        let over = over.filter(|(source, _)| is_over(source)).map(|(source, slot)| (source.last_growth, slot)).min();
+        let Some((_, slot)) = over else { return false };
+        if self.go_on_in_archive(slot) {
+            return true;
+        }
+        self.finish(slot);
+        let Some(source) = self.sources.get_mut(&slot) else { return true };
+        source.file.set_aside();
+        let is_open = source.file.is_open();
+        self.open_files.recount(slot, is_open);
+        !is_open
     }
 
     /// Leaves a file that cannot be read alone for a while; for good, if it was set aside and has no name any more.

@@ -152,6 +152,7 @@ impl Follow {
         }
     }
 
+    /// Lets go of a file that is read to its end.
     pub(super) fn finish(&mut self, slot: FileSlot) {
         let Some(source) = self.sources.get_mut(&slot) else { return };
         tracing::info!(path = %source.path.display(), source = %source.id, "read to its end and quiet; letting go of it");
