@@ -10,7 +10,7 @@ use std::io;
 use std::ops::Range;
 use std::rc::Rc;
 
-use super::kinship::Kinship;
+use super::kinship::{Kinship, Order};
 use super::pieces::{PathId, Piece};
 use super::text::Text;
 
@@ -65,6 +65,8 @@ struct Side {
     /// Of those without a record: hash and number.
     waiting: BTreeSet<(u64, u64)>,
     is_read_out: bool,
+    /// There are records that name its present path.
+    has_own_records: bool,
     outcome: Outcome,
 }
 
@@ -73,8 +75,10 @@ struct Side {
 pub(super) struct Alignment {
     sides: Vec<Side>,
     kinship: Rc<Kinship>,
-    orders: HashMap<PathId, Rc<[usize]>>,
+    orders: HashMap<PathId, Rc<Order>>,
     slack: usize,
+    /// Lines of all files waiting for their records.
+    waiting: usize,
     strays: HashMap<u64, Vec<Stray>>,
     strays_len: usize,
     leading_len: usize,
@@ -87,7 +91,7 @@ impl Alignment {
     pub(super) fn new(files: usize, kinship: Rc<Kinship>, slack: usize) -> Self {
         let sides = (0..files).map(|_| Side::default()).collect();
         let (orders, strays) = (HashMap::new(), HashMap::new());
-        Self { sides, kinship, orders, slack, strays, strays_len: 0, leading_len: 0, strays_dropped: 0 }
+        Self { sides, kinship, orders, slack, waiting: 0, strays, strays_len: 0, leading_len: 0, strays_dropped: 0 }
     }
 
     /// Takes the record before those taken so far. `load` gives lines of a file, those before what it gave last; none at the file's start.
@@ -98,21 +102,16 @@ impl Alignment {
         load: &mut impl FnMut(usize) -> io::Result<Vec<FileLine>>,
     ) {
         let order = self.order(record.path, path);
-        for &file in order.iter() {
-            while self.sides[file].waiting.len() < self.slack && self.load(file, load) {}
-            if self.sides[file].expects(record.text) {
-                return self.sides[file].found_first(record.text, self.slack);
-            }
+        if let Some(&own) = order.kin.first().filter(|_| order.has_own) {
+            self.sides[own].has_own_records = true;
         }
-        for &file in order.iter() {
-            if self.sides[file].is_waiting_for(record.text) {
-                return self.sides[file].found_first(record.text, self.slack);
-            }
-        }
-        if order.is_empty() {
+        if self.place(record.text, &order.kin, true, load) || self.place(record.text, &order.strangers, false, load) {
             return;
         }
-        let is_leading = order.iter().all(|&file| self.sides[file].is_done());
+        if order.kin.is_empty() {
+            return;
+        }
+        let is_leading = order.kin.iter().all(|&file| self.sides[file].is_done());
         if is_leading && self.leading_len == LEADING_MAX {
             return;
         }
@@ -123,29 +122,56 @@ impl Alignment {
         self.leading_len += usize::from(is_leading);
         self.strays.entry(record.text.hash).or_default().push(Stray { record, is_leading });
         self.strays_len += 1;
-        let next = order.iter().find(|&&file| !self.sides[file].is_read_out);
-        if let Some(&file) = next.filter(|_| self.waiting() < WAITING_MAX) {
+        let next = order.kin.iter().find(|&&file| !self.sides[file].is_read_out);
+        if let Some(&file) = next.filter(|_| self.waiting < WAITING_MAX) {
             self.load(file, load);
         }
+    }
+
+    /// Looks for a record's line, first where it is expected next. Of strangers only those are asked that no record names.
+    fn place(
+        &mut self,
+        text: Text,
+        files: &[usize],
+        are_kin: bool,
+        load: &mut impl FnMut(usize) -> io::Result<Vec<FileLine>>,
+    ) -> bool {
+        for &file in files {
+            if !are_kin && self.sides[file].has_own_records {
+                continue;
+            }
+            while self.sides[file].waiting.len() < self.slack && self.load(file, load) {}
+            if self.sides[file].expects(text) {
+                self.found(file, text);
+                return true;
+            }
+        }
+        let waits =
+            |file: &&usize| (are_kin || !self.sides[**file].has_own_records) && self.sides[**file].is_waiting_for(text);
+        let Some(&file) = files.iter().find(waits) else { return false };
+        self.found(file, text);
+        true
+    }
+
+    fn found(&mut self, file: usize, text: Text) {
+        let before = self.sides[file].waiting.len();
+        self.sides[file].found_first(text, self.slack);
+        self.waiting -= before - self.sides[file].waiting.len();
     }
 
     /// Loads on where the last records may be of: a gap may be longer than what is loaded for them one by one.
     fn look_for_strays(&mut self, load: &mut impl FnMut(usize) -> io::Result<Vec<FileLine>>) {
         let strays = self.strays.values().flatten().filter(|stray| !stray.is_leading);
         let orders = strays.filter_map(|stray| self.orders.get(&stray.record.path));
-        let files: BTreeSet<usize> = orders.flat_map(|order| order.iter().copied()).collect();
+        let files: BTreeSet<usize> = orders.flat_map(|order| order.kin.iter().copied()).collect();
         for file in files {
-            while self.strays_len > self.leading_len && self.waiting() < WAITING_MAX && self.load(file, load) {}
+            while self.strays_len > self.leading_len && self.waiting < WAITING_MAX && self.load(file, load) {}
         }
     }
 
-    fn waiting(&self) -> usize {
-        self.sides.iter().map(|side| side.waiting.len()).sum()
-    }
-
-    fn order(&mut self, id: PathId, path: impl FnOnce() -> Vec<u8>) -> Rc<[usize]> {
+    fn order(&mut self, id: PathId, path: impl FnOnce() -> Vec<u8>) -> Rc<Order> {
         let kinship = &self.kinship;
-        Rc::clone(self.orders.entry(id).or_insert_with(|| kinship.order(&path()).into()))
+        Rc::clone(self.orders.entry(id).or_insert_with(|| Rc::new(kinship.order(&path()))))
     }
 
     /// Loads more of a file; lines whose records came before are done with at once. False at its start.
@@ -164,8 +190,9 @@ impl Alignment {
         for line in lines.into_iter().rev() {
             let text = line.text;
             self.sides[file].push(line);
+            self.waiting += 1;
             if self.take_stray(file, text) {
-                self.sides[file].found_first(text, self.slack);
+                self.found(file, text);
             }
         }
         !self.sides[file].is_read_out
@@ -175,7 +202,7 @@ impl Alignment {
         let Some(strays) = self.strays.get_mut(&text.hash) else { return false };
         let orders = &self.orders;
         let is_kin = |stray: &Stray| {
-            stray.record.text == text && orders.get(&stray.record.path).is_some_and(|order| order.contains(&file))
+            stray.record.text == text && orders.get(&stray.record.path).is_some_and(|order| order.kin.contains(&file))
         };
         let Some(at) = strays.iter().position(is_kin) else { return false };
         let taken = strays.remove(at);
@@ -359,6 +386,12 @@ mod tests {
     fn what_was_not_held_or_not_read_is_before_the_first_line_found() {
         check(&[("/a", LETTERS)], &[("/a", "mnopqrst")], &[("", 24)], "");
         check(&[("/a", LETTERS)], &[], &[("", 99)], "");
+    }
+
+    #[test]
+    fn a_file_renamed_beyond_recognition_finds_the_records_of_its_old_name() {
+        let files = [("/l/current", "nopq"), ("/l/@4000", LETTERS)];
+        check(&files, &[("/l/current", LETTERS), ("/l/current", "nopq")], &[("", 0), ("", 0)], "");
     }
 
     #[test]

@@ -72,12 +72,16 @@ pub(super) async fn compare(
         aligned.outcomes.iter().map(|outcome| outcome.loaded_from.unwrap_or(u64::MAX)).collect();
     let mut letters: Vec<Vec<Letter>> = vec![Vec::new(); members.len()];
     for letter in common.letters {
-        kinship.order(&letter.path).into_iter().for_each(|file| letters[file].push(letter.clone()));
+        kinship.order(&letter.path).kin.into_iter().for_each(|file| letters[file].push(letter.clone()));
     }
     let has_log_start = common.extents.values().any(|extent| extent.log_start > 0) || common.extents.is_empty();
     for ((member, outcome), letters) in members.iter_mut().zip(aligned.outcomes).zip(letters) {
         let excuses = Excuses { letters, lost: std::mem::take(&mut member.lost) };
         member.judge(outcome, &excuses, has_log_start);
+    }
+    if aligned.strays_dropped > 0 {
+        let note = format!("{} more records fit no line; whether any is doubled is not known", aligned.strays_dropped);
+        members.iter_mut().for_each(|member| member.report.note = Some(note.clone()));
     }
     let strays = Strays { found: aligned.strays, kinship: &kinship, paths: &paths, loaded_from: &loaded_from };
     strays.explain(common, members, &mut files, scratch);
@@ -88,6 +92,7 @@ pub(super) async fn compare(
 struct Aligned {
     outcomes: Vec<Outcome>,
     strays: Vec<Stray>,
+    strays_dropped: u64,
 }
 
 async fn align(
@@ -116,8 +121,9 @@ async fn align(
             break;
         }
     }
+    let strays_dropped = alignment.strays_dropped;
     let (outcomes, strays) = alignment.finish(&mut load);
-    Ok(Aligned { outcomes, strays })
+    Ok(Aligned { outcomes, strays, strays_dropped })
 }
 
 impl Member<'_> {
@@ -208,12 +214,12 @@ impl Strays<'_> {
         if self.found.is_empty() {
             return;
         }
-        let order = |stray: &Stray| self.kinship.order(self.paths.path(stray.record.path));
+        let order = |stray: &Stray| self.kinship.order(self.paths.path(stray.record.path)).kin;
         let orders: Vec<Vec<usize>> = self.found.iter().map(order).collect();
         let homes = self.homes(&orders, members, files, scratch);
         // Of files that are gone nobody knows which lines they had in common with those that are here.
         let mut is_older = vec![false; members.len()];
-        let gone = common.gone.iter().flat_map(|path| self.kinship.order(path));
+        let gone = common.gone.iter().flat_map(|path| self.kinship.order(path).kin);
         let others = self.found.iter().zip(&orders).zip(&homes);
         let older = others.filter(|((stray, _), home)| stray.is_leading && home.is_none());
         gone.chain(older.flat_map(|((_, order), _)| order.clone())).for_each(|file| is_older[file] = true);

@@ -1,6 +1,6 @@
 //! The files that the configuration follows, and which source each of them is, found as a starting agent finds them.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -39,6 +39,8 @@ pub(super) enum Standing {
     Source(usize),
     /// It is this source's file, by its index, but some of its bytes are not those that were read.
     Altered(usize),
+    /// Nobody could look.
+    Unreadable,
     /// It is nobody's, as far as the collector knows.
     Unknown(&'static str),
 }
@@ -59,7 +61,6 @@ pub(super) fn find(config: &Config, host: &str, stored: &[StoredSource]) -> Resu
     let discovery = Discovery::new(&config.inputs, &working, &excluded)
         .map_err(|error| AgentError::setup("the inputs' globs", error))?;
     let mut disk = Disk::default();
-    let trouble = |path: &Path, what: String| Trouble { path: path.display().to_string(), what };
     let mut unlisted = Vec::new();
     let found = discovery.scan(
         |_| {},
@@ -121,17 +122,37 @@ fn look_at(found: &Found, config: &Config, host: &str, seen: &mut HashSet<Physic
     })))
 }
 
-/// Looks into the files found; what cannot be read is like nothing.
-struct Looks<'a>(&'a [Followed]);
+fn trouble(path: &Path, what: String) -> Trouble {
+    Trouble { path: path.display().to_string(), what }
+}
+
+/// Looks into the files found.
+struct Looks<'a> {
+    files: &'a [Followed],
+    unreadable: BTreeMap<usize, Trouble>,
+}
+
+impl Looks<'_> {
+    fn unless_unreadable<T>(&mut self, file: usize, look: impl FnOnce(&OpenFile) -> io::Result<T>) -> Option<T> {
+        let found = &self.files[file];
+        look(&found.file)
+            .map_err(|error| {
+                let trouble = trouble(&found.path, format!("the file cannot be read: {error}"));
+                self.unreadable.insert(file, trouble)
+            })
+            .ok()
+    }
+}
 
 impl Witness for Looks<'_> {
     fn heads(&mut self, file: usize, lens: &BTreeSet<u32>) -> Vec<Fingerprint> {
-        self.0[file].file.peek().and_then(|read| fingerprint::heads(read, lens)).unwrap_or_default()
+        let look = |file: &OpenFile| file.peek().and_then(|read| fingerprint::heads(read, lens));
+        self.unless_unreadable(file, look).unwrap_or_default()
     }
 
     fn compare(&mut self, file: usize, stored: &StoredSource) -> Evidence {
-        let compared = self.0[file].file.peek().and_then(|read| fingerprint::compare(read, stored));
-        compared.unwrap_or(Evidence::OtherAnchor)
+        let look = |file: &OpenFile| file.peek().and_then(|read| fingerprint::compare(read, stored));
+        self.unless_unreadable(file, look).unwrap_or(Evidence::OtherAnchor)
     }
 }
 
@@ -140,9 +161,12 @@ fn associate(disk: &mut Disk, inputs: &[Input], stored: &[StoredSource]) {
     let known: Vec<_> = disk.files.iter().map(candidate).collect();
     let candidates: Vec<Candidate<'_>> =
         known.iter().map(|(physical, input, path)| Candidate { physical: *physical, input, path }).collect();
-    let verdicts = matching::associate(stored, &candidates, &mut Looks(&disk.files));
-    for (file, verdict) in disk.files.iter_mut().zip(verdicts) {
+    let mut looks = Looks { files: &disk.files, unreadable: BTreeMap::new() };
+    let verdicts = matching::associate(stored, &candidates, &mut looks);
+    let unreadable = looks.unreadable;
+    for (index, (file, verdict)) in disk.files.iter_mut().zip(verdicts).enumerate() {
         file.standing = match verdict {
+            _ if unreadable.contains_key(&index) => Standing::Unreadable,
             Verdict::Resume(index, _) => Standing::Source(index),
             Verdict::Create { supersedes: Some(id), reason: Reason::Rewritten } => {
                 let index = stored.iter().position(|it| it.source.id == id);
@@ -154,4 +178,6 @@ fn associate(disk: &mut Disk, inputs: &[Input], stored: &[StoredSource]) {
             Verdict::Create { .. } => Standing::Unknown("not shipped yet"),
         };
     }
+    disk.files.retain(|file| file.standing != Standing::Unreadable);
+    disk.troubles.extend(unreadable.into_values());
 }

@@ -6,11 +6,23 @@ use std::path::Path;
 
 use crate::config::template::file_stem;
 
+/// Lists the files a record may be of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Order {
+    /// The likeliest first: the one that has the path now, those beside it, the rest. One name begins with the stem of the other.
+    pub(super) kin: Vec<usize>,
+    /// The first of them has the path now.
+    pub(super) has_own: bool,
+    /// Named otherwise, in the same folder: some programs rotate `current` to `@400000006a…`.
+    pub(super) strangers: Vec<usize>,
+}
+
 /// Knows files by their names.
 #[derive(Debug, Default)]
 pub(super) struct Kinship {
     by_name: BTreeMap<String, Vec<usize>>,
     by_stem: HashMap<String, Vec<usize>>,
+    by_folder: HashMap<Vec<u8>, Vec<usize>>,
     paths: Vec<Vec<u8>>,
 }
 
@@ -22,14 +34,21 @@ impl Kinship {
             let name = name(path);
             kinship.by_stem.entry(file_stem(&name).to_owned()).or_default().push(file);
             kinship.by_name.entry(name).or_default().push(file);
+            kinship.by_folder.entry(folder(path).to_owned()).or_default().push(file);
             kinship.paths.push(path.to_owned());
         }
         kinship
     }
 
-    /// Lists the files that a record read under `path` may be of, the likeliest first: the one that has the path now, those beside it, the rest.
-    /// One name must begin with the stem of the other.
-    pub(super) fn order(&self, path: &[u8]) -> Vec<usize> {
+    /// Lists the files that a record read under `path` may be of.
+    pub(super) fn order(&self, path: &[u8]) -> Order {
+        let kin = self.kin(path);
+        let beside = self.by_folder.get(folder(path)).into_iter().flatten().copied();
+        let strangers = if kin.is_empty() { Vec::new() } else { beside.filter(|file| !kin.contains(file)).collect() };
+        Order { has_own: kin.first().is_some_and(|&first| self.paths[first] == path), kin, strangers }
+    }
+
+    fn kin(&self, path: &[u8]) -> Vec<usize> {
         let name = name(path);
         let stem = file_stem(&name);
         let mut kin: Vec<usize> = Vec::new();
@@ -76,10 +95,12 @@ mod tests {
     fn records_are_looked_for_in_files_of_their_name_the_nearest_first() {
         let files = ["/l/a.log", "/l/a.log.1", "/l/a-20260131.log", "/old/a.log.2.gz", "/l/b.log", "/m/a.log"];
         let kinship = Kinship::of(files.map(str::as_bytes));
-        let order = |path: &str| kinship.order(path.as_bytes()).into_iter().map(|at| files[at]).collect::<Vec<_>>();
+        let order = |path: &str| kinship.order(path.as_bytes()).kin.into_iter().map(|at| files[at]).collect::<Vec<_>>();
         assert_eq!(order("/l/a.log"), ["/l/a.log", "/l/a.log.1", "/l/a-20260131.log", "/old/a.log.2.gz", "/m/a.log"]);
         assert_eq!(order("/m/a.log")[0], "/m/a.log");
         assert_eq!(order("/l/b.log.7"), ["/l/b.log"]);
         assert_eq!(order("/l/c.log"), [""; 0]);
+        let order = kinship.order(b"/l/b.log");
+        assert_eq!((order.has_own, order.strangers), (true, vec![0, 1, 2]));
     }
 }

@@ -166,7 +166,7 @@ impl Followed {
     fn source(&self) -> Option<usize> {
         match self.standing {
             Standing::Source(index) | Standing::Altered(index) => Some(index),
-            Standing::Unknown(_) => None,
+            Standing::Unreadable | Standing::Unknown(_) => None,
         }
     }
 }

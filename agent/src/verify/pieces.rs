@@ -102,7 +102,7 @@ mod tests {
             (&["one\ntwo…", ">three\n…", ">"], &["@1", "twothree@0", "one@0"]),
             (&["one\n…", ">two"], &["two@0", "one@0"]),
             (&[">two", "three"], &["three@1"]),
-            (&["one", ">two"], &["one@0"]),
+            (&["one", ">two"], &["two@1", "one@0"]),
         ];
         for (records, expected) in cases {
             let found = lines(records);
