@@ -16,6 +16,9 @@ const FILES: &str = "skidway_agent_files";
 const OPEN: &str = "skidway_agent_open_files";
 const OPEN_MAX: &str = "skidway_agent_open_files_max";
 const SET_ASIDE: &str = "skidway_agent_files_set_aside_total";
+const RATE: &str = "skidway_agent_read_rate_bytes";
+const RATE_MAX: &str = "skidway_agent_read_rate_max_bytes";
+const REMOVED: &str = "skidway_agent_files_removed_total";
 const DELETED: &str = "skidway_agent_deleted_bytes";
 const DELETED_AGE: &str = "skidway_agent_deleted_oldest_seconds";
 const LOST: &str = "skidway_agent_lost_bytes_total";
@@ -39,6 +42,9 @@ pub fn describe() {
     describe_gauge!(OPEN, "Files held open");
     describe_gauge!(OPEN_MAX, "How many may be; past it the least recently read are set aside");
     describe_counter!(SET_ASIDE, "Files whose descriptor was let go of, to be opened again");
+    describe_gauge!(RATE, "Bytes read from files per second, lately");
+    describe_gauge!(RATE_MAX, "How many may be; 0 is any");
+    describe_counter!(REMOVED, "Files removed once all of them was acknowledged");
     describe_gauge!(DELETED, "Bytes on disk of deleted files that are held open until they are read");
     describe_gauge!(DELETED_AGE, "How long the oldest of them has waited to be read");
     describe_counter!(LOST, "Bytes gone before they could be read");
@@ -83,6 +89,15 @@ pub(crate) fn open_files(open: usize, max: usize) {
 
 pub(crate) fn set_aside() {
     counter!(SET_ASIDE).increment(1);
+}
+
+pub(crate) fn read_rate(bytes: u64, max: u64) {
+    gauge!(RATE).set(bytes as f64);
+    gauge!(RATE_MAX).set(max as f64);
+}
+
+pub(crate) fn removed() {
+    counter!(REMOVED).increment(1);
 }
 
 pub(crate) fn deleted(bytes: u64, oldest: Duration) {

@@ -47,6 +47,10 @@ pub struct Limits {
     pub memory_bytes: u64,
     /// Past it nothing is read.
     pub memory_bytes_max: u64,
+    /// Bytes read from files per second, lately.
+    pub read_rate: u64,
+    /// How many may be; 0 is any.
+    pub read_rate_max: u64,
     /// Bytes on disk of deleted files that are held open.
     pub deleted_bytes: u64,
     /// Past it the oldest of them are given up.

@@ -51,6 +51,9 @@ pub struct Agent {
     /// `open_files_max`: how many followed files are held open; past it the least recently read are set aside, and opened again when they
     /// grow. Default `0`: as many as the process may, less 64. Lower it if other programs of the same user need descriptors.
     pub open_files_max: usize,
+    /// `read_rate_max`: how many bytes are read from files per second, all together. Default `0`: as many as can be. Set it where catching up
+    /// after an outage takes too much disk, CPU or network from others.
+    pub read_rate_max: u64,
     /// `renamed_follow`: how long a renamed file is followed after its last growth. Default `15m`.
     pub renamed_follow: Duration,
     /// `copy_wait`: how long a file that looks like a copy of a followed one is held after its last growth, for its original to be truncated
@@ -121,6 +124,7 @@ impl Default for Agent {
             scan_interval: Duration::from_secs(10),
             memory_bytes_max: 12 << 20,
             open_files_max: 0,
+            read_rate_max: 0,
             renamed_follow: Duration::from_secs(15 * 60),
             copy_wait: Duration::from_secs(10),
             deleted_files_max: 1 << 30,
@@ -190,6 +194,7 @@ impl Agent {
                 .within("memory_bytes_max", ByteSize(default.memory_bytes_max), ByteSize::mib(2)..=ByteSize::gib(1))
                 .0,
             open_files_max: agent.within("open_files_max", default.open_files_max, 0..=10_000_000),
+            read_rate_max: size("read_rate_max", default.read_rate_max, 0),
             renamed_follow: agent.within("renamed_follow", default.renamed_follow, ms(1000)..=hours(24 * 30)),
             copy_wait: agent.within("copy_wait", default.copy_wait, ms(100)..=hours(1)),
             deleted_files_max: size("deleted_files_max", default.deleted_files_max, 0),

@@ -10,7 +10,9 @@ mod copies;
 mod damage;
 mod deleted;
 mod descriptors;
+mod rate;
 mod reload;
+mod removal;
 mod shipping;
 mod skipped;
 mod troubles;
@@ -45,6 +47,7 @@ use crate::tail::Turns;
 use copies::{Leaving, Stems};
 use deleted::DeletedFiles;
 use descriptors::OpenFiles;
+use rate::ReadRate;
 pub(super) use reload::Reloaded;
 use shipping::Shipment;
 use skipped::Skipped;
@@ -100,6 +103,7 @@ pub(super) struct Follow {
     turns: Turns,
     open_files: OpenFiles,
     deleted: DeletedFiles,
+    read_rate: ReadRate,
     timers: Timers,
     /// Sources with a step to take, in the order they got it, each at most once.
     sendable: VecDeque<FileSlot>,
@@ -165,6 +169,7 @@ impl Follow {
             troubles: Troubles::default(),
             turns: Turns::default(),
             deleted: DeletedFiles::default(),
+            read_rate: ReadRate::new(parts.config.agent.read_rate_max, now),
             open_files: OpenFiles::new(parts.config.agent.open_files_max),
             timers: Timers::default(),
             sendable: VecDeque::new(),
@@ -312,6 +317,7 @@ impl Follow {
             self.report_deadline(),
             self.upkeep_deadline(),
             self.opening_deadline(),
+            self.turn_deadline(),
         ];
         for deadline in deadlines.into_iter().flatten() {
             until = until.min(deadline);

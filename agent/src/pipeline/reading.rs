@@ -39,6 +39,8 @@ pub(super) struct Ask<'m> {
     pub(super) multiline: Option<&'m Multiline>,
     /// Give a last line without its end as a piece, and a last record that may go on as it is.
     pub(super) flush: bool,
+    /// Ends the turn once it has read so many bytes or more.
+    pub(super) bytes_max: u64,
     /// Goes on every record.
     pub(super) timestamp_ms: i64,
 }
@@ -98,7 +100,8 @@ impl Reading {
     }
 
     fn read_blocks(&mut self, source: &mut Source, ask: Ask<'_>, read: &mut TurnRead) -> io::Result<TurnEnd> {
-        let mut want = READ_BYTES.min(self.buffer.len());
+        let most = usize::try_from(ask.bytes_max).unwrap_or(usize::MAX);
+        let (mut want, from) = (READ_BYTES.min(self.buffer.len()).min(most), source.file.position());
         loop {
             let Block::Bytes { start, end, at_end } = source.file.read(&mut self.buffer[..want])? else {
                 return Ok(TurnEnd::Truncated);
@@ -119,6 +122,7 @@ impl Reading {
                 }
                 // A line longer than the block: with the whole buffer it is either ended or long enough to be cut.
                 Progress::Drained { left } if left == end - start => want = self.buffer.len(),
+                Progress::Drained { .. } if source.file.position() - from >= ask.bytes_max => return Ok(TurnEnd::More),
                 Progress::Drained { .. } => {}
             }
         }

@@ -47,6 +47,8 @@ pub struct Archive {
     ended_at: Option<(u64, Option<SystemTime>)>,
     /// Why it goes no further, if that is no end.
     damage: Option<String>,
+    /// Its end was a proper one.
+    is_whole: bool,
     /// Whoever reads it has taken note of that.
     pub is_damage_recorded: bool,
 }
@@ -67,6 +69,7 @@ impl Archive {
             window_start: 0,
             ended_at: None,
             damage: None,
+            is_whole: false,
             is_damage_recorded: false,
         }
     }
@@ -84,6 +87,11 @@ impl Archive {
     /// Says why it cannot be decompressed to its end, if it cannot; all before was given.
     pub fn damage(&self) -> Option<&str> {
         self.damage.as_deref()
+    }
+
+    /// Tells whether it was decompressed to its proper end, not to where it is cut off.
+    pub fn is_whole(&self) -> bool {
+        self.is_whole
     }
 
     /// Tells whether it is in the middle of its file.
@@ -136,7 +144,7 @@ impl Archive {
 
     fn start_over(&mut self) {
         (self.decoder, self.ended_at, self.damage, self.window_start) = (None, None, None, 0);
-        self.is_damage_recorded = false;
+        (self.is_whole, self.is_damage_recorded) = (false, false);
         self.window.clear();
     }
 
@@ -156,7 +164,7 @@ impl Archive {
                     return Err(error);
                 }
                 ended => {
-                    (self.decoder, self.ended_at) = (None, Some(before));
+                    (self.decoder, self.ended_at, self.is_whole) = (None, Some(before), ended.is_ok());
                     let is_damage = |error: &io::Error| error.kind() != io::ErrorKind::UnexpectedEof;
                     self.damage = ended.err().filter(is_damage).map(|error| error.to_string());
                     break;

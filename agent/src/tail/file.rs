@@ -179,6 +179,14 @@ impl OpenFile {
         }
     }
 
+    /// Tells whether all of it, as it is now, lies before the position.
+    pub fn is_read_out(&self, stat: &Stat) -> bool {
+        match &self.archive {
+            Some(archive) => archive.is_whole() && archive.ended_at() == Some(stat.size) && self.position == self.size,
+            None => stat.size == self.position,
+        }
+    }
+
     /// Gives the largest size seen in this incarnation, in bytes; of an archive, as far as it was decompressed.
     pub fn size(&self) -> u64 {
         self.size

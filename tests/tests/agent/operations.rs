@@ -303,3 +303,119 @@ fn what_is_lost_of_deleted_files_past_the_limit_is_recorded_to_the_byte() {
         assert!(agent.program().said().contains("will be given up soon"), "no warning came first");
     }
 }
+
+/// Scenario 40, of removal: a file is there until all of it is acknowledged, whatever is killed before.
+#[test]
+fn a_file_to_be_removed_stays_until_it_is_acknowledged() {
+    let site = Site::new();
+    let mut collector = site.collector().started();
+    let agent = site.agent("a", &collector.url()).with_agent("scan_interval = \"100ms\"");
+    let mut agent = agent.with(&input(&site, "app", "remove_after = \"200ms\"")).started();
+    // Every line is read, none is acknowledged: crash.
+    collector.program().freeze();
+    for name in ["a", "b"] {
+        site.write(&format!("logs/app/{name}.log"), format!("{name}\n"));
+    }
+    site.write("logs/app/half.log", "a line without its end");
+    site.write("logs/app/empty.log", "");
+    wait::until("all is read", || (agent.status()?["totals"]["bytes_behind"].as_u64()? == 26).then_some(()));
+    wait::pause(Duration::from_millis(500));
+    agent.program().kill9();
+    collector.program().kill9();
+    let is_there = |name: &str| site.path(&format!("logs/app/{name}.log")).exists();
+    assert!(is_there("a") && is_there("b"), "it was removed before it was acknowledged");
+    agent.start();
+    collector.start();
+    wait::until("both are removed", || (!is_there("a") && !is_there("b")).then_some(()));
+    topic::wait_for(&collector.client(), "app", 2);
+    assert!(is_there("half") && is_there("empty"));
+    site.append("logs/app/half.log", " and its end\n");
+    wait::until("the third is removed", || (!is_there("half")).then_some(()));
+    wait::until("they are let go of", || {
+        (agent.status()?["totals"]["files"] == 1 && agent.program().deleted_files_held() == 0).then_some(())
+    });
+    assert_eq!(agent.program().stop(), Some(0));
+    let mut values = topic::values(&collector.client(), "app");
+    values.sort();
+    assert_eq!(values, ["a", "a line without its end and its end", "b"]);
+}
+
+/// Keeps everybody, root too, from removing files of a folder, until it is dropped.
+struct Sealed(std::path::PathBuf);
+
+impl Sealed {
+    /// Seals a folder; `None` if the file system or a missing privilege does not allow it.
+    fn seal(folder: &std::path::Path) -> Option<Self> {
+        set_sealed(folder, true).then(|| Self(folder.to_owned()))
+    }
+}
+
+impl Drop for Sealed {
+    fn drop(&mut self) {
+        set_sealed(&self.0, false);
+    }
+}
+
+fn set_sealed(folder: &std::path::Path, sealed: bool) -> bool {
+    use rustix::fs::{IFlags, ioctl_setflags};
+    if rustix::process::geteuid().is_root() {
+        let flags = if sealed { IFlags::IMMUTABLE } else { IFlags::empty() };
+        return std::fs::File::open(folder).is_ok_and(|folder| ioctl_setflags(&folder, flags).is_ok());
+    }
+    let mode = if sealed { 0o555 } else { 0o755 };
+    std::fs::set_permissions(folder, std::os::unix::fs::PermissionsExt::from_mode(mode)).is_ok()
+}
+
+#[test]
+fn a_file_that_goes_on_growing_is_not_removed_and_one_that_cannot_be_is_named() {
+    let site = Site::new();
+    let collector = site.collector().started();
+    let agent = site.agent("a", &collector.url()).with_agent("scan_interval = \"100ms\"");
+    let mut agent = agent.with(&input(&site, "app", "remove_after = \"3s\"")).started();
+    for at in 0..15 {
+        site.append("logs/app/a.log", format!("{at}\n"));
+        wait::pause(Duration::from_millis(100));
+    }
+    topic::wait_for(&collector.client(), "app", 15);
+    assert_eq!(agent.program().said().matches("removed:").count(), 0, "it was removed while it grew");
+    let folder = site.path("logs/app");
+    if let Some(_sealed) = Sealed::seal(&folder) {
+        wait::until("the trouble is told", || {
+            let troubles = agent.status()?["troubles"].to_string();
+            troubles.contains("cannot be removed").then_some(())
+        });
+    } else {
+        skidway_tests::report::missing(
+            "no folder can be sealed here; that a file that cannot be removed is named was not tried",
+        );
+    }
+    wait::until("it is removed", || (!site.path("logs/app/a.log").exists()).then_some(()));
+    assert_eq!(agent.program().stop(), Some(0));
+}
+
+/// Extra: read rate. A large file takes as long as it may; a small one does not wait for it.
+#[test]
+fn no_more_is_read_per_second_than_allowed_and_files_share_it() {
+    let site = Site::new();
+    let collector = site.collector().started();
+    let mut writer = Writer::new(&site.path("logs/app"), "w", u64::MAX, 7);
+    let bytes = writer.write_times(6, 1500);
+    let agent = site.agent("a", &collector.url()).with_agent("read_rate_max = \"256KiB\"");
+    site.write("logs/quiet/q.log", "quiet\n");
+    let since = std::time::Instant::now();
+    let mut agent = agent.with(&input(&site, "app", "")).with(&input(&site, "quiet", "")).started();
+    let limits = wait::until("the rate is measured", || {
+        let limits = agent.status()?["limits"].clone();
+        (limits["read_rate"].as_u64()? > 0).then_some(limits)
+    });
+    assert_eq!(limits["read_rate_max"], 256 << 10);
+    topic::wait_for(&collector.client(), "app", writer.lines());
+    let least = Duration::from_secs_f64(bytes as f64 / f64::from(256 << 10) * 0.8);
+    assert!(since.elapsed() >= least, "{bytes} bytes were read in {:?}", since.elapsed());
+    assert_eq!(agent.program().stop(), Some(0));
+    let (records, quiet) = (topic::read(&collector.client(), "app"), topic::read(&collector.client(), "quiet"));
+    let last = records.iter().map(|record| &record.timestamp).max();
+    assert!(Some(&quiet[0].timestamp) < last, "the quiet file waited until the large one was read");
+    let report = verify(&[writer], &records);
+    assert!(report.is_perfect(), "{report:#?}");
+}

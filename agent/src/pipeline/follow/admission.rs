@@ -84,6 +84,7 @@ impl Follow {
             self.take_in(file);
         }
         self.skipped.end_scan(&found);
+        self.remove_read_files();
         self.troubles.end_scan();
         self.look_for_lost_names();
         self.bind_names();

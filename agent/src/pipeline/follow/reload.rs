@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::admission::key;
 use super::copies::Stems;
+use super::rate::ReadRate;
 use super::{FileSlot, Follow};
 use crate::config::{Config, Input};
 use crate::discover::network::FileSystems;
@@ -33,6 +34,7 @@ impl Follow {
         let config = Arc::clone(&self.parts.config);
         self.parts.reading = reading;
         self.open_files.change_max(config.agent.open_files_max);
+        self.read_rate = ReadRate::new(config.agent.read_rate_max, self.now);
         tell_changes(&before.inputs, &config.inputs);
         if before.inputs == config.inputs && before.agent.labels == config.agent.labels {
             return;

@@ -41,6 +41,11 @@ impl Troubles {
         self.note(path, format!("the folder cannot be watched, only listed now and then: {error}"), false);
     }
 
+    /// Notes that a file cannot be removed.
+    pub(super) fn stays(&mut self, path: &Path, error: impl std::fmt::Display) {
+        self.note(path, format!("the file cannot be removed (remove_after): {error}"), false);
+    }
+
     /// Notes that a folder or file cannot be looked at.
     pub(super) fn hides_files(&mut self, path: &Path, text: String) {
         self.note(path, text, true);

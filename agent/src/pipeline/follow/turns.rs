@@ -1,5 +1,7 @@
 //! Whose turn it is: files are read a batch at a time, in fair turns.
 
+use std::time::Instant;
+
 use super::{Follow, TURNS_AT_ONCE, now_ms};
 use crate::flow::FileSlot;
 use crate::frame::lines::Framing;
@@ -13,10 +15,19 @@ impl Follow {
             if self.is_stopping || self.bytes_held >= self.parts.config.agent.memory_bytes_max {
                 return false;
             }
+            if !self.turns.is_empty() && !self.read_rate.may_read(self.now) {
+                return false;
+            }
             let Some(slot) = self.turns.take() else { return false };
             self.take_turn(slot, self.parts.once);
         }
         !self.turns.is_empty()
+    }
+
+    /// Tells when those who wait for their turns may have them; `None` unless it is the rate that they wait for.
+    pub(super) fn turn_deadline(&self) -> Option<Instant> {
+        let has_room = self.bytes_held < self.parts.config.agent.memory_bytes_max;
+        (has_room && !self.is_stopping && !self.turns.is_empty()).then(|| self.read_rate.ready_at())
     }
 
     pub(super) fn take_turn(&mut self, slot: FileSlot, flush: bool) {
@@ -32,9 +43,12 @@ impl Follow {
             source.is_dirty = false;
             return;
         };
-        let ask = Ask { framing, encoding, multiline, flush, timestamp_ms: now_ms() };
+        let bytes_max = self.read_rate.bytes_per_turn();
+        let ask = Ask { framing, encoding, multiline, flush, bytes_max, timestamp_ms: now_ms() };
+        let position_before = source.file.position();
         let end = opened.and_then(|()| self.parts.reading.turn(source, ask));
         self.bytes_held += source.bytes_held() - held_before;
+        self.read_rate.spend(source.file.position().saturating_sub(position_before));
         source.is_dirty = !matches!(end, Ok(TurnEnd::Quiet { .. }));
         (source.is_behind, source.is_read_out) = (matches!(end, Ok(TurnEnd::More)), false);
         source.is_troubled &= end.is_err();

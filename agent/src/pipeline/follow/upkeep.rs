@@ -200,6 +200,7 @@ impl Follow {
             oldest.and_then(|(since, slot)| Some(Waiting { path: self.sources.get(&slot)?.path.clone(), since }));
         self.parts.pulse.send_modify(|pulse| pulse.oldest = oldest);
         metrics::backlog(behind, age, self.sources.len());
+        metrics::read_rate(self.read_rate.measure(self.now), self.read_rate.max());
         metrics::open_files(self.open_files.len(), self.open_files.max());
     }
 
@@ -255,6 +256,8 @@ impl Follow {
                 open_files_max: self.open_files.max(),
                 memory_bytes: self.bytes_held,
                 memory_bytes_max: self.parts.config.agent.memory_bytes_max,
+                read_rate: self.read_rate.measured(),
+                read_rate_max: self.read_rate.max(),
                 deleted_bytes: self.deleted.bytes,
                 deleted_bytes_max: self.parts.config.agent.deleted_files_max,
                 deleted_oldest_ms: self.deleted.age.as_millis() as u64,
