@@ -138,7 +138,9 @@ impl Follow {
                 self.look_for_growth(slot);
             }
         }
-        self.bound_deleted();
+        if self.has_nameless || self.deleted.bytes > 0 {
+            self.bound_deleted();
+        }
     }
 
     /// A file without a name may have no watch either.
