@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::wait::PATIENCE;
+use crate::wait::{self, PATIENCE};
 
 /// Holds a running program of ours.
 #[derive(Debug)]
@@ -151,9 +151,21 @@ impl Program {
         self.signal(Signal::INT);
     }
 
-    /// Stops it in mid-step (SIGSTOP), as a hanging machine would.
+    /// Stops it in mid-step (SIGSTOP), as a hanging machine would, and waits until every thread of it stands still.
+    ///
+    /// # Panics
+    /// When it goes on.
     pub fn freeze(&self) {
         self.signal(Signal::STOP);
+        wait::until(&format!("{} stands still", self.name), || self.stands_still().then_some(()));
+    }
+
+    fn stands_still(&self) -> bool {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.pid())).into_iter().flatten().flatten();
+        let state = |stat: String| stat.rsplit(") ").next().and_then(|rest| rest.chars().next());
+        // A thread that has ended is gone, or a zombie.
+        let mut states = threads.filter_map(|thread| state(std::fs::read_to_string(thread.path().join("stat")).ok()?));
+        states.all(|state| "TtZX".contains(state))
     }
 
     /// Lets a frozen program go on (SIGCONT).

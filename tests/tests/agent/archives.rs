@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use skidway_tests::following::{check_writers, following};
+use skidway_tests::following::{check_writers, following, following_with};
 use skidway_tests::writer::Writer;
 use skidway_tests::{Site, topic};
 
@@ -43,26 +43,29 @@ fn the_unread_rest_of_a_file_compressed_while_the_agent_is_stopped_arrives_once(
     }
 }
 
-/// Scenario 22: an archive of several members is found while it is still being written.
+/// Scenario 22: an archive of several members is found while it is still being written; the agent may be killed meanwhile.
 #[test]
 fn an_archive_still_being_written_arrives_once() {
-    let site = Site::new();
-    let mut writer = Writer::new(&site.path("elsewhere"), "w", u64::MAX, 22);
-    writer.write(20_000);
-    let bytes = std::fs::read(site.path("elsewhere/w.log")).unwrap();
-    let (front, back) = bytes.split_at(bytes.len() / 3);
-    let members = [gzip(front), gzip(back)].concat();
-
-    let collector = site.collector().started();
-    let agent = site.agent("a", &collector.url()).follows(&site.text("logs/*.log*"), "app").started();
-    let (start, rest) = members.split_at(members.len() / 2);
-    site.write("logs/w.log.1.gz", start);
-    topic::wait_for(&collector.client(), "app", 2000);
-    let mut archive = std::fs::OpenOptions::new().append(true).open(site.path("logs/w.log.1.gz")).unwrap();
-    for piece in rest.chunks(rest.len() / 5 + 1) {
-        archive.write_all(piece).unwrap();
+    for (ending, how) in [("gz", gzip as fn(&[u8]) -> Vec<u8>), ("zst", zstd)] {
+        for is_killed in [false, true] {
+            // It is looked at when it is still empty, and again when folders are listed.
+            let (site, collector, mut agent) = following_with("scan_interval = \"1s\"");
+            let mut writer = Writer::new(&site.path("elsewhere"), "w", u64::MAX, 22);
+            writer.write(20_000);
+            let bytes = std::fs::read(site.path("elsewhere/w.log")).unwrap();
+            let members: Vec<u8> = bytes.chunks(bytes.len() / 3).flat_map(how).collect();
+            let mut archive = site.open(&format!("logs/w.log.1.{ending}"));
+            for (at, piece) in (1..).zip(members.chunks(members.len() / 5 + 1)) {
+                archive.write_all(piece).unwrap();
+                topic::wait_for(&collector.client(), "app", 20_000 / 7 * at - 1000);
+                if is_killed && at == 3 {
+                    agent.program().kill9();
+                    agent.start();
+                }
+            }
+            check_writers(&collector, agent, &[writer]);
+        }
     }
-    check_writers(&collector, agent, &[writer]);
 }
 
 /// Files rotated and compressed one after the other under the agent's eyes, the collector away for a while.
