@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use skidway_tests::following::{check_writers, following, following_with};
+use skidway_tests::following::{check_lines, check_writers, following, following_with};
 use skidway_tests::writer::Writer;
 use skidway_tests::{Site, topic};
 
@@ -87,4 +87,20 @@ fn files_compressed_as_they_are_rotated_lose_and_double_nothing() {
         }
     }
     check_writers(&collector, agent, &[writer]);
+}
+
+/// An archive is looked at before the file it is made of, which is there, too: an older archive had its name before.
+#[test]
+fn a_file_and_its_archive_found_together_arrive_once() {
+    let (site, collector, mut agent) = following();
+    agent.program().freeze();
+    site.write("logs/a.log.1.gz", gzip(b"1\n2\n"));
+    site.rename("logs/a.log.1.gz", "logs/a.log.2.gz");
+    site.write("logs/a.log.1", "3\n4\n");
+    site.write("logs/a.log.1.gz", gzip(b"3\n4\n"));
+    agent.program().thaw();
+    topic::wait_for(&collector.client(), "app", 4);
+    site.remove("logs/a.log.1");
+    site.write("logs/a.log", "5\n");
+    check_lines(&collector, agent, &["1", "2", "3", "4", "5"]);
 }

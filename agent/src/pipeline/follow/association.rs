@@ -12,6 +12,7 @@ use super::{Follow, Sources};
 use crate::checkpoint::Acknowledged;
 use crate::config::StartAt;
 use crate::discover::matching::{self, Candidate, Reason, Verdict, Witness};
+use crate::discover::path_bytes;
 use crate::flow::FileSlot;
 use crate::flow::fingerprint::{self, Evidence};
 use crate::tail::file::OpenFile;
@@ -39,10 +40,14 @@ impl Follow {
         let verdicts = matching::associate(&self.unattached, &candidates, &mut looks);
         let unreadable = looks.unreadable;
         let readable = slots.into_iter().zip(verdicts).filter(|(slot, _)| !unreadable.contains(slot));
-        let (resumed, new): (Vec<_>, Vec<_>) =
+        let (resumed, mut new): (Vec<_>, Vec<_>) =
             readable.partition(|(_, verdict)| matches!(verdict, Verdict::Resume(..)));
         let mut taken = Vec::new();
-        // What is new may be a copy of what is resumed.
+        // What is new may be a copy of what is resumed, or of what is new and has a shorter name; an archive may be one of any file.
+        new.sort_by_key(|(slot, _)| {
+            let file = &self.sources[slot];
+            (file.file.is_archive(), path_bytes(&file.path).len())
+        });
         for (slot, verdict) in resumed.into_iter().chain(new) {
             match verdict {
                 Verdict::Resume(index, reason) => {
