@@ -6,12 +6,19 @@ use bytes::Bytes;
 use skidway_record::limits::LINE_BYTES_PER_BATCH;
 use skidway_record::{BatchBuilder, Compressor, EncodedHeaders};
 
-use crate::flow::{DEAD_VALUE_BYTES_MAX, Line, cut, fitted};
+use crate::flow::{DEAD_VALUE_BYTES_MAX, Marks, cut, fitted};
 
 /// Marks a record whose line goes on in a later one.
 pub const HEADER_PARTIAL: &[u8] = b"skidway-partial";
 /// Marks a record whose line began in an earlier one.
 pub const HEADER_CONTINUED: &[u8] = b"skidway-continued";
+
+/// Marks a record whose line was too long, so that its rest was dropped.
+pub const HEADER_TRUNCATED: &[u8] = b"skidway-truncated";
+/// Says which output of a container wrote a record.
+pub const HEADER_STREAM: &[u8] = b"stream";
+/// Says what is wrong with a record.
+pub const HEADER_ERROR: &[u8] = b"skidway-error";
 
 /// Bounds a batch's records before compression, so that very short lines with long headers stay within what readers inflate.
 const BODY_BYTES_MAX: usize = 6 << 20;
@@ -20,8 +27,8 @@ const BODY_BYTES_MAX: usize = 6 << 20;
 #[derive(Debug, Clone)]
 pub struct FileHeaders {
     whole: EncodedHeaders,
-    /// Of pieces of a line: partial, continued, both. Made when the file has its first such piece.
-    pieces: Option<Box<[EncodedHeaders; 3]>>,
+    /// Of records that are marked, by their marks. Made when the file has its first such record.
+    marked: Vec<(Marks, EncodedHeaders)>,
     key: Option<Bytes>,
 }
 
@@ -29,19 +36,32 @@ impl FileHeaders {
     /// Encodes `fields` in the given order; `key` becomes every record's key.
     pub fn new<'a>(fields: impl IntoIterator<Item = (&'a str, &'a [u8])>, key: Option<Bytes>) -> Self {
         let fields = fields.into_iter().map(|(name, value)| (name.as_bytes(), Some(value)));
-        Self { whole: EncodedHeaders::new(fields), pieces: None, key }
+        Self { whole: EncodedHeaders::new(fields), marked: Vec::new(), key }
     }
 
-    fn of(&mut self, line: &Line<'_>) -> &EncodedHeaders {
-        if !line.partial && !line.continued {
+    fn of(&mut self, marks: Marks) -> &EncodedHeaders {
+        if marks == Marks::NONE {
             return &self.whole;
         }
-        let pieces = self.pieces.get_or_insert_with(|| {
-            let marks: [&[&[u8]]; 3] = [&[HEADER_PARTIAL], &[HEADER_CONTINUED], &[HEADER_CONTINUED, HEADER_PARTIAL]];
-            Box::new(marks.map(|marks| self.whole.and(marks.iter().map(|&mark| (mark, Some(&b"true"[..]))))))
+        let at = self.marked.iter().position(|(known, _)| *known == marks).unwrap_or_else(|| {
+            self.marked.push((marks, self.whole.and(fields_of(marks))));
+            self.marked.len() - 1
         });
-        &pieces[if line.partial { usize::from(line.continued) * 2 } else { 1 }]
+        &self.marked[at].1
     }
+}
+
+/// Gives the headers that marks become.
+fn fields_of(marks: Marks) -> impl Iterator<Item = (&'static [u8], Option<&'static [u8]>)> {
+    let fields: [(Marks, &[u8], &[u8]); 6] = [
+        (Marks::STDOUT, HEADER_STREAM, b"stdout"),
+        (Marks::STDERR, HEADER_STREAM, b"stderr"),
+        (Marks::CONTINUED, HEADER_CONTINUED, b"true"),
+        (Marks::PARTIAL, HEADER_PARTIAL, b"true"),
+        (Marks::TRUNCATED, HEADER_TRUNCATED, b"true"),
+        (Marks::FOREIGN, HEADER_ERROR, b"not a line of a container runtime"),
+    ];
+    fields.into_iter().filter(move |(mark, ..)| marks.has(*mark)).map(|(_, name, value)| (name, Some(value)))
 }
 
 /// Says why a record is dead and where it was.
@@ -59,6 +79,8 @@ pub struct Death<'a> {
 #[derive(Debug)]
 pub struct Batcher {
     builder: BatchBuilder,
+    /// Of records for the dead-letter topic.
+    dead: BatchBuilder,
     compressor: Compressor,
     line_bytes: usize,
     records: u64,
@@ -71,26 +93,27 @@ impl Batcher {
     /// The level is not one of zstd's, or memory is short (halt).
     pub fn new(compression_level: i32) -> std::io::Result<Self> {
         let compressor = Compressor::new(compression_level)?;
-        Ok(Self { builder: BatchBuilder::new(), compressor, line_bytes: 0, records: 0 })
+        let (builder, dead) = (BatchBuilder::new(), BatchBuilder::new());
+        Ok(Self { builder, dead, compressor, line_bytes: 0, records: 0 })
     }
 
-    /// Tells whether a line still fits: a batch closes at 1 MiB of lines. An empty batch takes any line.
+    /// Tells whether so many bytes still fit: a batch closes at 1 MiB of lines. An empty batch takes any line.
     #[inline]
-    pub fn has_room(&self, line: &Line<'_>) -> bool {
-        self.line_bytes + line.bytes.len() < LINE_BYTES_PER_BATCH && self.builder.body_bytes() < BODY_BYTES_MAX
+    pub fn has_room(&self, line_bytes: usize) -> bool {
+        self.line_bytes + line_bytes < LINE_BYTES_PER_BATCH && self.builder.body_bytes() < BODY_BYTES_MAX
             || self.line_bytes == 0
     }
 
     /// Appends a line as a record.
     #[inline]
-    pub fn push(&mut self, timestamp_ms: i64, headers: &mut FileHeaders, line: &Line<'_>) {
-        self.line_bytes += line.bytes.len() + 1;
+    pub fn push(&mut self, timestamp_ms: i64, headers: &mut FileHeaders, line: &[u8], marks: Marks) {
+        self.line_bytes += line.len() + 1;
         self.records += 1;
         let key = headers.key.clone();
-        self.builder.push(timestamp_ms, key.as_deref(), Some(line.bytes), headers.of(line));
+        self.builder.push(timestamp_ms, key.as_deref(), Some(line), headers.of(marks));
     }
 
-    /// Tells how many lines were taken since the last batch.
+    /// Tells how many lines were taken since the last batch, dead letters included.
     pub fn records(&self) -> u64 {
         self.records
     }
@@ -101,18 +124,24 @@ impl Batcher {
         self.builder.finish(&mut self.compressor).map(|batch| fitted(batch.bytes()))
     }
 
-    /// Encodes one line as the only record of a dead-letter batch, its value cut to 64 KiB.
-    pub fn dead_letter(&mut self, timestamp_ms: i64, headers: &FileHeaders, value: &[u8], death: &Death<'_>) -> Bytes {
+    /// Appends a line as a dead letter, its value cut to 64 KiB.
+    pub fn push_dead(&mut self, timestamp_ms: i64, headers: &FileHeaders, value: &[u8], death: &Death<'_>) {
         let position = death.position.to_string();
         let why: [(&[u8], &[u8]); 3] = [
-            (b"skidway-error", death.error.as_bytes()),
+            (HEADER_ERROR, death.error.as_bytes()),
             (b"skidway-path", death.path),
             (b"skidway-position", position.as_bytes()),
         ];
         let fields = headers.whole.and(why.map(|(name, value)| (name, Some(value))));
         let value = cut(value, DEAD_VALUE_BYTES_MAX);
-        self.builder.push(timestamp_ms, headers.key.as_deref(), Some(value), &fields);
-        self.close().expect("a record was just pushed")
+        self.line_bytes += value.len() + 1;
+        self.records += 1;
+        self.dead.push(timestamp_ms, headers.key.as_deref(), Some(value), &fields);
+    }
+
+    /// Gives the dead letters collected as one encoded batch; `None` if there are none.
+    pub fn close_dead(&mut self) -> Option<Bytes> {
+        self.dead.finish(&mut self.compressor).map(|batch| fitted(batch.bytes()))
     }
 }
 
@@ -120,10 +149,6 @@ impl Batcher {
 mod tests {
     use super::*;
     use skidway_record::Batch;
-
-    fn whole(bytes: &[u8]) -> Line<'_> {
-        Line { bytes, continued: false, partial: false }
-    }
 
     fn headers() -> FileHeaders {
         FileHeaders::new([("host", &b"web-1"[..]), ("path", b"/a.log")], None)
@@ -149,13 +174,19 @@ mod tests {
     #[test]
     fn records_carry_the_files_headers_and_pieces_their_marks() {
         let (mut batcher, mut headers) = (Batcher::new(1).unwrap(), headers());
-        let piece = |continued, partial| Line { bytes: b"x", continued, partial };
-        for line in [whole(b"x"), piece(false, true), piece(true, true), piece(true, false)] {
-            batcher.push(5, &mut headers, &line);
+        let both = Marks::PARTIAL.and(Marks::CONTINUED);
+        for marks in [Marks::NONE, Marks::PARTIAL, both, Marks::CONTINUED, Marks::STDERR, Marks::PARTIAL] {
+            batcher.push(5, &mut headers, b"x", marks);
         }
-        assert_eq!(batcher.records(), 4);
-        let marks =
-            ["", ",skidway-partial=true", ",skidway-continued=true,skidway-partial=true", ",skidway-continued=true"];
+        assert_eq!(batcher.records(), 6);
+        let marks = [
+            "",
+            ",skidway-partial=true",
+            ",skidway-continued=true,skidway-partial=true",
+            ",skidway-continued=true",
+            ",stream=stderr",
+            ",skidway-partial=true",
+        ];
         let expected = marks.map(|marks| format!("host=web-1,path=/a.log{marks} x"));
         assert_eq!(show(&batcher.close().unwrap()), expected);
         assert_eq!(batcher.close(), None);
@@ -166,20 +197,22 @@ mod tests {
         let (mut batcher, mut headers) = (Batcher::new(1).unwrap(), headers());
         let line = vec![b'x'; 300 << 10];
         let mut count = 0;
-        while batcher.has_room(&whole(&line)) {
-            batcher.push(0, &mut headers, &whole(&line));
+        while batcher.has_room(line.len()) {
+            batcher.push(0, &mut headers, &line, Marks::NONE);
             count += 1;
         }
         assert_eq!(count, 3);
         batcher.close();
-        assert!(batcher.has_room(&whole(&vec![0; 2 << 20])));
+        assert!(batcher.has_room(2 << 20));
     }
 
     #[test]
     fn a_dead_letter_says_why_and_where_and_is_cut() {
         let death = Death { error: "too large", path: b"/a.log", position: 17 };
-        let letter = Batcher::new(1).unwrap().dead_letter(0, &headers(), &[b'x'; 70_000], &death);
-        let shown = show(&letter).remove(0);
+        let mut batcher = Batcher::new(1).unwrap();
+        batcher.push_dead(0, &headers(), &[b'x'; 70_000], &death);
+        assert_eq!((batcher.records(), batcher.close()), (1, None));
+        let shown = show(&batcher.close_dead().unwrap()).remove(0);
         let fields = "host=web-1,path=/a.log,skidway-error=too large,skidway-path=/a.log,skidway-position=17 ";
         assert_eq!(shown.strip_prefix(fields).map(str::len), Some(DEAD_VALUE_BYTES_MAX));
     }

@@ -24,6 +24,7 @@ const DELETED_AGE: &str = "skidway_agent_deleted_oldest_seconds";
 const LOST: &str = "skidway_agent_lost_bytes_total";
 const MISSED: &str = "skidway_agent_files_missed_total";
 const NULS: &str = "skidway_agent_nul_bytes_dropped_total";
+const DROPPED: &str = "skidway_agent_long_line_bytes_dropped_total";
 const DEAD: &str = "skidway_agent_dead_letters_total";
 const CONFLICTS: &str = "skidway_agent_conflicts_total";
 const REGRESSED: &str = "skidway_agent_log_regressed_total";
@@ -50,7 +51,8 @@ pub fn describe() {
     describe_counter!(LOST, "Bytes gone before they could be read");
     describe_counter!(MISSED, "Files deleted or replaced before they could be looked at");
     describe_counter!(NULS, "Bytes of holes, which no line is made of");
-    describe_counter!(DEAD, "Lines the collector rejected");
+    describe_counter!(DROPPED, "Bytes of lines too long, past those kept");
+    describe_counter!(DEAD, "Lines the collector rejected, or too long where such are dead letters");
     describe_counter!(CONFLICTS, "Spans that did not start at their source's position");
     describe_counter!(REGRESSED, "Sources found before a position acknowledged earlier");
 }
@@ -116,6 +118,12 @@ pub(crate) fn missed() {
 pub(crate) fn nuls_dropped(count: u64) {
     if count > 0 {
         counter!(NULS).increment(count);
+    }
+}
+
+pub(crate) fn dropped(count: u64) {
+    if count > 0 {
+        counter!(DROPPED).increment(count);
     }
 }
 

@@ -38,7 +38,7 @@ use tokio_util::task::TaskTracker;
 use crate::admin::{self, Asker};
 use crate::checkpoint::Checkpoint;
 use crate::checkpoint::file::{CheckpointFile, Encoded};
-use crate::config::Config;
+use crate::config::{Config, Input};
 use crate::discover::Discovery;
 use crate::discover::watch::Watcher;
 use crate::error::AgentError;
@@ -238,10 +238,15 @@ fn prepare(config: &Config, excluded: &Path) -> Result<(Discovery, Watcher, Read
     let discovery = Discovery::new(&config.inputs, &working, excluded)
         .map_err(|error| AgentError::setup("the inputs' globs", error))?;
     let watcher = Watcher::new().map_err(|error| AgentError::setup("inotify", error))?;
-    let line_bytes_max = config.inputs.iter().map(|input| input.line_bytes_max).max().unwrap_or(0);
+    let line_bytes_max = config.inputs.iter().map(longest_line).max().unwrap_or(0);
     let reading = Reading::new(line_bytes_max, config.collector.compression_level)
         .map_err(|error| AgentError::setup("zstd", error))?;
     Ok((discovery, watcher, reading))
+}
+
+/// Gives the length of the longest piece an input's files are cut into.
+fn longest_line(input: &Input) -> usize {
+    if input.container.is_some() { reading::RAW.line_bytes_max } else { input.line_bytes_max }
 }
 
 /// Runs errands one after the other and reports each.

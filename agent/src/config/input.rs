@@ -9,7 +9,9 @@ use skidway_daemon::config::{ByteSize, Section};
 use skidway_record::limits::LINE_BYTES_PER_BATCH;
 
 use super::template::Template;
+use crate::frame::container::Container;
 use crate::frame::encoding::Encoding;
+use crate::frame::lines::LongLines;
 use crate::frame::multiline::{Multiline, PRESETS, Rule};
 
 /// Holds one table of `[[inputs]]`.
@@ -35,6 +37,10 @@ pub struct Input {
     pub partition_by: PartitionBy,
     /// `line_bytes_max`: longer lines come in pieces. Default and maximum `1MiB`, minimum `1KiB`.
     pub line_bytes_max: usize,
+    /// `long_lines`: what becomes of longer lines. Default `split`: they come in pieces.
+    pub long_lines: LongLines,
+    /// `container`: which runtime writes the files, whose fragments are to be joined. Default: none.
+    pub container: Option<Container>,
     /// `encoding`: what the bytes mean. Default `utf-8`: they are shipped as they are.
     pub encoding: Encoding,
     /// `keep_cr`: leaves the CR of a CR LF in the line. Default false.
@@ -44,6 +50,9 @@ pub struct Input {
     /// `partial_flush`: when a line without its end is shipped as it is. Default `5s`, `100ms` to `1h`.
     pub partial_flush: Duration,
 }
+
+/// Longest line of a container that may be truncated or dead-lettered: fragments wait in the carry, which has room for this.
+const CONTAINER_LINE_BYTES_MAX: usize = 60 << 10;
 
 /// Says where files begin that are there at an input's first start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -84,6 +93,8 @@ impl Input {
             network_owner: None,
             partition_by: PartitionBy::default(),
             line_bytes_max: LINE_BYTES_PER_BATCH,
+            long_lines: LongLines::default(),
+            container: None,
             encoding: Encoding::default(),
             keep_cr: false,
             multiline: None,
@@ -91,15 +102,34 @@ impl Input {
         }
     }
 
+    /// Tells whether records may have more than one line of a file, so that one may go on in the next file.
+    pub fn joins(&self) -> bool {
+        self.multiline.is_some() || self.container.is_some()
+    }
+
     fn read(input: &Section<'_>, labels: &BTreeMap<String, String>) -> Self {
         input.choice("type", (), &[("file", ())]);
         let topic = input.required::<String>("topic").unwrap_or_default();
         let default = Self::new("");
+        let (container, long_lines) = (read_container(input), read_long_lines(input));
         let (encoding, multiline) = (read_encoding(input), read_multiline(&input.section("multiline")));
         if multiline.is_some() && matches!(encoding, Encoding::Utf16(_) | Encoding::Utf16ByMark) {
             input.mistake("multiline", "cannot join lines of UTF-16");
         }
         let line_max = ByteSize(LINE_BYTES_PER_BATCH as u64);
+        let line_bytes_max = input.within("line_bytes_max", line_max, ByteSize::kib(1)..=line_max).0 as usize;
+        if container.is_some() && encoding != Encoding::Bytes {
+            input.mistake("encoding", "means nothing with container: the runtimes write UTF-8");
+        }
+        if long_lines != LongLines::Split && multiline.is_some() {
+            input.mistake("long_lines", "cannot be chosen with multiline: a record too long comes in pieces");
+        }
+        if long_lines != LongLines::Split && container.is_some() && line_bytes_max > CONTAINER_LINE_BYTES_MAX {
+            input.mistake(
+                "long_lines",
+                "needs line_bytes_max = \"60KiB\" or less with container: no more is kept of a line",
+            );
+        }
         Self {
             name: input.get("name", topic.clone()),
             include: read_globs(input, "include"),
@@ -114,7 +144,9 @@ impl Input {
             remove_after: read_time(input, "remove_after"),
             network_owner: input.optional("network_owner"),
             partition_by: read_partition_by(input, labels),
-            line_bytes_max: input.within("line_bytes_max", line_max, ByteSize::kib(1)..=line_max).0 as usize,
+            line_bytes_max,
+            long_lines,
+            container,
             encoding,
             keep_cr: input.get("keep_cr", default.keep_cr),
             multiline,
@@ -166,6 +198,24 @@ fn read_globs(input: &Section<'_>, key: &str) -> Vec<String> {
 fn read_encoding(input: &Section<'_>) -> Encoding {
     let named = |name: String| Encoding::named(&name).map_err(|reason| input.mistake("encoding", reason)).ok();
     input.optional::<String>("encoding").and_then(named).unwrap_or_default()
+}
+
+fn read_container(input: &Section<'_>) -> Option<Container> {
+    let named = |name: String| match name.as_str() {
+        "cri" => Some(Container::Cri),
+        "docker" => Some(Container::Docker),
+        "auto" => Some(Container::Auto),
+        _ => {
+            input.mistake("container", format!("{name:?} is none of cri, docker, auto"));
+            None
+        }
+    };
+    input.optional::<String>("container").and_then(named)
+}
+
+fn read_long_lines(input: &Section<'_>) -> LongLines {
+    let ways = [("split", LongLines::Split), ("truncate", LongLines::Truncate), ("dead_letter", LongLines::DeadLetter)];
+    input.choice("long_lines", LongLines::Split, &ways)
 }
 
 /// Reads `[inputs.multiline]`: `preset`, or `mode` with `pattern`; `flush` (default `1s`), `lines_max` (default 1000).

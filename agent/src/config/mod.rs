@@ -315,6 +315,30 @@ mod tests {
     }
 
     #[test]
+    fn ways_to_join_that_do_not_go_together_are_mistakes() {
+        let mistakes_of = |keys: &str| {
+            let inputs = format!("[[inputs]]\ninclude = ['/a']\ntopic = 't'\n{keys}\n");
+            read(&inputs).err().unwrap_or_default()
+        };
+        for (keys, part) in [
+            ("container = 'cri'\nmultiline = { preset = 'java' }", ""),
+            ("container = 'docker'\nlong_lines = 'truncate'\nline_bytes_max = '60KiB'", ""),
+            ("long_lines = 'dead_letter'\nencoding = 'utf-16'", ""),
+            ("container = 'podman'", "inputs.0.container: \"podman\" is none of cri, docker, auto"),
+            ("container = 'cri'\nencoding = 'latin1'", "inputs.0.encoding: means nothing with container"),
+            ("container = 'auto'\nlong_lines = 'truncate'", "inputs.0.long_lines: needs line_bytes_max"),
+            ("multiline = { preset = 'go' }\nlong_lines = 'truncate'", "inputs.0.long_lines: cannot be chosen"),
+            ("multiline = { preset = 'go' }\nencoding = 'utf-16'", "inputs.0.multiline: cannot join lines of UTF-16"),
+            ("multiline = { mode = 'continue', pattern = '^ ' }", ""),
+            ("multiline = { mode = 'start' }", "inputs.0.multiline: needs one of"),
+            ("long_lines = 'drop'", "inputs.0.long_lines: "),
+        ] {
+            let mistakes = mistakes_of(keys);
+            assert!(mistakes.contains(part) && mistakes.is_empty() == part.is_empty(), "{keys}: {mistakes}");
+        }
+    }
+
+    #[test]
     fn an_agent_without_inputs_is_a_mistake() {
         assert!(read("").unwrap_err().contains("inputs: at least one [[inputs]] is needed"));
     }

@@ -25,6 +25,50 @@ pub struct Line<'a> {
     pub partial: bool,
 }
 
+/// Says what a record is marked with, beside its file's headers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Marks(u8);
+
+impl Marks {
+    /// A whole line.
+    pub const NONE: Self = Self(0);
+    /// The line goes on in a later record.
+    pub const PARTIAL: Self = Self(1);
+    /// The line began in an earlier record.
+    pub const CONTINUED: Self = Self(2);
+    /// The rest of the line was dropped, as it was asked for.
+    pub const TRUNCATED: Self = Self(4);
+    /// A container wrote it to its standard output.
+    pub const STDOUT: Self = Self(8);
+    /// A container wrote it to its standard error.
+    pub const STDERR: Self = Self(16);
+    /// No container runtime wrote this line, though one was to.
+    pub const FOREIGN: Self = Self(32);
+
+    /// Gives a line's marks.
+    #[inline]
+    pub fn of(line: &Line<'_>) -> Self {
+        Self(u8::from(line.partial) | u8::from(line.continued) << 1)
+    }
+
+    /// Gives these marks and others.
+    #[must_use]
+    pub fn and(self, others: Self) -> Self {
+        Self(self.0 | others.0)
+    }
+
+    /// Gives these marks and others if `holds`.
+    #[must_use]
+    pub fn and_if(self, holds: bool, others: Self) -> Self {
+        if holds { self.and(others) } else { self }
+    }
+
+    /// Tells whether all of the others are among these.
+    pub fn has(self, others: Self) -> bool {
+        self.0 & others.0 == others.0
+    }
+}
+
 /// Says which session commits are made in; every request carries it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Session {

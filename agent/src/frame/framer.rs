@@ -51,6 +51,14 @@ impl<'a, 'm> Framer<'a, 'm> {
         }
     }
 
+    /// Gives what is left of whole lines as a piece of a record that goes on elsewhere; of joined lines only.
+    pub fn give_open(&mut self) -> Option<Line<'a>> {
+        match self {
+            Self::Lines(_) | Self::Wide(_) => None,
+            Self::Records(records) => records.give_open(),
+        }
+    }
+
     /// Gives what is left, for a file that has gone quiet.
     pub fn flush(&mut self) -> Option<Line<'a>> {
         match self {

@@ -5,14 +5,7 @@
 //! pieces, as does one that was flushed before its LF came: all but the last are *partial*, all but the first *continued*.
 //! No cut falls between CR and LF or inside a UTF-8 character. An LF that completes a piece already given makes no record.
 //!
-//! The state between two blocks is one fact, "inside a line or not". As a carry it is:
-//!
-//! ```text
-//! (empty)          at the start of a line
-//! version u8 = 1 | place u8: 1 inside a line, 2 at a line's start inside a record of several (`multiline.rs`)
-//! ```
-
-use bytes::Bytes;
+//! The state between two blocks is where in a line it stands (`carry.rs`).
 
 use crate::flow::Line;
 
@@ -42,29 +35,20 @@ pub enum Place {
     InsideLine,
     /// At a line's first byte, after a piece of a record of several lines that was already given.
     InsideRecord,
+    /// Inside a line that is too long, the rest of which is dropped.
+    Dropping,
 }
 
-const CARRY_VERSION: u8 = 1;
-
-impl Place {
-    /// Encodes the place as a source's carry.
-    pub fn to_carry(self) -> Bytes {
-        match self {
-            Self::LineStart => Bytes::new(),
-            Self::InsideLine => Bytes::from_static(&[CARRY_VERSION, 1]),
-            Self::InsideRecord => Bytes::from_static(&[CARRY_VERSION, 2]),
-        }
-    }
-
-    /// Reads a carry; `None` if another version wrote it.
-    pub fn from_carry(carry: &[u8]) -> Option<Self> {
-        match carry {
-            [] | [CARRY_VERSION, 0] => Some(Self::LineStart),
-            [CARRY_VERSION, 1] => Some(Self::InsideLine),
-            [CARRY_VERSION, 2] => Some(Self::InsideRecord),
-            _ => None,
-        }
-    }
+/// Says what becomes of a line longer than `line_bytes_max`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LongLines {
+    /// It comes in pieces.
+    #[default]
+    Split,
+    /// Its first bytes are the record; the rest is dropped.
+    Truncate,
+    /// It is a dead letter, cut; the rest is dropped.
+    DeadLetter,
 }
 
 /// Gives the lines of one block, in order, as long as they are whole or too long.
@@ -225,14 +209,6 @@ mod tests {
             assert_eq!(after.by_ref().map(show).collect::<Vec<_>>(), lines, "{rest:?}");
             assert_eq!((after.consumed(), after.place()), (rest.len(), Place::LineStart));
         }
-    }
-
-    #[test]
-    fn carries_round_trip_and_foreign_ones_are_refused() {
-        for place in [Place::LineStart, Place::InsideLine] {
-            assert_eq!(Place::from_carry(&place.to_carry()), Some(place));
-        }
-        assert_eq!(Place::from_carry(&[2, 1]), None);
     }
 
     proptest! {

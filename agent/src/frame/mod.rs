@@ -5,3 +5,6 @@ pub mod encoding;
 pub mod wide;
 pub mod multiline;
 pub mod framer;
+pub mod container;
+pub mod strands;
+pub mod carry;

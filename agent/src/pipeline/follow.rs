@@ -15,6 +15,7 @@ mod reload;
 mod removal;
 mod shipping;
 mod skipped;
+mod succession;
 mod troubles;
 mod turns;
 mod upkeep;
@@ -51,6 +52,7 @@ use rate::ReadRate;
 pub(super) use reload::Reloaded;
 use shipping::Shipment;
 use skipped::Skipped;
+use succession::Successions;
 use troubles::Troubles;
 use upkeep::Timers;
 
@@ -121,6 +123,7 @@ pub(super) struct Follow {
     leaving: Leaving,
     /// Copies of truncated files, with those, that hold only what was read of them.
     parts_of: Vec<(FileSlot, FileSlot)>,
+    successions: Successions,
     /// The archive that is being read.
     archive: Option<FileSlot>,
     /// A file without a source may have one now.
@@ -181,6 +184,7 @@ impl Follow {
             truncated: Vec::new(),
             leaving: Leaving::new(),
             parts_of: Vec::new(),
+            successions: Successions::default(),
             archive: None,
             reassess: false,
             next_scan: now,
@@ -217,6 +221,7 @@ impl Follow {
             }
             let goes_on = self.take_turns();
             self.settle_truncations();
+            self.settle_successions();
             self.ship();
             self.keep_up();
             self.beat();
@@ -352,6 +357,6 @@ impl Follow {
 }
 
 /// Gives the time of day as records carry it.
-fn now_ms() -> i64 {
+pub(super) fn now_ms() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
 }

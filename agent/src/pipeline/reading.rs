@@ -2,19 +2,29 @@
 //!
 //! The only place where tail, frame and batch meet. One buffer and one batcher serve all files; between turns both are empty.
 
-use std::io;
+mod lines;
+mod strands;
 
-use crate::batch::{Batcher, Death};
-use crate::discover::path_bytes;
-use crate::flow::Line;
+use std::io;
+use std::ops::Range;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::batch::{Batcher, FileHeaders};
+use crate::config::Input;
+use crate::frame::carry::{Carry, Pending};
+use crate::frame::container::Container;
 use crate::frame::encoding::Encoding;
-use crate::frame::framer::Framer;
-use crate::frame::lines::{Framing, Place};
+use crate::frame::lines::{Framing, LongLines, Place};
 use crate::frame::multiline::Multiline;
+use crate::frame::strands::{Kept, Quiet};
 use crate::metrics;
 use crate::tail::file::{BYTES_BEFORE_MAX, Block};
 
 use super::source::{Source, TurnRead};
+
+pub(super) use strands::RAW;
 
 /// Read by one call, as a rule: enough to make calls cheap, little enough to stay in the CPU's cache.
 const READ_BYTES: usize = 256 << 10;
@@ -29,20 +39,38 @@ pub(super) struct Reading {
     batcher: Batcher,
 }
 
+/// A turn ends after so many bytes of lines too long that are dropped.
+const DROPPED_BYTES_MAX: usize = 4 << 20;
+
 /// Says how a turn is to be taken.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ask<'m> {
-    pub(super) framing: Framing,
+    framing: Framing,
+    long_lines: LongLines,
     /// What the bytes mean, its byte order settled.
-    pub(super) encoding: Encoding,
+    encoding: Encoding,
     /// Joins lines.
-    pub(super) multiline: Option<&'m Multiline>,
-    /// Give a last line without its end as a piece, and a last record that may go on as it is.
-    pub(super) flush: bool,
+    multiline: Option<&'m Multiline>,
+    /// Joins fragments.
+    container: Option<Container>,
+    unfinished: Unfinished,
+    /// Of text in the carry, what has been quiet for long enough to be given.
+    quiet: Quiet,
     /// Ends the turn once it has read so many bytes or more.
-    pub(super) bytes_max: u64,
-    /// Goes on every record.
-    pub(super) timestamp_ms: i64,
+    bytes_max: u64,
+    /// Goes on every record that says no time of its own.
+    timestamp_ms: i64,
+}
+
+/// Says what becomes of a last line without its end, and of a last record that may go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unfinished {
+    /// It is waited for.
+    Wait,
+    /// It is given as it is.
+    Flush,
+    /// A record whose lines are whole is to go on in another file.
+    HandOver,
 }
 
 /// Tells how a turn ended.
@@ -51,19 +79,9 @@ pub(super) enum TurnEnd {
     /// There is more to read.
     More,
     /// The file's end was reached.
-    Quiet { rest: Rest },
+    Quiet { kept: Kept },
     /// What was read before is not in the file any more.
     Truncated,
-}
-
-/// Says what is left of a file that was read to its end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Rest {
-    Nothing,
-    /// A line without its end.
-    Line,
-    /// A record that may go on with the next line.
-    Record,
 }
 
 /// Says how far into a block the turn got.
@@ -71,7 +89,43 @@ enum Progress {
     /// The batch is full, or as full as it may be.
     Full,
     /// The block holds no further line.
-    Drained { left: usize },
+    Drained { left: usize, kept: Kept },
+}
+
+/// Says what came of a text.
+struct Framed {
+    /// So many of its bytes are done with.
+    consumed: usize,
+    place: Place,
+    is_full: bool,
+}
+
+impl<'m> Ask<'m> {
+    /// Asks for what an input wants.
+    pub(super) fn of(input: &'m Input, encoding: Encoding, unfinished: Unfinished, timestamp_ms: i64) -> Self {
+        let before = |quiet: Duration| timestamp_ms.saturating_sub(quiet.as_millis() as i64);
+        let multiline = input.multiline.as_ref();
+        let quiet = Quiet {
+            record_since_ms: before(multiline.map_or(input.partial_flush, |multiline| multiline.flush)),
+            line_since_ms: before(input.partial_flush),
+        };
+        Self {
+            framing: Framing { line_bytes_max: input.line_bytes_max, keep_cr: input.keep_cr },
+            long_lines: input.long_lines,
+            encoding,
+            multiline,
+            container: input.container,
+            unfinished,
+            quiet: if unfinished == Unfinished::Flush { Quiet::ALL } else { quiet },
+            bytes_max: u64::MAX,
+            timestamp_ms,
+        }
+    }
+
+    /// Ends the turn once it has read so many bytes or more.
+    pub(super) fn at_most(self, bytes_max: u64) -> Self {
+        Self { bytes_max, ..self }
+    }
 }
 
 impl Reading {
@@ -89,17 +143,39 @@ impl Reading {
 
     /// Takes one turn: what it read is appended to the source's steps, even if the file fails in the middle.
     pub(super) fn turn(&mut self, source: &mut Source, ask: Ask<'_>) -> io::Result<TurnEnd> {
-        let from = (source.file.position(), source.place);
-        let mut read = TurnRead::default();
-        let end = self.read_blocks(source, ask, &mut read);
-        read.lines += self.batcher.records();
-        read.batch = self.batcher.close();
-        metrics::lines_framed(read.lines);
-        source.append(from, read);
+        let from = (source.file.position(), source.carry.clone());
+        let end = self.read_blocks(source, ask);
+        self.close(source, from);
         end
     }
 
-    fn read_blocks(&mut self, source: &mut Source, ask: Ask<'_>, read: &mut TurnRead) -> io::Result<TurnEnd> {
+    /// Gives what a source's carry holds as it is: its file is not read any more.
+    pub(super) fn flush_carry(&mut self, source: &mut Source, ask: Ask<'_>) {
+        let from = (source.file.position(), source.carry.clone());
+        if source.carry.pending.is_some() {
+            self.frame(source, ask, 0..0, true);
+        }
+        self.close(source, from);
+    }
+
+    /// Encodes what a carry holds as it is, for a source whose file is gone.
+    pub(super) fn batch_of(&mut self, carry: &Carry, ask: Ask<'_>, headers: &mut FileHeaders) -> Option<Bytes> {
+        match carry.pending.as_deref()? {
+            Pending::Lines(text) => lines::flush(&mut self.batcher, text, carry.place, ask, headers),
+            Pending::Strands(strands) => strands::flush(&mut self.batcher, strands.clone(), ask, headers),
+        }
+        metrics::lines_framed(self.batcher.records());
+        self.batcher.close()
+    }
+
+    fn close(&mut self, source: &mut Source, from: (u64, Carry)) {
+        let lines = self.batcher.records();
+        let read = TurnRead { lines, letter: self.batcher.close_dead(), batch: self.batcher.close() };
+        metrics::lines_framed(lines);
+        source.append(from, read);
+    }
+
+    fn read_blocks(&mut self, source: &mut Source, ask: Ask<'_>) -> io::Result<TurnEnd> {
         let most = usize::try_from(ask.bytes_max).unwrap_or(usize::MAX);
         let (mut want, from) = (READ_BYTES.min(self.buffer.len()).min(most), source.file.position());
         loop {
@@ -110,18 +186,11 @@ impl Reading {
             source.file.ends_at((written < end).then(|| source.file.position() + (written - start) as u64));
             let (end, at_end) = (written, at_end || written < end);
             let start = start + self.pass_over(source, ask.encoding, start..end);
-            match self.frame(source, ask, start..end, at_end, read) {
+            match self.frame(source, ask, start..end, at_end) {
                 Progress::Full => return Ok(TurnEnd::More),
-                Progress::Drained { left } if at_end => {
-                    let rest = match self.buffer[..end].last() {
-                        _ if left == 0 => Rest::Nothing,
-                        Some(b'\n') => Rest::Record,
-                        _ => Rest::Line,
-                    };
-                    return Ok(TurnEnd::Quiet { rest });
-                }
+                Progress::Drained { kept, .. } if at_end => return Ok(TurnEnd::Quiet { kept }),
                 // A line longer than the block: with the whole buffer it is either ended or long enough to be cut.
-                Progress::Drained { left } if left == end - start => want = self.buffer.len(),
+                Progress::Drained { left, .. } if left == end - start => want = self.buffer.len(),
                 Progress::Drained { .. } if source.file.position() - from >= ask.bytes_max => return Ok(TurnEnd::More),
                 Progress::Drained { .. } => {}
             }
@@ -129,10 +198,10 @@ impl Reading {
     }
 
     /// Passes over what is no part of any line: a byte order mark, a hole.
-    fn pass_over(&self, source: &mut Source, encoding: Encoding, block: std::ops::Range<usize>) -> usize {
+    fn pass_over(&self, source: &mut Source, encoding: Encoding, block: Range<usize>) -> usize {
         let bytes = &self.buffer[block.clone()];
         let mark = if source.file.position() == 0 { encoding.mark_len(bytes) } else { 0 };
-        let nuls = if source.place == Place::LineStart { leading_nuls(&bytes[mark..]) } else { 0 };
+        let nuls = if source.carry.place == Place::LineStart { leading_nuls(&bytes[mark..]) } else { 0 };
         let nuls = nuls - nuls % encoding.unit_len();
         source.file.advance(&self.buffer, block.start, mark + nuls);
         metrics::nuls_dropped(nuls as u64);
@@ -140,7 +209,7 @@ impl Reading {
     }
 
     /// Finds the end of what was written: some writers reserve room, which shows as NUL bytes until they write there.
-    fn written(&self, source: &Source, encoding: Encoding, block: std::ops::Range<usize>) -> usize {
+    fn written(&self, source: &Source, encoding: Encoding, block: Range<usize>) -> usize {
         let bytes = &self.buffer[block.clone()];
         let written = bytes
             .iter()
@@ -151,54 +220,18 @@ impl Reading {
         if is_reserved { block.start + written } else { block.end }
     }
 
-    fn frame(
-        &mut self,
-        source: &mut Source,
-        ask: Ask<'_>,
-        block: std::ops::Range<usize>,
-        at_end: bool,
-        read: &mut TurnRead,
-    ) -> Progress {
-        let lines_max = source.careful.as_ref().map_or(u64::MAX, |careful| careful.lines_max);
-        let mut lines =
-            Framer::new(ask.framing, ask.encoding, ask.multiline, &self.buffer[block.clone()], source.place);
-        let (mut done, mut is_full) = ((0, source.place), false);
-        while let Some(line) = lines.next() {
-            let decoded = ask.encoding.decode(line.bytes);
-            let line = Line { bytes: &decoded, ..line };
-            if let Some(error) = source.careful.as_mut().and_then(|careful| careful.dead.take()) {
-                let death = Death { error: &error, path: path_bytes(&source.path), position: source.file.position() };
-                read.letter = Some(self.batcher.dead_letter(ask.timestamp_ms, &source.headers, line.bytes, &death));
-                read.lines += 1;
-                metrics::dead_letter();
-                (done, is_full) = ((lines.consumed(), lines.place()), true);
-                break;
+    fn frame(&mut self, source: &mut Source, ask: Ask<'_>, block: Range<usize>, at_end: bool) -> Progress {
+        let bytes = &self.buffer[block.clone()];
+        let (consumed, is_full, kept) = match ask.container {
+            Some(container) => {
+                let (framed, kept) = strands::frame(&mut self.batcher, source, ask, container, (bytes, at_end));
+                source.carry.place = framed.place;
+                (framed.consumed, framed.is_full, kept)
             }
-            if !self.batcher.has_room(&line) || self.batcher.records() >= lines_max {
-                is_full = true;
-                break;
-            }
-            self.batcher.push(ask.timestamp_ms, &mut source.headers, &line);
-            done = (lines.consumed(), lines.place());
-        }
-        if !is_full {
-            done = (lines.consumed(), lines.place());
-            if ask.flush
-                && at_end
-                && let Some(piece) = lines.flush()
-            {
-                let decoded = ask.encoding.decode(piece.bytes);
-                let piece = Line { bytes: &decoded, ..piece };
-                is_full = !self.batcher.has_room(&piece);
-                if !is_full {
-                    self.batcher.push(ask.timestamp_ms, &mut source.headers, &piece);
-                    done = (lines.consumed(), lines.place());
-                }
-            }
-        }
-        source.file.advance(&self.buffer, block.start, done.0);
-        source.place = done.1;
-        if is_full { Progress::Full } else { Progress::Drained { left: block.len() - done.0 } }
+            None => lines::frame_after_carried(&mut self.batcher, source, ask, (bytes, at_end)),
+        };
+        source.file.advance(&self.buffer, block.start, consumed);
+        if is_full { Progress::Full } else { Progress::Drained { left: block.len() - consumed, kept } }
     }
 }
 

@@ -3,6 +3,7 @@
 //! Everything that has to be committed is a [`Step`]; the steps of a source are taken one at a time and in order, so that at
 //! most one of its items is unacknowledged. The file is read ahead of that by at most one span.
 
+mod going_on;
 mod report;
 mod settle;
 mod step;
@@ -20,11 +21,13 @@ use skidway_wire::{Item, SpanKind};
 use crate::batch::FileHeaders;
 use crate::discover::path_bytes;
 use crate::flow::FileSlot;
+use crate::frame::carry::Carry;
 use crate::frame::encoding::Encoding;
-use crate::frame::lines::Place;
+use crate::frame::strands::Kept;
 use crate::tail::file::OpenFile;
 use step::{Draft, Mark, Step};
 
+pub(super) use going_on::GoesOn;
 pub(super) use settle::{Careful, Settled};
 pub(super) use step::TurnRead;
 use waiting::Waiting;
@@ -46,8 +49,8 @@ pub(super) struct Source {
     pub(super) path: PathBuf,
     pub(super) headers: FileHeaders,
     pub(super) file: OpenFile,
-    /// Where in a line the file's position is.
-    pub(super) place: Place,
+    /// The framer's state at the file's position.
+    pub(super) carry: Carry,
     pub(super) acknowledged: u64,
     pub(super) name: Name,
     /// There may be bytes to read.
@@ -78,6 +81,14 @@ pub(super) struct Source {
     pub(super) careful: Option<Box<Careful>>,
     /// Of another file that this one, without a source yet, was a copy of when it had so many bytes.
     pub(super) copy_of: Option<(FileSlot, u64)>,
+    /// The file before this one under its name, whose end is waited for.
+    pub(super) follows: Option<FileSlot>,
+    /// What becomes of a record that is not whole at this file's end.
+    pub(super) goes_on: GoesOn,
+    /// What the last turn left.
+    pub(super) kept: Kept,
+    /// Known by its name without what rotation puts behind it; 0 if no record of it may go on in another file.
+    pub(super) lineage: u64,
     /// This incarnation has ended; once its steps are taken the file begins again as another source.
     is_truncated: bool,
     /// Waits in the queue of sources with a step to take.
@@ -146,7 +157,7 @@ impl Source {
             path,
             headers,
             file,
-            place: Place::LineStart,
+            carry: Carry::default(),
             acknowledged: 0,
             name: Name::Found,
             is_dirty: true,
@@ -164,6 +175,10 @@ impl Source {
             given_up: None,
             careful: None,
             copy_of: None,
+            follows: None,
+            goes_on: GoesOn::Here,
+            kept: Kept::Nothing,
+            lineage: 0,
             is_truncated: false,
             is_queued: false,
             acknowledged_anchor: Fingerprint::default(),
@@ -177,6 +192,7 @@ impl Source {
     pub(super) fn forget_standing(&mut self) {
         self.steps.clear();
         (self.under_way, self.careful, self.blocked) = (None, None, None);
+        (self.follows, self.goes_on) = (None, GoesOn::Here);
         (self.is_associated, self.is_truncated, self.is_behind, self.is_dirty) = (false, false, false, true);
     }
 
@@ -188,12 +204,13 @@ impl Source {
 
     /// Goes on with a stored source.
     pub(super) fn resume(&mut self, stored: &StoredSource) {
-        let place = Place::from_carry(&stored.carry).unwrap_or_else(|| {
+        let carry = Carry::decode(&stored.carry).unwrap_or_else(|| {
             tracing::error!(source = %stored.source.id, "another version of the agent left its carry; taking it for a line's start");
-            Place::LineStart
+            Carry::default()
         });
         self.file.resume(stored.position, stored.anchor, stored.source.head);
-        (self.id, self.place, self.acknowledged) = (stored.source.id, place, stored.position);
+        (self.id, self.acknowledged) = (stored.source.id, stored.position);
+        self.set_carry(carry);
         self.acknowledged_anchor = stored.anchor;
         (self.topic, self.partitioning) = (stored.source.topic.clone(), stored.source.partitioning.clone());
         self.partition = stored.partition;
@@ -209,7 +226,7 @@ impl Source {
     pub(super) fn create(&mut self, supersedes: Option<SourceId>) {
         self.file.begin_again();
         self.listed_bytes = 0;
-        (self.id, self.place, self.acknowledged) = (mint(), Place::LineStart, 0);
+        (self.id, self.carry, self.acknowledged) = (mint(), Carry::default(), 0);
         self.acknowledged_anchor = Fingerprint::default();
         (self.partition, self.careful) = (None, None);
         (self.is_associated, self.is_truncated, self.is_behind, self.is_dirty) = (true, false, false, true);
@@ -218,14 +235,14 @@ impl Source {
 
     /// Passes over all before the file's position, which was just set.
     pub(super) fn skip_to_position(&mut self) {
-        self.place = Place::LineStart;
+        self.carry = Carry::default();
         self.push(Step::Skip(self.mark()));
     }
 
     /// Gives what is known at the file's position.
     fn mark(&self) -> Mark {
         let file = &self.file;
-        Mark { position: file.position(), place: self.place, head: file.head(), anchor: file.anchor() }
+        Mark { position: file.position(), carry: self.carry.clone(), head: file.head(), anchor: file.anchor() }
     }
 
     /// Describes the source to the collector.
@@ -259,10 +276,12 @@ impl Source {
     /// Tells whether reading now would do any good.
     pub(super) fn wants_turn(&self) -> bool {
         let may_read = self.is_associated && self.is_dirty && !self.is_truncated && self.blocked.is_none();
+        let is_next = self.follows.is_none() && self.goes_on != GoesOn::HandedOver;
         may_read
+            && is_next
             && match self.steps.back() {
                 Some(Step::Read(draft)) => self.is_behind && !draft.is_closed,
-                Some(Step::Gone | Step::Lost { .. }) => false,
+                Some(Step::Gone | Step::Lost { .. } | Step::Receive { .. }) => false,
                 _ => self.under_way.is_none() || self.is_behind,
             }
     }
@@ -275,21 +294,22 @@ impl Source {
     }
 
     /// Takes what a turn read: from the draft's end, or the last step's, up to the file's position.
-    pub(super) fn append(&mut self, (start, start_place): (u64, Place), read: TurnRead) {
+    pub(super) fn append(&mut self, (start, start_carry): (u64, Carry), read: TurnRead) {
         let mark = self.mark();
-        if mark.position == start {
+        let is_nothing = read.batch.is_none() && read.letter.is_none() && mark.carry == start_carry;
+        if mark.position == start && is_nothing {
             return;
         }
         if !matches!(self.steps.back(), Some(Step::Read(_))) {
-            self.push(Step::Read(Draft::new(start, start_place, mark.clone())));
+            self.push(Step::Read(Draft::new(start, start_carry, mark.clone())));
         }
         let Some(Step::Read(draft)) = self.steps.back_mut() else { return };
         draft.mark = mark;
         draft.lines += read.lines;
         draft.batches.extend(read.batch);
-        draft.is_letter = read.letter.is_some();
-        draft.letter = read.letter;
-        draft.is_closed = self.careful.is_some() || draft.batches.len() >= BATCHES_PER_SPAN;
+        draft.letters.extend(read.letter);
+        let is_full = draft.batches.len().max(draft.letters.len()) >= BATCHES_PER_SPAN;
+        draft.is_closed = self.careful.is_some() || is_full;
     }
 
     /// Gives the input's encoding, with the byte order that this file's mark says; `None` while the file is too short to say.
@@ -341,8 +361,8 @@ impl Source {
         }
         let anchor = if end == start { self.file.anchor() } else { Fingerprint::default() };
         // If nothing was skipped, what comes next goes on where this was.
-        let place = if end == start { self.place } else { Place::LineStart };
-        let mark = Mark { position: end, place, head: self.file.head(), anchor };
+        let carry = if end == start { self.carry.clone() } else { Carry::default() };
+        let mark = Mark { position: end, carry, head: self.file.head(), anchor };
         self.push(Step::Lost { start, mark, reason, exact });
         end - start
     }
@@ -355,21 +375,25 @@ impl Source {
         lost
     }
 
-    /// Gives up again in a new session, from where the collector has the source, if it has. Gives how many bytes more are lost.
-    pub(super) fn give_up_again(&mut self, stored: Option<&StoredSource>) -> u64 {
-        let Some(loss) = self.given_up.as_deref().copied() else { return 0 };
+    /// Stands, given up, where the collector has the source in a new session. Gives how many bytes read before are lost by that.
+    pub(super) fn stand_given_up(&mut self, stored: Option<&StoredSource>) -> u64 {
         let position_before = self.file.position();
         match stored {
             Some(stored) => self.resume(stored),
             None => self.create(None),
         }
+        position_before.saturating_sub(self.file.position())
+    }
+
+    /// Gives up again, from there.
+    pub(super) fn give_up_again(&mut self) {
+        let Some(loss) = self.given_up.as_deref().copied() else { return };
         let (start, head, anchor) = (self.file.position(), self.file.head(), Fingerprint::default());
         if loss.end > start || !loss.exact {
-            let mark = Mark { position: loss.end.max(start), place: Place::LineStart, head, anchor };
+            let mark = Mark { position: loss.end.max(start), carry: Carry::default(), head, anchor };
             self.push(Step::Lost { start, mark, reason: loss.reason, exact: loss.exact });
         }
         self.finish();
-        position_before.saturating_sub(start)
     }
 
     /// Tells whether it was given up.
@@ -430,32 +454,41 @@ impl Source {
                 let path = Bytes::copy_from_slice(path_bytes(&self.path));
                 Item::Rebind { source: self.id, physical: self.file.physical(), path }
             }
-            Step::Skip(mark) => self.span(0, mark, SpanKind::Skipped, Vec::new(), None),
+            Step::Receive { from, position, carry } => {
+                Item::HandOver { from: *from, position: *position, carry: carry.encode(), to: self.id }
+            }
+            Step::Skip(mark) => self.span(0, mark, SpanKind::Skipped),
             Step::Read(draft) => {
-                let (batches, letter) = (std::mem::take(&mut draft.batches), draft.letter.take());
-                self.span(draft.start, &draft.mark, SpanKind::Read, batches, letter)
+                let mut item = self.span(draft.start, &draft.mark, SpanKind::Read);
+                if let Item::Span { expected_carry, batches, dead, .. } = &mut item {
+                    // That an empty span was committed before only its carry can tell.
+                    *expected_carry = draft.is_empty().then(|| draft.start_carry.encode());
+                    draft.has_letters_only = draft.batches.is_empty() && !draft.letters.is_empty();
+                    (*batches, *dead) = (std::mem::take(&mut draft.batches), std::mem::take(&mut draft.letters));
+                }
+                item
             }
             Step::Lost { start, mark, reason, exact } => {
                 let kind = SpanKind::Lost { reason: (*reason).to_owned(), exact: *exact };
-                self.span(*start, mark, kind, Vec::new(), None)
+                self.span(*start, mark, kind)
             }
             Step::Gone => Item::Gone { source: self.id },
         }
     }
 
-    fn span(&mut self, start: u64, mark: &Mark, kind: SpanKind, batches: Vec<Bytes>, letter: Option<Bytes>) -> Item {
+    fn span(&mut self, start: u64, mark: &Mark, kind: SpanKind) -> Item {
         let path_changed = std::mem::take(&mut self.path_changed);
         Item::Span {
             source: self.id,
             span: start..mark.position,
             kind,
             expected_carry: None,
-            carry: mark.place.to_carry(),
+            carry: mark.carry.encode(),
             head: mark.head,
             anchor: mark.anchor,
             path: path_changed.then(|| Bytes::copy_from_slice(path_bytes(&self.path))),
-            batches,
-            dead: letter.into_iter().collect(),
+            batches: Vec::new(),
+            dead: Vec::new(),
         }
     }
 

@@ -1,5 +1,7 @@
 //! The agent against a stub collector: what is stored in the end, whatever happened on the way.
 
+mod joining;
+
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -51,6 +53,16 @@ impl World {
 
     fn write(&self, name: &str, text: &str) {
         append(&self.path(name), text);
+    }
+
+    /// Writes a file anew whose birth time is later than another's: clocks of file systems are coarse.
+    fn write_younger(&self, name: &str, text: &str, than: &str) {
+        let birth = |name: &str| crate::flow::physical::stat_path(&self.path(name)).unwrap().physical.birth_ns;
+        self.write(name, text);
+        while birth(name) <= birth(than) {
+            fs::remove_file(self.path(name)).unwrap();
+            self.write(name, text);
+        }
     }
 
     /// Ships what is there and ends.

@@ -17,6 +17,7 @@
 //! | `accounts` | `verify`, `status` and health tell the truth |
 //! | `many_files` | more files than can be open or watched, more events than are kept |
 //! | `conditions` | clocks that jump, permissions, frozen and starved programs, certificates and addresses that change |
+//! | `joining` | records that are more than a line of a file, or less: fragments, traces, lines too long or half written, bytes |
 //!
 //! Durations and sizes are those of the text times [`skidway_tests::scale`]: a sixtieth in the quick tier.
 
@@ -32,3 +33,4 @@ mod operations;
 mod accounts;
 mod many_files;
 mod conditions;
+mod joining;

@@ -42,6 +42,7 @@ impl Follow {
         self.reported_gone.clear();
         self.leaving.clear();
         self.parts_of.clear();
+        self.successions.clear();
         self.archive = None;
         self.truncated.clear();
         self.starting = Some(Vec::new());
@@ -162,7 +163,8 @@ impl Follow {
         let mut start = [0; 1024];
         // What is not known yet is looked at again when it was written to.
         let Some(read) = start_of(&found.path, &file, &mut start)? else { return Ok(()) };
-        if let Some(reason) = reason_to_skip(&found.path, &start[..read], &stat) {
+        let input = &self.parts.config.inputs[found.input];
+        if let Some(reason) = reason_to_skip(&found.path, input.encoding, &start[..read], &stat) {
             self.skipped.note(&found.path, stat.physical, reason);
             return Ok(());
         }
@@ -187,6 +189,7 @@ impl Follow {
         self.stems.add(slot, &source);
         self.unmatched.insert(slot);
         self.sources.insert(slot, Box::new(source));
+        self.has_lineage(slot, &found.path);
         if let Some(before) = before {
             self.lost_its_name(before, true);
         }
@@ -283,13 +286,16 @@ impl Follow {
     /// Tells the collector which of its sources have no file any more; it forgets them in time unless they come back.
     fn report_missing(&mut self) {
         let is_gone = |stored: &&StoredSource| stored.gone_at_ms.is_none() && !self.is_there(stored);
-        let gone: HashSet<SourceId> = self.unattached.iter().filter(is_gone).map(|stored| stored.source.id).collect();
-        for stored in self.unattached.iter().filter(|stored| gone.contains(&stored.source.id)) {
+        let gone: Vec<StoredSource> = self.unattached.iter().filter(is_gone).cloned().collect();
+        for stored in gone {
             let path = String::from_utf8_lossy(&stored.source.path).into_owned();
             tracing::info!(path, source = %stored.source.id, position = stored.position, "its file is gone");
+            self.notices.push_back(Item::Gone { source: stored.source.id });
+            self.reported_gone.insert(stored.source.id);
+            if !stored.carry.is_empty() {
+                self.place_orphan(&stored);
+            }
         }
-        self.notices.extend(gone.iter().map(|source| Item::Gone { source: *source }));
-        self.reported_gone.extend(gone);
     }
 
     /// Tells whether a source's file is where it was and merely not followed: left out by the configuration, too old, not to be looked at.

@@ -1,8 +1,12 @@
 //! Which followed file is which source: files without one are matched with what the collector knows, or become new ones.
 
 use std::collections::{BTreeSet, HashSet};
+use std::ffi::OsStr;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 
+use bytes::Bytes;
 use skidway_record::SourceId;
 use skidway_record::source::{Fingerprint, StoredSource};
 use skidway_wire::{Item, SpanKind};
@@ -58,6 +62,7 @@ impl Follow {
                 Verdict::Create { supersedes: None, .. } if self.is_held(slot) => {}
                 Verdict::Create { supersedes, reason } => self.create(slot, supersedes, reason),
             }
+            self.find_predecessor(slot);
             self.has_changed(slot);
         }
         taken.sort_unstable_by(|a, b| b.cmp(a));
@@ -74,7 +79,9 @@ impl Follow {
         }
         let Some(source) = self.sources.get_mut(&slot) else { return };
         source.resume(stored);
+        let known_as = PathBuf::from(OsStr::from_bytes(&stored.source.path));
         tracing::info!(path = %source.path.display(), source = %source.id, position = stored.position, because = reason.words(), "resumed");
+        self.has_lineage(slot, &known_as);
         self.start_at_end_if_asked(slot);
     }
 
@@ -82,7 +89,12 @@ impl Follow {
         let Some(source) = self.sources.get_mut(&slot) else { return };
         source.create(supersedes);
         if let Some(id) = supersedes {
-            self.notices.extend(self.unattached.iter().find(|stored| stored.source.id == id).map(unseen_loss));
+            let before = self.unattached.iter().find(|stored| stored.source.id == id).cloned();
+            if let Some(stored) = before {
+                let rest = self.rest_of(&stored);
+                self.notices.extend(rest);
+                self.notices.push_back(unseen_loss(&stored));
+            }
         }
         let Some(source) = self.sources.get_mut(&slot) else { return };
         tracing::info!(path = %source.path.display(), source = %source.id, because = reason.words(), "new source");
@@ -166,7 +178,7 @@ fn unseen_loss(stored: &StoredSource) -> Item {
         span: stored.position..stored.position,
         kind: SpanKind::Lost { reason: reason.to_owned(), exact: false },
         expected_carry: None,
-        carry: stored.carry.clone(),
+        carry: Bytes::new(),
         head: stored.source.head,
         anchor: stored.anchor,
         path: None,

@@ -62,7 +62,7 @@ impl Stems {
     }
 }
 
-fn hash(input: usize, text: &str) -> u64 {
+pub(super) fn hash(input: usize, text: &str) -> u64 {
     twox_hash::XxHash3_64::oneshot_with_seed(input as u64, text.as_bytes())
 }
 
@@ -244,6 +244,7 @@ impl Follow {
             self.open_files.recount(slot, file.is_open());
         }
         self.sources.insert(copy, copied);
+        self.follows(copy, slot);
         true
     }
 

@@ -125,6 +125,8 @@ impl Follow {
     pub(super) fn give_up(&mut self, slot: FileSlot, exact: bool, reason: &'static str) {
         let Some(source) = self.sources.get_mut(&slot).filter(|source| !source.is_finishing()) else { return };
         source.blocked = None;
+        self.flush_carry(slot);
+        let Some(source) = self.sources.get_mut(&slot) else { return };
         // What was written since the last look is lost too; of a file that cannot be looked at nothing more is known.
         let _nothing_more = source.file.stat();
         let loss = Loss { end: source.file.content_end(), exact, reason };
@@ -150,7 +152,9 @@ impl Follow {
             let Some(source) = self.sources.get_mut(&slot) else { continue };
             let at = self.unattached.iter().position(|stored| stored.source.id == source.id);
             let stored = at.map(|at| self.unattached.swap_remove(at));
-            let more = source.give_up_again(stored.as_ref());
+            let more = source.stand_given_up(stored.as_ref());
+            self.flush_carry(slot);
+            self.sources.get_mut(&slot).into_iter().for_each(|source| source.give_up_again());
             self.count_lost(more);
             self.has_changed(slot);
         }

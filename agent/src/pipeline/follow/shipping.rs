@@ -42,7 +42,7 @@ pub(super) enum Shipment {
 pub(super) enum Owner {
     Source(FileSlot, SourceId),
     /// Of no file in particular.
-    Notice(Item),
+    Notice(Box<Item>),
 }
 
 impl Shipment {
@@ -132,7 +132,7 @@ impl Follow {
             && let Some(notice) = self.notices.pop_front()
         {
             items.push(notice.clone());
-            owners.push(Owner::Notice(notice));
+            owners.push(Owner::Notice(Box::new(notice)));
         }
         while items.len() < ITEMS_MAX
             && bytes < REQUEST_BYTES_MAX
@@ -255,6 +255,7 @@ impl Follow {
                 self.remember(slot);
                 self.has_left(id);
             }
+            Settled::Received => self.has_received(slot),
             Settled::Gone => self.drop_source(slot),
             Settled::Rewound { regressed } => {
                 tracing::warn!(%path, position = source.acknowledged, "reading again from where the collector stands");

@@ -12,6 +12,7 @@ use crate::discover::content::{self, Skip};
 use crate::discover::network;
 use crate::discover::{Found, path_bytes};
 use crate::flow::physical::{Stat, stat_file};
+use crate::frame::encoding::Encoding;
 use crate::status::SkippedFile;
 
 /// So many files that are merely too old are named; the others are counted.
@@ -116,12 +117,14 @@ impl Follow {
 }
 
 /// Says why a file is not followed, by what it is and begins with.
-pub(super) fn reason_to_skip(path: &Path, start: &[u8], stat: &Stat) -> Option<&'static str> {
+pub(super) fn reason_to_skip(path: &Path, encoding: Encoding, start: &[u8], stat: &Stat) -> Option<&'static str> {
     let own_outputs = [stat_file(io::stdout()), stat_file(io::stderr())];
     if own_outputs.into_iter().flatten().any(|own| own.physical == stat.physical) {
         return Some(OWN_OUTPUT);
     }
-    content::judge(path, start).map(Skip::words)
+    // Text of two bytes a unit is full of NULs.
+    let is_wide = encoding.unit_len() > 1;
+    content::judge(path, start).filter(|skip| !(is_wide && *skip == Skip::Binary)).map(Skip::words)
 }
 
 #[cfg(test)]

@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use super::{Follow, TURNS_AT_ONCE, now_ms};
 use crate::flow::FileSlot;
-use crate::frame::lines::Framing;
-use crate::pipeline::reading::{Ask, Rest, TurnEnd};
+use crate::frame::strands::Kept;
+use crate::pipeline::reading::{Ask, TurnEnd, Unfinished};
 use crate::pipeline::source::Source;
 
 impl Follow {
@@ -19,7 +19,8 @@ impl Follow {
                 return false;
             }
             let Some(slot) = self.turns.take() else { return false };
-            self.take_turn(slot, self.parts.once);
+            let flushes = self.parts.once && !self.is_followed(slot);
+            self.take_turn(slot, if flushes { Unfinished::Flush } else { Unfinished::Wait });
         }
         !self.turns.is_empty()
     }
@@ -30,21 +31,19 @@ impl Follow {
         (has_room && !self.is_stopping && !self.turns.is_empty()).then(|| self.read_rate.ready_at())
     }
 
-    pub(super) fn take_turn(&mut self, slot: FileSlot, flush: bool) {
+    pub(super) fn take_turn(&mut self, slot: FileSlot, unfinished: Unfinished) {
         if !self.sources.get(&slot).is_some_and(|source| source.wants_turn()) {
             return;
         }
         let opened = self.hold_open(slot);
         let Some(source) = self.sources.get_mut(&slot) else { return };
         let input = &self.parts.config.inputs[source.input];
-        let framing = Framing { line_bytes_max: input.line_bytes_max, keep_cr: input.keep_cr };
-        let (multiline, held_before) = (input.multiline.as_ref(), source.bytes_held());
+        let held_before = source.bytes_held();
         let Some(encoding) = source.settled_encoding(input.encoding) else {
             source.is_dirty = false;
             return;
         };
-        let bytes_max = self.read_rate.bytes_per_turn();
-        let ask = Ask { framing, encoding, multiline, flush, bytes_max, timestamp_ms: now_ms() };
+        let ask = Ask::of(input, encoding, unfinished, now_ms()).at_most(self.read_rate.bytes_per_turn());
         let position_before = source.file.position();
         let end = opened.and_then(|()| self.parts.reading.turn(source, ask));
         self.bytes_held += source.bytes_held() - held_before;
@@ -54,17 +53,20 @@ impl Follow {
         source.is_troubled &= end.is_err();
         match end {
             Ok(TurnEnd::More) => {}
-            Ok(TurnEnd::Quiet { rest }) => {
-                source.flush_after = match rest {
-                    Rest::Nothing => None,
-                    Rest::Line => Some(input.partial_flush),
-                    Rest::Record => input.multiline.as_ref().map(|multiline| multiline.flush),
+            Ok(TurnEnd::Quiet { kept }) => {
+                source.kept = kept;
+                source.flush_after = match kept {
+                    Kept::Nothing => None,
+                    Kept::Line => Some(input.partial_flush),
+                    Kept::Record => {
+                        Some(input.multiline.as_ref().map_or(input.partial_flush, |multiline| multiline.flush))
+                    }
                 };
                 if let Some(after) = source.flush_after {
                     source.has_timer = true;
                     self.timers.set(self.now + after, slot);
                 }
-                source.is_read_out = rest == Rest::Nothing || flush;
+                source.is_read_out = kept == Kept::Nothing || unfinished == Unfinished::Flush;
                 source.look_who_waits();
             }
             Ok(TurnEnd::Truncated) => {
@@ -107,7 +109,16 @@ impl Follow {
         }
     }
 
+    /// Ships what is carried of a file that is not read any more.
+    pub(super) fn flush_carry(&mut self, slot: FileSlot) {
+        let Some(source) = self.sources.get_mut(&slot).filter(|source| source.carry.pending.is_some()) else { return };
+        let (input, held_before) = (&self.parts.config.inputs[source.input], source.bytes_held());
+        self.parts.reading.flush_carry(source, Ask::of(input, input.encoding, Unfinished::Flush, now_ms()));
+        self.bytes_held += source.bytes_held() - held_before;
+    }
+
     pub(super) fn end_incarnation(&mut self, slot: FileSlot) {
+        self.flush_carry(slot);
         let Some(source) = self.sources.get_mut(&slot) else { return };
         let lost = source.end_incarnation();
         let (path, position) = (source.path.display(), source.file.position());

@@ -9,9 +9,11 @@ use skidway_wire::Item;
 use super::admission::key;
 use super::{FileSlot, Follow};
 use crate::checkpoint::file::encode;
+use crate::frame::strands::Kept;
 use crate::health::Waiting;
 use crate::metrics;
-use crate::pipeline::source::{Name, Source};
+use crate::pipeline::reading::Unfinished;
+use crate::pipeline::source::{GoesOn, Name, Source};
 use crate::status::{FileStatus, Limits, Status, Totals};
 
 /// How often sums are made while anything happens, and files without a name are looked at.
@@ -60,9 +62,9 @@ impl Follow {
             };
             let due = source.last_growth + after;
             source.is_dirty = true;
-            if due <= self.now && source.wants_turn() {
+            if due <= self.now && source.wants_turn() && source.goes_on == GoesOn::Here {
                 source.flush_after = None;
-                self.take_turn(slot, true);
+                self.take_turn(slot, Unfinished::Flush);
             } else {
                 source.has_timer = true;
                 self.timers.set(due.max(self.now + TIMER_MIN), slot);
@@ -91,7 +93,7 @@ impl Follow {
         let is_busy = self.has_nameless || self.totals.bytes_behind > 0 || self.oldest_waiting.is_some();
         let tally = is_busy.then_some(self.next_tally);
         let checkpoint = self.checkpoint_changed.then_some(self.next_checkpoint);
-        tally.into_iter().chain(checkpoint).min()
+        tally.into_iter().chain(checkpoint).chain(self.succession_deadline()).min()
     }
 
     /// Hands over the last checkpoint, waiting for the writer.
@@ -157,6 +159,10 @@ impl Follow {
     /// Lets go of a file that is read to its end.
     pub(super) fn finish(&mut self, slot: FileSlot) {
         let Some(source) = self.sources.get_mut(&slot) else { return };
+        if source.kept != Kept::Nothing {
+            source.is_dirty = true;
+            return self.take_turn(slot, Unfinished::Flush);
+        }
         tracing::info!(path = %source.path.display(), source = %source.id, "read to its end and quiet; letting go of it");
         source.finish();
         self.has_changed(slot);
@@ -174,6 +180,7 @@ impl Follow {
         self.leave_archive(slot);
         self.open_files.recount(slot, false);
         self.stems.remove(slot, &source);
+        self.successions.forget(slot, &source);
         self.parts.checkpoint.sources.remove(&source.id);
         self.checkpoint_changed = true;
         if let Some(session) = &self.session {

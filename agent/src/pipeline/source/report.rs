@@ -15,7 +15,7 @@ impl Source {
             agent,
             partition: self.partition,
             position: self.acknowledged,
-            carry: self.place.to_carry(),
+            carry: self.carry.encode(),
             anchor: self.acknowledged_anchor,
             gone_at_ms: Some(gone_at_ms),
         }

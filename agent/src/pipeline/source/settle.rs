@@ -4,7 +4,7 @@ use skidway_wire::ItemResult;
 
 use super::Source;
 use super::step::Step;
-use crate::frame::lines::Place;
+use crate::frame::carry::Carry;
 
 /// Takes a rejected span apart until the record at fault stands alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +24,8 @@ pub(in crate::pipeline) enum Settled {
     Acknowledged(u64),
     /// The collector knows which file it is in now.
     Rebound,
+    /// It goes on with what was unfinished at the end of another source.
+    Received,
     /// It is done with.
     Gone,
     /// It reads again from where the collector stands; `regressed`: that is before what it had acknowledged.
@@ -47,8 +49,9 @@ impl Source {
             // It goes on all the same; the next start finds the file by its bytes once more.
             ItemResult::Exists { .. } if matches!(*step, Step::Rebind) => self.accept(&step),
             ItemResult::UnknownSource if matches!(*step, Step::Gone) => Settled::Gone,
-            ItemResult::Conflict { position, .. } if step.mark().is_some_and(|mark| mark.position == position) => {
-                self.accept(&step)
+            ItemResult::Conflict { position, carry } if step.is_done_at(position, &carry) => self.accept(&step),
+            ItemResult::Conflict { .. } if matches!(*step, Step::Receive { .. }) => {
+                Settled::Astray("what it is to go on with is not there")
             }
             ItemResult::Conflict { position, carry } => self.rewind(position, &carry),
             ItemResult::UnknownSource => Settled::Astray("the collector does not know the source"),
@@ -74,6 +77,10 @@ impl Source {
             self.create(Some(self.id));
         }
         match step {
+            Step::Receive { carry, .. } => {
+                self.set_carry(carry.clone());
+                Settled::Received
+            }
             Step::Rebind => Settled::Rebound,
             _ => Settled::Acknowledged(self.acknowledged.saturating_sub(before)),
         }
@@ -82,20 +89,20 @@ impl Source {
     /// Goes back, or on, to where the collector stands, if the file on disk is still the one that was read.
     fn rewind(&mut self, position: u64, carry: &[u8]) -> Settled {
         let regressed = position < self.acknowledged;
-        let Some(place) = Place::from_carry(carry) else { return Settled::Astray("its carry is of another version") };
+        let Some(carry) = Carry::decode(carry) else { return Settled::Astray("its carry is of another version") };
         let is_ours = !self.is_truncated && position <= self.file.position() && self.file.is_intact().unwrap_or(false);
-        if !is_ours || !self.go_to(position, place) {
+        if !is_ours || !self.go_to(position, carry) {
             return Settled::Astray("the collector stands where the file cannot be read from");
         }
         (self.acknowledged, self.acknowledged_anchor) = (position, self.file.anchor());
         Settled::Rewound { regressed }
     }
 
-    fn go_to(&mut self, position: u64, place: Place) -> bool {
+    fn go_to(&mut self, position: u64, carry: Carry) -> bool {
         if !self.file.seek(position).unwrap_or(false) {
             return false;
         }
-        self.place = place;
+        self.set_carry(carry);
         self.steps.retain(|step| !matches!(step, Step::Read(_)));
         (self.is_dirty, self.is_behind) = (true, true);
         true
@@ -109,13 +116,15 @@ impl Source {
             return Settled::Blocked { status, reason };
         };
         let until = self.careful.as_ref().map_or(draft.mark.position, |careful| careful.until);
-        if self.is_truncated || !self.file.is_intact().unwrap_or(false) || !self.go_to(draft.start, draft.start_place) {
+        if self.is_truncated || !self.file.is_intact().unwrap_or(false) || !self.go_to(draft.start, draft.start_carry) {
             return Settled::Astray("a rejected span cannot be read again");
         }
-        if !is_poison || draft.is_letter || draft.lines == 0 {
+        if !is_poison || draft.has_letters_only || draft.lines == 0 {
             return Settled::Blocked { status, reason };
         }
-        let dead = (draft.lines == 1).then_some(reason);
+        // Several records may come of one line: then that line is to blame.
+        let is_one = draft.lines == 1 || self.careful.as_ref().is_some_and(|careful| careful.lines_max == 1);
+        let dead = is_one.then_some(reason);
         self.careful = Some(Box::new(Careful { lines_max: (draft.lines / 2).max(1), until, dead }));
         Settled::TakenApart
     }

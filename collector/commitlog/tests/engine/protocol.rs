@@ -1,6 +1,6 @@
 //! What agents and producers rely on, across restarts: positions, sessions, sequences.
 
-use skidway_commitlog::commit::{Commit, ProducerSequence, Refusal, SourceChange, Target, TopicChange};
+use skidway_commitlog::commit::{Commit, HandOver, ProducerSequence, Refusal, SourceChange, Target, TopicChange};
 use skidway_commitlog::{Config, Error};
 use skidway_disk::FaultyDisk;
 use skidway_record::Offset;
@@ -109,6 +109,28 @@ fn a_gone_source_makes_room_for_another_of_the_same_file() {
     let gone = Some(SourceChange::Gone { source: SourceId([1; 16]), at_ms: 5 });
     opened.commit(Commit { session: session_ref("web", 1), source: gone, ..Commit::default() }).unwrap();
     opened.commit(create("web", 1, second)).unwrap();
+}
+
+#[test]
+fn a_framers_state_handed_over_is_the_other_sources_after_a_restart() {
+    let disk = FaultyDisk::new();
+    let opened = open(&disk).unwrap();
+    opened.session("web").unwrap();
+    for n in [1, 2] {
+        opened.commit(create("web", 1, source(n, "nginx"))).unwrap();
+    }
+    opened.commit(span("web", 1, 1, 0..10, &["whole"])).unwrap();
+    let carry = opened.sources("web").unwrap()[0].carry.clone();
+    let (from, to) = (SourceId([1; 16]), SourceId([2; 16]));
+    let hand_over = || {
+        let asked = HandOver { from, position: 10, carry: carry.clone(), to };
+        Commit { session: session_ref("web", 1), source: Some(SourceChange::HandOver(asked)), ..Commit::default() }
+    };
+    opened.commit(hand_over()).unwrap();
+    let opened = reopened(opened, &disk);
+    opened.commit(hand_over()).unwrap();
+    let carries: Vec<_> = opened.sources("web").unwrap().into_iter().map(|stored| stored.carry).collect();
+    assert!(!carry.is_empty() && carries == [Bytes::new(), carry]);
 }
 
 #[test]
