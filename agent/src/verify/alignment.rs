@@ -43,8 +43,8 @@ pub(super) struct Outcome {
     pub(super) found: u64,
     /// Lines without a record, last first.
     pub(super) missing: Vec<FileLine>,
-    /// Those of them too many to be listed.
-    pub(super) missing_unlisted: u64,
+    /// Those of them too many to be listed: where the first begins, and how many they are.
+    pub(super) unlisted: Option<(u64, u64)>,
     /// Where the first line begins that was looked at; its records are not known as its before.
     pub(super) loaded_from: Option<u64>,
     /// Where the first line that found its record begins; `None` if none did.
@@ -295,7 +295,7 @@ impl Outcome {
         if self.missing.len() < LISTED_MAX {
             self.missing.push(line);
         } else {
-            self.missing_unlisted += 1;
+            self.unlisted = Some((line.span.start, self.unlisted.map_or(1, |(_, count)| count + 1)));
         }
     }
 }

@@ -154,12 +154,12 @@ impl Member<'_> {
             self.report.lines = 0;
             return;
         }
-        let told = outcome.missing.len() as u64 + outcome.missing_unlisted;
+        let told = outcome.missing.len() as u64 + outcome.unlisted.map_or(0, |(_, count)| count);
         let leading = self.report.lines.saturating_sub(outcome.found + told);
         for line in &outcome.missing {
             self.miss(line, excuses);
         }
-        self.report.lines_missing += outcome.missing_unlisted;
+        outcome.unlisted.into_iter().for_each(|unlisted| self.report.miss_unlisted(unlisted));
         let end = outcome.first_found.unwrap_or(self.source.position);
         match leading {
             0 => {}

@@ -51,7 +51,7 @@ pub struct FileReport {
     pub bytes_not_shipped: u64,
     /// Lines shipped that the collector does not have.
     pub lines_missing: u64,
-    /// Where they are, in bytes of the file; the first of them if they are many.
+    /// Where they are, in bytes of the file. Of more than a thousand ranges the first stands for the rest, what is not missing in between included.
     pub missing: Vec<ByteRange>,
     /// Records that there are once too often, by their offsets; the first of them if they are many.
     pub doubled: Vec<Doubled>,
@@ -80,7 +80,7 @@ pub struct ByteRange {
     pub start: u64,
     /// The end.
     pub end: u64,
-    /// Lines in it.
+    /// Missing lines in it.
     pub lines: u64,
 }
 
@@ -164,9 +164,15 @@ impl FileReport {
         let is_full = self.missing.len() == LISTED_MAX;
         match self.missing.last_mut() {
             Some(next) if next.start == line.span.end => (next.start, next.lines) = (line.span.start, next.lines + 1),
-            _ if is_full => {}
+            Some(first) if is_full => (first.start, first.lines) = (line.span.start, first.lines + 1),
             _ => self.missing.push(ByteRange { start: line.span.start, end: line.span.end, lines: 1 }),
         }
+    }
+
+    /// Notes further missing lines, all before those noted so far.
+    pub(super) fn miss_unlisted(&mut self, (start, lines): (u64, u64)) {
+        self.lines_missing += lines;
+        self.missing.last_mut().into_iter().for_each(|first| (first.start, first.lines) = (start, first.lines + lines));
     }
 
     /// Notes a record that is there once too often.
@@ -291,5 +297,17 @@ mod tests {
         let expected = "MISSING 3 lines: bytes 10..20, 30..50; DOUBLED 1 record: 1/7 (bytes 0..10); \
                         what was read is not what is there: 1/3; 1 line dead letters; 5 bytes not yet shipped";
         assert_eq!(file.verdict(), expected);
+    }
+
+    #[test]
+    fn of_very_many_ranges_the_first_stands_for_the_rest() {
+        let mut file = FileReport::default();
+        for start in (0..1500).rev() {
+            file.miss(&FileLine { span: start * 20 + 100..start * 20 + 110, text: Text::default() });
+        }
+        file.miss_unlisted((40, 3));
+        file.tidy();
+        assert_eq!((file.lines_missing, file.missing.len()), (1503, LISTED_MAX));
+        assert_eq!(file.missing[0], ByteRange { start: 40, end: 500 * 20 + 110, lines: 504 });
     }
 }

@@ -194,7 +194,7 @@ fn verify_without_a_collector_or_with_a_bad_configuration_says_so() {
     assert!(exit == Some(78) && said.contains("idd"), "{exit:?} {said}");
 }
 
-/// Scenario 32's poison, from the outside; and bytes destroyed before anyone could read them.
+/// A line the collector rejects, and bytes destroyed before anyone could read them, seen from the outside.
 #[test]
 fn verify_explains_dead_letters_and_losses_on_record() {
     let site = Site::new();
@@ -258,7 +258,7 @@ fn status_is_a_table_and_goes_on_until_interrupted() {
     );
 }
 
-/// Extra: agent frozen, and the collector it ships to.
+/// The collector hangs, then goes on.
 #[test]
 fn health_and_readiness_fail_while_bytes_wait_too_long_and_recover() {
     let site = Site::new();
