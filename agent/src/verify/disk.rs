@@ -166,6 +166,9 @@ fn associate(disk: &mut Disk, inputs: &[Input], stored: &[StoredSource]) {
     let unreadable = looks.unreadable;
     for (index, (file, verdict)) in disk.files.iter_mut().zip(verdicts).enumerate() {
         file.standing = match verdict {
+            _ if inputs[file.input].container.is_some() => {
+                Standing::Unknown("what a container runtime writes is not compared")
+            }
             _ if unreadable.contains_key(&index) => Standing::Unreadable,
             Verdict::Resume(index, _) => Standing::Source(index),
             Verdict::Create { supersedes: Some(id), reason: Reason::Rewritten } => {

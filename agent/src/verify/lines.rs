@@ -7,7 +7,7 @@ use std::ops::Range;
 use crate::config::Input;
 use crate::frame::encoding::Encoding;
 use crate::frame::framer::Framer;
-use crate::frame::lines::{Framing, Place};
+use crate::frame::lines::{Framing, LongLines, Place};
 use crate::pipeline::leading_nuls;
 use crate::tail::file::{BYTES_BEFORE_MAX, Block, OpenFile};
 
@@ -27,6 +27,8 @@ pub(super) struct FileLines {
     file: OpenFile,
     framing: Framing,
     encoding: Encoding,
+    /// Of a line that is too long only the first piece is shipped.
+    truncates: bool,
     /// Where its parts begin, each at a line's start, and where the last one ends.
     parts: Vec<u64>,
     /// Parts not given yet.
@@ -41,8 +43,9 @@ impl FileLines {
         let len = file.peek().and_then(|mut read| read(&mut start, 0))?;
         let encoding = input.encoding.settled(&start[..len]).unwrap_or(input.encoding);
         let framing = Framing { line_bytes_max: input.line_bytes_max, keep_cr: input.keep_cr };
+        let truncates = input.long_lines == LongLines::Truncate;
         let part = if file.is_archive() { PART_BYTES.max(end / ARCHIVE_PARTS) } else { PART_BYTES };
-        let mut opened = Self { file, framing, encoding, parts: vec![0], left: 0, lines: 0 };
+        let mut opened = Self { file, framing, encoding, truncates, parts: vec![0], left: 0, lines: 0 };
         let (mut parts, mut lines, mut is_whole) = (vec![0], 0, true);
         opened.pieces(0..end, scratch, |_, piece| {
             // Inside a line nobody can begin to read.
@@ -76,9 +79,12 @@ impl FileLines {
     }
 
     fn each(&mut self, range: Range<u64>, scratch: &mut Scratch, mut line: impl FnMut(FileLine)) -> io::Result<()> {
-        let mut open: Option<FileLine> = None;
+        let (mut open, truncates): (Option<FileLine>, _) = (None, self.truncates);
         self.pieces(range, scratch, |hasher, piece| {
             let whole = match open.take() {
+                Some(open) if piece.continued && truncates => {
+                    FileLine { span: open.span.start..piece.end, text: open.text }
+                }
                 Some(open) if piece.continued => FileLine {
                     span: open.span.start..piece.end,
                     text: hasher.join(open.text, piece.text(hasher, open.text)),
