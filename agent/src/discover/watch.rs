@@ -126,6 +126,13 @@ impl Watcher {
         folder.names.insert(name.into(), slot).filter(|before| *before != slot)
     }
 
+    /// Does so unless the name means a file already.
+    pub fn bind_if_free(&mut self, path: &Path, slot: FileSlot) {
+        if let Some((folder, name)) = self.place_of(path) {
+            folder.names.entry(name.into()).or_insert(slot);
+        }
+    }
+
     /// Forgets a name, unless it means another file by now.
     pub fn unbind(&mut self, path: &Path, slot: FileSlot) {
         if let Some((folder, name)) = self.place_of(path)

@@ -278,7 +278,7 @@ impl Follow {
         }
         for (slot, source) in &self.sources {
             if matches!(source.name, Name::Found | Name::Renamed) {
-                self.parts.watcher.bind(source.file.real_path(), *slot);
+                self.parts.watcher.bind_if_free(source.file.real_path(), *slot);
             }
         }
     }
