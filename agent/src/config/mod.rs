@@ -290,6 +290,48 @@ mod tests {
         );
     }
 
+    /// Gives each key of the reference whose comment says `Range: A to B`, with both.
+    fn ranges(reference: &str) -> Vec<(&str, String, String)> {
+        let (mut comment, mut found) = (String::new(), Vec::new());
+        for line in reference.lines() {
+            if let Some(text) = line.strip_prefix("# ") {
+                comment += text;
+                comment.push(' ');
+                continue;
+            }
+            let range = comment.split_once("Range: ").and_then(|(_, range)| range.split_once(" to "));
+            if let (Some((key, _)), Some((least, rest))) = (line.split_once(" = "), range) {
+                found.push((key, least.to_owned(), rest.split(['.', ' ']).next().unwrap().to_owned()));
+            }
+            comment.clear();
+        }
+        found
+    }
+
+    #[test]
+    fn the_ranges_in_the_reference_file_are_those_of_the_code() {
+        let reference = include_str!("../../../configs/agent.toml");
+        let literal =
+            |value: &str| if value.parse::<u64>().is_ok() { value.to_owned() } else { format!("\"{value}\"") };
+        let ranges = ranges(reference);
+        assert!(ranges.len() >= 17, "{ranges:?}");
+        for (key, least, most) in ranges {
+            let with = |value: &str| {
+                let set = |line: &str| match line.split_once(" = ") {
+                    Some((name, _)) if name == key => format!("{key} = {}\n", literal(value)),
+                    _ => format!("{line}\n"),
+                };
+                read(&reference.lines().map(set).collect::<String>())
+            };
+            let (count, unit) = most.split_at(most.find(|c: char| !c.is_ascii_digit()).unwrap_or(most.len()));
+            let past = format!("{}{unit}", count.parse::<u64>().unwrap() + 1);
+            assert!(with(&least).is_ok() && with(&most).is_ok(), "{key}: {:?}", (with(&least), with(&most)));
+            assert!(with(&past).unwrap_err().contains(key), "{key} = {past}");
+            let below = least.replace(|c: char| c.is_ascii_digit(), "0");
+            assert!(least.starts_with('0') || with(&below).is_err(), "{key} = {below}");
+        }
+    }
+
     #[test]
     fn every_mistake_is_told_at_once_with_its_line_and_key() {
         let mistakes = read(concat!(
