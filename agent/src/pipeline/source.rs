@@ -10,7 +10,8 @@ mod step;
 mod waiting;
 
 use std::collections::VecDeque;
-use std::path::PathBuf;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -46,7 +47,7 @@ pub(super) struct Source {
     pub(super) partitioning: Partitioning,
     pub(super) partition: Option<u32>,
     /// The path as an input found it; in the headers of its records.
-    pub(super) path: PathBuf,
+    pub(super) path: Arc<Path>,
     pub(super) headers: FileHeaders,
     pub(super) file: OpenFile,
     /// The framer's state at the file's position.
@@ -119,7 +120,7 @@ pub(super) struct Placement {
     pub(super) input: usize,
     pub(super) topic: TopicName,
     pub(super) partitioning: Partitioning,
-    pub(super) path: PathBuf,
+    pub(super) path: Arc<Path>,
     pub(super) headers: FileHeaders,
 }
 
@@ -260,7 +261,7 @@ impl Source {
     }
 
     /// Notes under which name the file goes now.
-    pub(super) fn rename(&mut self, path: PathBuf, real_path: PathBuf, name: Name) {
+    pub(super) fn rename(&mut self, path: Arc<Path>, real_path: Arc<Path>, name: Name) {
         (self.path, self.name, self.path_changed) = (path, name, true);
         self.file.set_real_path(real_path);
     }
@@ -333,7 +334,7 @@ impl Source {
     }
 
     /// Reads on in another file, which holds all that was read.
-    pub(super) fn go_on_in_copy(&mut self, path: PathBuf, now: Instant) {
+    pub(super) fn go_on_in_copy(&mut self, path: Arc<Path>, now: Instant) {
         (self.is_truncated, self.is_dirty, self.path_changed) = (false, true, true);
         (self.path, self.name, self.last_growth, self.listed_bytes) = (path, Name::Found, now, 0);
         self.push(Step::Rebind);

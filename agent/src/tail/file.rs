@@ -6,7 +6,7 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use skidway_record::source::{FINGERPRINT_BYTES_MAX, Fingerprint, PhysicalId};
@@ -60,7 +60,7 @@ impl OpenFile {
     ///
     /// # Errors
     /// As the operating system says (retry).
-    pub fn new(file: File, path: PathBuf) -> io::Result<Self> {
+    pub fn new(file: File, path: Arc<Path>) -> io::Result<Self> {
         let mut start = [0; 4];
         let len = read_at(&file, &mut start, 0)?;
         let archive = Compression::of(&start[..len]).map(|compression| Box::new(Archive::new(compression)));
@@ -81,7 +81,7 @@ impl OpenFile {
     }
 
     /// Notes that it has another name.
-    pub fn set_real_path(&mut self, path: PathBuf) {
+    pub fn set_real_path(&mut self, path: Arc<Path>) {
         self.handle.set_path(path);
     }
 
@@ -395,7 +395,7 @@ mod tests {
     fn temp(text: &[u8]) -> (File, OpenFile) {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(text).unwrap();
-        let open = OpenFile::new(file.try_clone().unwrap(), PathBuf::new()).unwrap();
+        let open = OpenFile::new(file.try_clone().unwrap(), Path::new("").into()).unwrap();
         (file, open)
     }
 

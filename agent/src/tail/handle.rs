@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use skidway_record::source::PhysicalId;
@@ -13,7 +13,7 @@ use crate::flow::physical::{self, Stat, stat_file, stat_path};
 /// Holds one file that is known by its identity.
 #[derive(Debug)]
 pub struct Handle {
-    path: PathBuf,
+    path: Arc<Path>,
     physical: PhysicalId,
     file: Option<Arc<File>>,
 }
@@ -23,7 +23,7 @@ impl Handle {
     ///
     /// # Errors
     /// As the operating system says (retry).
-    pub fn new(file: File, path: PathBuf) -> io::Result<(Self, Stat)> {
+    pub fn new(file: File, path: Arc<Path>) -> io::Result<(Self, Stat)> {
         let stat = stat_file(&file)?;
         Ok((Self { path, physical: stat.physical, file: Some(Arc::new(file)) }, stat))
     }
@@ -34,7 +34,7 @@ impl Handle {
     }
 
     /// Notes that it has another name.
-    pub fn set_path(&mut self, path: PathBuf) {
+    pub fn set_path(&mut self, path: Arc<Path>) {
         self.path = path;
     }
 
@@ -103,7 +103,7 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let (path, old) = (temp.path().join("a.log"), temp.path().join("a.log.1"));
         std::fs::write(&path, "text").unwrap();
-        let (mut handle, _) = Handle::new(File::open(&path).unwrap(), path.clone()).unwrap();
+        let (mut handle, _) = Handle::new(File::open(&path).unwrap(), path.as_path().into()).unwrap();
         handle.set_aside();
         assert!(!handle.is_open());
         assert_eq!((handle.stat().unwrap().size, handle.file().is_ok()), (4, true));
@@ -114,7 +114,7 @@ mod tests {
         std::fs::write(&path, "another").unwrap();
         assert_eq!(handle.hold().unwrap_err().kind(), io::ErrorKind::NotFound);
         assert_eq!(handle.stat().unwrap_err().kind(), io::ErrorKind::NotFound);
-        handle.set_path(old);
+        handle.set_path(old.into());
         assert!(handle.hold().is_ok() && handle.is_open());
     }
 }

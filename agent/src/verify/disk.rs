@@ -107,7 +107,7 @@ fn look_at(found: &Found, config: &Config, host: &str, seen: &mut HashSet<Physic
     if let Some(reason) = content::judge(&found.path, &start[..read]).map(Skip::words) {
         return Ok(Look::Skipped(reason));
     }
-    let mut file = OpenFile::new(file, found.path.canonicalize()?)?;
+    let mut file = OpenFile::new(file, found.path.canonicalize()?.into())?;
     // There may be more of them than may be open at once.
     file.set_aside();
     let path = found.path.to_string_lossy();

@@ -197,7 +197,7 @@ mod tests {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(text).unwrap();
         let mut scratch = Scratch::new(Hasher::new(3));
-        let file = OpenFile::new(file, std::path::PathBuf::new()).unwrap();
+        let file = OpenFile::new(file, std::path::Path::new("").into()).unwrap();
         (FileLines::open(file, input, end, &mut scratch).unwrap(), scratch)
     }
 

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -174,8 +175,11 @@ impl Follow {
     }
 
     fn follow(&mut self, found: &Found, real_path: &Path, file: File) -> io::Result<()> {
-        let file = OpenFile::new(file, real_path.to_owned())?;
-        let source = Source::new(file, self.place(found), self.now);
+        let placement = self.place(found);
+        // Of very many files most have one path only: it is kept once.
+        let is_found = path_bytes(real_path) == path_bytes(&placement.path);
+        let file = OpenFile::new(file, if is_found { Arc::clone(&placement.path) } else { real_path.into() })?;
+        let source = Source::new(file, placement, self.now);
         let slot = FileSlot(self.next_slot);
         self.next_slot += 1;
         self.was_opened(slot);
@@ -208,7 +212,7 @@ impl Follow {
             input: found.input,
             topic: input.topic.topic(facts),
             partitioning,
-            path: found.path.clone(),
+            path: found.path.as_path().into(),
             headers: FileHeaders::new(fields, key),
         }
     }
@@ -237,7 +241,7 @@ impl Follow {
         self.parts.watcher.unbind(source.file.real_path(), slot);
         let before = self.parts.watcher.bind(&real_path, slot);
         self.stems.remove(slot, source);
-        source.rename(path.to_owned(), real_path, name);
+        source.rename(path.into(), real_path.into(), name);
         self.stems.add(slot, source);
         // It may be readable now.
         source.blocked.take_if(|blocked| blocked.is_unreadable);

@@ -132,7 +132,7 @@ impl Follow {
         let held_for = file.copy_of.map(|(original, _)| original);
         // A file may be renamed, packed and deleted before anyone looks.
         let is_named_after = |source: &Source| {
-            unpacked(&file.path).is_some_and(|path| path == source.path)
+            unpacked(&file.path).is_some_and(|path| *path == *source.path)
                 || (source.file.is_deleted() && may_be_archive(&file.path, &source.path))
         };
         let is_original = |original: &FileSlot, source: &Source| {

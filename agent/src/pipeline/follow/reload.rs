@@ -61,7 +61,7 @@ impl Follow {
             let is_asked_for =
                 |input: &usize| name != Name::Found || self.parts.discovery.input_of(&path) == Some(*input);
             match numbers.get(before[source.input].name.as_str()).copied().filter(is_asked_for) {
-                Some(input) => self.put(slot, Found { path, input }),
+                Some(input) => self.put(slot, Found { path: path.to_path_buf(), input }),
                 None => self.part_with(slot),
             }
         }

@@ -206,7 +206,7 @@ impl Follow {
         self.totals =
             Totals { bytes_behind: behind, files: self.sources.len(), oldest_unacknowledged_ms, ..self.totals };
         let oldest =
-            oldest.and_then(|(since, slot)| Some(Waiting { path: self.sources.get(&slot)?.path.clone(), since }));
+            oldest.and_then(|(since, slot)| Some(Waiting { path: self.sources.get(&slot)?.path.to_path_buf(), since }));
         self.parts.pulse.send_modify(|pulse| pulse.oldest = oldest);
         metrics::backlog(behind, age, self.sources.len());
         metrics::read_rate(self.read_rate.measure(self.now), self.read_rate.max());
