@@ -11,8 +11,12 @@ use crate::tail::archive::{Archive, Compression};
 /// An archive is longer than this once anything is in it.
 const ARCHIVE_BYTES_MIN: u64 = 10;
 
-/// Looks this far for the end of a hole, in bytes of data.
-const HOLE_BYTES_MAX: u64 = 1 << 20;
+/// Looks this far for the end of a hole, in bytes of data: a copy of a file with a hole has NUL bytes there. A file with still more of them
+/// is taken for a text: what reads it drops them.
+const HOLE_BYTES_MAX: u64 = 64 << 20;
+
+/// NUL bytes are read so many at a time.
+const PIECE_BYTES: usize = 64 << 10;
 
 /// Fills `into` with what a file is to be judged by; `None` while there is nothing to judge: only NUL bytes, or an archive that is not begun.
 ///
@@ -31,18 +35,18 @@ pub fn start_of(path: &Path, file: &File, into: &mut [u8]) -> io::Result<Option<
         return Ok(Some(read));
     }
     let Ok(data) = rustix::fs::seek(file, rustix::fs::SeekFrom::Data(0)) else { return Ok(None) };
-    let mut position = data;
+    let (mut position, mut piece) = (data, vec![0; PIECE_BYTES]);
     while position < data + HOLE_BYTES_MAX {
-        let read = read_at(file, into, position)?;
+        let read = read_at(file, &mut piece, position)?;
         if read == 0 {
-            break;
+            return Ok(None);
         }
-        if let Some(first) = into[..read].iter().position(|&byte| byte != 0) {
+        if let Some(first) = piece[..read].iter().position(|&byte| byte != 0) {
             return read_at(file, into, position + first as u64).map(Some);
         }
         position += read as u64;
     }
-    Ok(None)
+    Ok(Some(0))
 }
 
 #[cfg(test)]
@@ -69,6 +73,8 @@ mod tests {
             file.write_all(b"after the hole").unwrap();
         };
         assert_eq!(start("a.log", hole), Some(b"after the hole".to_vec()));
+        let copied = |file: &mut File| file.write_all(&[vec![0; 3_000_001], b"after it".to_vec()].concat()).unwrap();
+        assert_eq!(start("a.log", copied), Some(b"after it".to_vec()));
         let packed = zstd::encode_all(&b"packed"[..], 1).unwrap();
         assert_eq!(start("a.log", |file| file.write_all(&packed).unwrap()), Some(b"packed".to_vec()));
     }
