@@ -10,10 +10,11 @@
 //!    head and anchor match this one source, however short they are;
 //!
 //! 5. it is an archive by name: it is named as a compressed copy of the source's file, which is gone, and head and anchor match this one
-//!    source in the decompressed bytes, however short they are.
+//!    source in the decompressed bytes, however short they are. The file it was made of is not there.
 //!
 //! Of several copies by name, which begin alike as far as the source was read, the oldest goes on: truncated more than once, that is where
-//! the bytes went first. The others are files of their own.
+//! the bytes went first. The others are files of their own. Of several sources that a copy by name matches, the one read farthest goes on in
+//! it, and none does if that one has a file already: many files begin alike.
 //!
 //! Else it is a new source. A source stays without a file if none is left for it. Shorter heads alone never make a copy: many files
 //! begin alike, and a wrong guess would lose lines, where a missed one at worst ships a copied file as what it is, another file.
@@ -26,7 +27,7 @@ use std::path::Path;
 use skidway_record::SourceId;
 use skidway_record::source::{FINGERPRINT_BYTES_MAX, Fingerprint, PhysicalId, StoredSource};
 
-use crate::discover::copies::{may_be_archive, may_be_copy};
+use crate::discover::copies::{may_be_archive, may_be_copy, unpacked};
 use crate::flow::fingerprint::{ANCHOR_BYTES_MAX, Evidence};
 
 /// Holds what matching needs to know of a file on disk.
@@ -100,9 +101,13 @@ pub fn associate(stored: &[StoredSource], files: &[Candidate<'_>], witness: &mut
     matching.match_identity(same_file, Reason::SameFile);
     matching.match_identity(any_device, Reason::SameFileRemounted);
     matching.match_copies(&by_full_head(stored, &matching.free), |_, _| true, Among::Only);
-    let is_copy = |file: &Candidate<'_>, of: &StoredSource| may_be_copy(file.path, path_of(of));
+    // An archive beside the file it was made of is that file's, whatever it holds.
+    let names: HashSet<&Path> = files.iter().map(|file| file.path).collect();
+    let is_anothers = |file: &Candidate<'_>| unpacked(file.path).is_some_and(|path| names.contains(path.as_path()));
+    let is_copy = |file: &Candidate<'_>, of: &StoredSource| may_be_copy(file.path, path_of(of)) && !is_anothers(file);
     matching.match_copies(&by_truncation(stored, files, &matching.free), is_copy, Among::Oldest);
-    let is_archive = |file: &Candidate<'_>, of: &StoredSource| may_be_archive(file.path, path_of(of));
+    let is_archive =
+        |file: &Candidate<'_>, of: &StoredSource| may_be_archive(file.path, path_of(of)) && !is_anothers(file);
     matching.match_copies(&by_absence(stored, files, &matching.free), is_archive, Among::Oldest);
     matching.say_why_not();
     matching.verdicts
@@ -173,29 +178,66 @@ impl<'m, W: Witness> Matching<'m, W> {
                 }
             }
         }
-        self.choose(&pairs, among);
-    }
-
-    /// Resumes each source of some pairs of file and source that match in one of its files.
-    fn choose(&mut self, pairs: &[(usize, usize)], among: Among) {
-        let (mut sources_of, mut files_of) = (HashMap::new(), HashMap::<_, Vec<usize>>::new());
-        for &(file, source) in pairs {
-            *sources_of.entry(file).or_insert(0) += 1;
-            files_of.entry(source).or_default().push(file);
-        }
-        let age = |file: usize| (self.files[file].physical.birth_ns, file);
-        // A file that may be a copy of several sources is taken for none.
-        for &(file, source) in pairs.iter().filter(|(file, _)| sources_of[file] == 1) {
-            let mut rivals = files_of[&source].iter().filter(|rival| **rival != file);
-            let is_chosen = match among {
-                Among::Only => rivals.next().is_none(),
-                Among::Oldest => rivals.all(|rival| age(file) < age(*rival)),
-            };
-            if is_chosen {
-                (self.verdicts[file], self.free[source]) = (Verdict::Resume(source, Reason::Copy), false);
+        match among {
+            Among::Only => self.choose_only(&pairs),
+            Among::Oldest => {
+                let pairs = self.farthest(pairs, may_be);
+                self.choose_oldest(&pairs);
             }
         }
         self.open.retain(|&file| !matches!(self.verdicts[file], Verdict::Resume(..)));
+    }
+
+    /// Resumes sources that match one file only, in files that match one source only.
+    fn choose_only(&mut self, pairs: &[(usize, usize)]) {
+        let (mut sources_of, mut files_of) = (HashMap::new(), HashMap::new());
+        for (file, source) in pairs {
+            *sources_of.entry(file).or_insert(0) += 1;
+            *files_of.entry(source).or_insert(0) += 1;
+        }
+        for (file, source) in pairs.iter().filter(|(file, source)| sources_of[file] == 1 && files_of[source] == 1) {
+            (self.verdicts[*file], self.free[*source]) = (Verdict::Resume(*source, Reason::Copy), false);
+        }
+    }
+
+    /// Leaves each file only the source that was read farthest of those it matches; none if another matches it as well or better and has a
+    /// file already. A source that a file was not left for is nobody's: what was read of it tells it from no other.
+    fn farthest(
+        &mut self,
+        pairs: Vec<(usize, usize)>,
+        may_be: impl Fn(&Candidate<'_>, &StoredSource) -> bool,
+    ) -> Vec<(usize, usize)> {
+        let (stored, files) = (self.stored, self.files);
+        let position = |source: usize| stored[source].position;
+        let (mut left, mut doubtful) = (Vec::new(), HashSet::new());
+        for &(file, source) in &pairs {
+            let is_rival = |other: usize| other != source && position(other) >= position(source);
+            let mut rivals = (0..stored.len()).filter(|&other| is_rival(other) && !self.free[other]);
+            let is_better = |other: usize| {
+                stored[other].source.input == files[file].input
+                    && may_be(&files[file], &stored[other])
+                    && self.witness.compare(file, &stored[other]) == Evidence::Same
+            };
+            let is_outdone = pairs.iter().any(|pair| pair.0 == file && is_rival(pair.1)) || rivals.any(is_better);
+            if is_outdone {
+                doubtful.insert(source);
+            } else {
+                left.push((file, source));
+            }
+        }
+        left.retain(|(_, source)| !doubtful.contains(source));
+        left
+    }
+
+    /// Resumes each source in the oldest of the files that match it.
+    fn choose_oldest(&mut self, pairs: &[(usize, usize)]) {
+        let age = |file: usize| (self.files[file].physical.birth_ns, file);
+        for &(file, source) in pairs {
+            let is_older = |rival: &(usize, usize)| rival.1 == source && age(rival.0) < age(file);
+            if !pairs.iter().any(is_older) {
+                (self.verdicts[file], self.free[source]) = (Verdict::Resume(source, Reason::Copy), false);
+            }
+        }
     }
 
     fn say_why_not(&mut self) {
@@ -506,5 +548,21 @@ mod tests {
             check("not if the file is there", &one, &disk, &[NEW, Resume(0, SameFile)]);
         }
         check("not if it is another file's", &one, &[("/l/b.log.1.gz", archive, grown)], &[NEW]);
+    }
+
+    #[test]
+    fn of_sources_that_began_alike_the_one_read_farthest_goes_on_in_the_archive() {
+        use Reason::{Copy, SameFile};
+        use Verdict::Resume;
+        let (banner, bytes) = (text(1, 80), [text(1, 80), text(2, 500)].concat());
+        let two = [source(1, physical(1, 10, 5), &banner), source(2, physical(1, 11, 6), &bytes)];
+        let archive = |inode, bytes: &[u8]| ("/l/a.log.1.gz", physical(1, inode, 9), bytes.to_vec());
+        check("it is the other's", &two, &[archive(20, &bytes)], &[Resume(1, Copy)]);
+        let disk = [archive(20, &bytes), ("/l/a.log.1", physical(1, 30, 9), text(3, 50))];
+        check("not if the file it was made of is there", &two, &disk, &[NEW, NEW]);
+        let disk = [archive(20, &bytes), ("/l/a.log.2.gz", physical(1, 21, 9), banner.clone())];
+        check("another that begins so may be anybody's", &two, &disk, &[Resume(1, Copy), NEW]);
+        let disk = [archive(20, &bytes), ("/l/b", physical(1, 11, 6), bytes.clone())];
+        check("nor is it the one's if the other goes on elsewhere", &two, &disk, &[NEW, Resume(1, SameFile)]);
     }
 }
