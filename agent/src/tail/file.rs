@@ -192,6 +192,13 @@ impl OpenFile {
         self.size
     }
 
+    /// Takes note of its size, if what was read of it is still there: else that is the size of something else.
+    pub fn saw(&mut self, stat: &Stat) {
+        if self.archive.is_none() && stat.size > self.size && self.is_intact().unwrap_or(false) {
+            (self.size, self.room) = (stat.size, 0);
+        }
+    }
+
     /// Gives where its content ends, as far as it was seen, in bytes; room that was reserved behind it does not count.
     pub fn content_end(&self) -> u64 {
         self.size - self.room
@@ -230,10 +237,7 @@ impl OpenFile {
     /// As the operating system says (retry).
     pub fn stat(&mut self) -> io::Result<Stat> {
         let stat = self.handle.stat()?;
-        if self.archive.is_none() {
-            self.room = if stat.size > self.size { 0 } else { self.room };
-            self.size = self.size.max(stat.size);
-        }
+        self.saw(&stat);
         Ok(stat)
     }
 
@@ -431,6 +435,8 @@ mod tests {
         file.write_all_at(b"header\nnew line\nand more than before\n", 0).unwrap();
         assert_eq!(take(&mut open), None, "it grew past the position with other bytes");
         assert!(!open.is_intact().unwrap());
+        let stat = open.stat().unwrap();
+        assert_eq!((stat.size, open.size()), (37, 16), "the size of what it holds now says nothing of what it held");
         open.begin_again();
         assert!(take(&mut open).unwrap().starts_with(b"header\nnew"));
         file.write_all(b"").unwrap();

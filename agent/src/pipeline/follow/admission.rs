@@ -223,6 +223,7 @@ impl Follow {
         source.last_seen = self.now;
         // One without a source was not read: what it holds is no growth.
         let has_changed = source.is_associated && source.file.has_changed(stat);
+        source.file.saw(stat);
         source.listed_bytes = stat.size;
         // It was found under several names, or a folder above it was renamed.
         let has_moved = path_bytes(&source.path) != path_bytes(path) && !has_its_name(source);
