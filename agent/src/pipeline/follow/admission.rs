@@ -171,7 +171,23 @@ impl Follow {
         }
         self.skipped.remove(&found.path);
         let real_path = found.path.canonicalize()?;
-        self.follow(found, &real_path, file)
+        let path = self.own_name(&found.path, &real_path, found.input).to_owned();
+        self.follow(&Found { path, input: found.input }, &real_path, file)
+    }
+
+    /// Prefers a file's own name to that of a link to it, if an input asks for both: copies and archives are named after the file.
+    fn own_name<'p>(&self, path: &'p Path, real_path: &'p Path, input: usize) -> &'p Path {
+        let is_wanted = real_path != path && self.parts.discovery.input_of(real_path) == Some(input);
+        if is_wanted { real_path } else { path }
+    }
+
+    /// Keeps the name that the collector knows a file by, if it has that still: of hard links any may be found first.
+    pub(super) fn keep_name(&mut self, slot: FileSlot, known: &Path) {
+        let Some(source) = self.sources.get(&slot).filter(|source| *source.path != *known) else { return };
+        let is_wanted = self.parts.discovery.input_of(known) == Some(source.input);
+        if is_wanted && stat_path(known).is_ok_and(|stat| stat.physical == source.physical()) {
+            self.rename(slot, known, Name::Found);
+        }
     }
 
     fn follow(&mut self, found: &Found, real_path: &Path, file: File) -> io::Result<()> {
@@ -237,6 +253,9 @@ impl Follow {
 
     fn rename(&mut self, slot: FileSlot, path: &Path, name: Name) {
         let Ok(real_path) = path.canonicalize() else { return };
+        let Some(input) = self.sources.get(&slot).map(|source| source.input) else { return };
+        let path =
+            if name == Name::Found { self.own_name(path, &real_path, input).to_owned() } else { path.to_owned() };
         let Some(source) = self.sources.get_mut(&slot) else { return };
         tracing::info!(from = %source.path.display(), to = %path.display(), source = %source.id, "renamed");
         self.parts.watcher.unbind(source.file.real_path(), slot);

@@ -1,10 +1,7 @@
 //! Which followed file is which source: files without one are matched with what the collector knows, or become new ones.
 
 use std::collections::{BTreeSet, HashSet};
-use std::ffi::OsStr;
 use std::io;
-use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
 
 use bytes::Bytes;
 use skidway_record::SourceId;
@@ -77,9 +74,18 @@ impl Follow {
             tracing::info!(source = %stored.source.id, "a file reported gone is back; opening a new session, which no late copy of the report survives");
             return self.open_session();
         }
+        let known = matching::path_of(stored).to_owned();
+        self.keep_name(slot, &known);
+        let stored = &self.unattached[index];
+        let file = self.by_file.get(&key(&stored.source.physical)).and_then(|slot| self.sources.get(slot));
+        let is_there = file.is_some_and(|file| file.physical() == stored.source.physical);
         let Some(source) = self.sources.get_mut(&slot) else { return };
         source.resume(stored);
-        let known_as = PathBuf::from(OsStr::from_bytes(&stored.source.path));
+        let known_as = known;
+        // The bytes between copying and truncation are in no file, and nobody knows whether there were any.
+        if is_there && reason == Reason::Copy {
+            source.lose_what_was_not_copied();
+        }
         tracing::info!(path = %source.path.display(), source = %source.id, position = stored.position, because = reason.words(), "resumed");
         self.has_lineage(slot, &known_as);
         self.start_at_end_if_asked(slot);
