@@ -5,6 +5,7 @@
 //! many lines share a turn, and a lone line waits for nothing.
 
 mod admission;
+mod archives;
 mod association;
 mod copies;
 mod damage;
@@ -119,6 +120,8 @@ pub(super) struct Follow {
     bytes_held: u64,
     /// Files that do not hold what was read of them any more.
     truncated: Vec<FileSlot>,
+    /// What became of those is being looked for.
+    is_settling: bool,
     /// Truncated files whose sources go on in copies, until the collector knows.
     leaving: Leaving,
     /// Copies of truncated files, with those, that hold only what was read of them.
@@ -182,6 +185,7 @@ impl Follow {
             shipments: parts.lanes.iter().map(|_| None).collect(),
             bytes_held: 0,
             truncated: Vec::new(),
+            is_settling: false,
             leaving: Leaving::new(),
             parts_of: Vec::new(),
             successions: Successions::default(),

@@ -82,6 +82,8 @@ pub(super) struct Source {
     pub(super) careful: Option<Box<Careful>>,
     /// Of another file that this one, without a source yet, was a copy of when it had so many bytes.
     pub(super) copy_of: Option<(FileSlot, u64)>,
+    /// The source of which this file, without one yet, holds only what was read.
+    pub(super) part_of: Option<SourceId>,
     /// The file before this one under its name, whose end is waited for.
     pub(super) follows: Option<FileSlot>,
     /// What becomes of a record that is not whole at this file's end.
@@ -176,6 +178,7 @@ impl Source {
             given_up: None,
             careful: None,
             copy_of: None,
+            part_of: None,
             follows: None,
             goes_on: GoesOn::Here,
             kept: Kept::Nothing,
@@ -292,6 +295,12 @@ impl Source {
     pub(super) fn may_be_set_aside(&self, even_unread: bool) -> bool {
         let has_name = matches!(self.name, Name::Found | Name::Renamed) && !self.is_truncated;
         has_name && (even_unread || (!self.is_dirty && self.is_settled()))
+    }
+
+    /// Tells whether it was set aside and cannot be found by its name any more.
+    pub(super) fn is_missing(&self) -> bool {
+        let is_nameless = matches!(self.name, Name::Lost | Name::Deleted) && !self.file.is_open();
+        is_nameless && self.file.is_deleted()
     }
 
     /// Takes what a turn read: from the draft's end, or the last step's, up to the file's position.

@@ -25,9 +25,16 @@ impl Follow {
             return;
         }
         self.unmatched.retain(|slot| self.sources.get(slot).is_some_and(|source| !source.is_associated));
+        self.forget_missing();
         let may_be_matched = |slot: &FileSlot| !self.leaving.contains_key(&key(&self.sources[slot].physical()));
-        let slots: Vec<FileSlot> = self.unmatched.iter().copied().filter(may_be_matched).collect();
+        let mut slots: Vec<FileSlot> = self.unmatched.iter().copied().filter(may_be_matched).collect();
+        // An archive of a file that is still held is that file's, whatever else it looks like.
+        slots.retain(|slot| !(self.sources[slot].file.is_archive() && self.is_held(*slot)));
         if slots.is_empty() {
+            return;
+        }
+        // First it is settled what became of truncated files' bytes.
+        if self.find_truncated(&slots) && !self.is_settling {
             return;
         }
         let inputs = &self.parts.config.inputs;
@@ -40,6 +47,14 @@ impl Follow {
         let mut looks = Looks { sources, slots: &slots, unreadable: HashSet::new() };
         let verdicts = matching::associate(&self.unattached, &candidates, &mut looks);
         let unreadable = looks.unreadable;
+        let is_truncated = |verdict: &Verdict| matches!(verdict, Verdict::Create { supersedes: Some(_), .. });
+        if verdicts.iter().any(is_truncated) && !self.is_settling {
+            // A copy may be newer than the last look at its folder.
+            self.is_settling = true;
+            self.scan();
+            self.is_settling = false;
+            return;
+        }
         let readable = slots.into_iter().zip(verdicts).filter(|(slot, _)| !unreadable.contains(slot));
         let (resumed, mut new): (Vec<_>, Vec<_>) =
             readable.partition(|(_, verdict)| matches!(verdict, Verdict::Resume(..)));
@@ -56,7 +71,7 @@ impl Follow {
                     taken.push(index);
                 }
                 Verdict::Create { supersedes: Some(id), .. } if self.goes_on_elsewhere(slot, id) => {}
-                Verdict::Create { supersedes: None, .. } if self.is_held(slot) => {}
+                Verdict::Create { supersedes: None, .. } if self.is_passed_over(slot) || self.is_held(slot) => {}
                 Verdict::Create { supersedes, reason } => self.create(slot, supersedes, reason),
             }
             self.find_predecessor(slot);
@@ -65,6 +80,16 @@ impl Follow {
         taken.sort_unstable_by(|a, b| b.cmp(a));
         for index in taken {
             self.unattached.swap_remove(index);
+        }
+    }
+
+    /// Forgets files without a source that were set aside and whose names are gone: nobody can read them any more.
+    fn forget_missing(&mut self) {
+        let is_missing = |slot: &FileSlot| self.sources.get(slot).is_some_and(|source| source.is_missing());
+        let missing: Vec<FileSlot> = self.unmatched.iter().copied().filter(is_missing).collect();
+        for slot in missing {
+            self.unmatched.remove(&slot);
+            self.forget_file(slot);
         }
     }
 

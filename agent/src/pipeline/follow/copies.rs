@@ -13,7 +13,7 @@ use skidway_record::source::Fingerprint;
 use super::admission::key;
 use super::{FileSlot, Follow};
 use crate::config::template::file_stem;
-use crate::discover::copies::{may_be_archive, may_be_copy, unpacked};
+use crate::discover::copies::may_be_copy;
 use crate::flow::fingerprint::{self, Evidence};
 use crate::flow::physical::Stat;
 use crate::pipeline::source::{Name, Source};
@@ -49,7 +49,7 @@ impl Stems {
     }
 
     /// Gives those that are named otherwise and whose stem the file's name begins with.
-    fn of(&self, file: &Source) -> Vec<FileSlot> {
+    pub(super) fn of(&self, file: &Source) -> Vec<FileSlot> {
         let name = name_of(file);
         let own = hash(file.input, &name);
         let starts = name.char_indices().map(|(at, char)| hash(file.input, &name[..at + char.len_utf8()]));
@@ -81,18 +81,46 @@ impl Follow {
         }
         let Ok(stat) = file.file.stat_now() else { return false };
         let (size, until) = (stat.size, self.held_until(file, &stat));
-        let original = if self.now < until { self.original_of(slot, size) } else { None };
-        let is_alike =
-            original.and_then(|it| self.sources.get(&it)).is_some_and(|it| file.file.begins_like(&it.file, size));
+        // What a file is that a source is leaving is not known before that source has left it.
+        let may_wait = |original: &FileSlot| self.now < until || self.is_left(*original);
+        let original = self.original_of(slot, size).filter(may_wait);
+        // Of a truncated one it is told by what was read, not by what is there now.
+        let is_alike = |it: &Source| !it.is_truncated() && file.file.begins_like(&it.file, size);
+        let is_alike = original.and_then(|it| self.sources.get(&it)).is_some_and(|it| is_alike(it));
         let is_held = original.is_some();
         let Some(file) = self.sources.get_mut(&slot) else { return false };
         if is_alike || original.is_none() {
             file.copy_of = original.map(|original| (original, size));
         }
-        if is_held && !std::mem::replace(&mut file.has_timer, true) {
+        if is_held && self.now < until && !std::mem::replace(&mut file.has_timer, true) {
             self.timers.set(until, slot);
         }
         is_held
+    }
+
+    /// Finds out which files are not what was read of them any more, of those that new files may come from: one that waits for the collector's
+    /// answer has no turn to show it. True if there are any.
+    pub(super) fn find_truncated(&mut self, slots: &[FileSlot]) -> bool {
+        let files = slots.iter().filter_map(|slot| self.sources.get(slot));
+        let originals: BTreeSet<FileSlot> = files.flat_map(|file| self.stems.of(file)).collect();
+        for slot in originals {
+            self.is_found_truncated(slot);
+        }
+        !self.truncated.is_empty()
+    }
+
+    /// Finds out whether a file is not what was read of it any more, though it had no turn.
+    pub(super) fn is_found_truncated(&mut self, slot: FileSlot) -> bool {
+        let may_be = |source: &&mut Box<Source>| {
+            source.is_associated && !source.is_truncated() && !source.is_finishing() && !source.file.is_archive()
+        };
+        let Some(source) = self.sources.get_mut(&slot).filter(may_be) else { return false };
+        let is_truncated = source.file.is_intact().is_ok_and(|is_intact| !is_intact);
+        if is_truncated {
+            source.stop_reading();
+            self.truncated.push(slot);
+        }
+        is_truncated
     }
 
     /// Counts from when the file was written to last: by its own time unless the clock was set back, but of one that appeared while others were
@@ -116,7 +144,7 @@ impl Follow {
     fn original_of(&self, slot: FileSlot, size: u64) -> Option<FileSlot> {
         let file = self.sources.get(&slot)?;
         let is_original = |original: &FileSlot, source: &Source| {
-            source.is_associated
+            (source.is_associated || self.is_left(*original))
                 && may_be_copy(&file.path, &source.path)
                 && (size == 0
                     || source.is_truncated()
@@ -126,50 +154,9 @@ impl Follow {
         self.stems.of(file).into_iter().find(|it| self.sources.get(it).is_some_and(|source| is_original(it, source)))
     }
 
-    /// Finds the live source that an archive was made of. That source reads its own file to the end first; then it goes on in the archive.
-    fn original_of_archive(&self, slot: FileSlot) -> Option<FileSlot> {
-        let file = self.sources.get(&slot)?;
-        let held_for = file.copy_of.map(|(original, _)| original);
-        // A file may be renamed, packed and deleted before anyone looks.
-        let is_named_after = |source: &Source| {
-            unpacked(&file.path).is_some_and(|path| *path == *source.path)
-                || (source.file.is_deleted() && may_be_archive(&file.path, &source.path))
-        };
-        let is_original = |original: &FileSlot, source: &Source| {
-            source.is_associated
-                && (held_for == Some(*original) || is_named_after(source))
-                && has(file, &source.file.head(), &Fingerprint::default(), 0)
-        };
-        self.stems
-            .of(file)
-            .into_iter()
-            .chain(held_for)
-            .find(|it| self.sources.get(it).is_some_and(|source| is_original(it, source)))
-    }
-
-    /// Lets a source whose file is done with, or cannot be kept, go on in the archive that was made of it.
-    pub(super) fn go_on_in_archive(&mut self, slot: FileSlot) -> bool {
-        let Some(source) = self.sources.get(&slot) else { return false };
-        let is_archive = |file: &Source| {
-            !file.is_associated
-                && file.file.is_archive()
-                && file.copy_of.is_some_and(|(original, _)| original == slot)
-                && is_like(file, source, source.file.position())
-        };
-        let found = self.sources.iter().find(|(_, file)| is_archive(file)).map(|(archive, _)| *archive);
-        let Some(archive) = found else { return false };
-        let Some(key_of_original) = self.sources.get(&slot).map(|source| key(&source.physical())) else { return false };
-        self.go_on_in(slot, archive);
-        // The deleted file is of no more use.
-        self.leaving.remove(&key_of_original);
-        self.by_file.remove(&key_of_original);
-        if let Some(left) = self.sources.remove(&archive) {
-            self.stems.remove(archive, &left);
-            self.open_files.recount(archive, false);
-            self.parts.watcher.unbind(left.file.real_path(), archive);
-        }
-        self.has_changed(slot);
-        true
+    /// Tells whether a file waits for its source to have left it for a copy.
+    fn is_left(&self, slot: FileSlot) -> bool {
+        self.sources.get(&slot).is_some_and(|source| self.leaving.contains_key(&key(&source.physical())))
     }
 
     /// Looks for what became of truncated files' bytes: sources go on in copies, or begin again.
@@ -180,7 +167,9 @@ impl Follow {
             return;
         }
         // A copy may be newer than the last look at its folder.
+        self.is_settling = true;
         self.scan();
+        self.is_settling = false;
         for slot in truncated {
             if !self.adopt_copy(slot) {
                 self.end_incarnation(slot);
@@ -192,17 +181,17 @@ impl Follow {
 
     fn adopt_copy(&mut self, slot: FileSlot) -> bool {
         let Some(source) = self.sources.get(&slot) else { return false };
-        // Of several that begin alike, the oldest: truncated more than once, that is where the bytes went first.
-        let mut found: Option<(u64, FileSlot)> = None;
+        // Of several that begin alike, the oldest: truncated more than once, that is where the bytes went first. It may be packed already.
+        let mut found: Option<(bool, u64, FileSlot)> = None;
         let mut parts = Vec::new();
         for (candidate, file) in &self.sources {
-            let may_be = !file.is_associated
-                && !file.file.is_archive()
-                && file.input == source.input
-                && may_be_copy(&file.path, &source.path);
+            // An archive may be another file's, that begins alike.
+            let is_anothers = || file.file.is_archive() && self.held_for(file).is_some_and(|original| original != slot);
+            let may_be = !file.is_associated && file.input == source.input && may_be_copy(&file.path, &source.path);
+            let may_be = may_be && !is_anothers();
             match if may_be { kinship(slot, source, file) } else { Kinship::None } {
                 Kinship::Copy => {
-                    let this = (file.physical().birth_ns, *candidate);
+                    let this = (file.file.is_archive(), file.physical().birth_ns, *candidate);
                     found = Some(found.map_or(this, |other| other.min(this)));
                 }
                 Kinship::Part => parts.push(*candidate),
@@ -211,17 +200,18 @@ impl Follow {
         }
         let id = source.id;
         for part in parts.into_iter().filter(|_| found.is_none()) {
-            let Some(file) = self.sources.get(&part) else { continue };
+            let Some(file) = self.sources.get_mut(&part) else { continue };
+            file.part_of = Some(id);
             self.leaving.insert(key(&file.physical()), id);
             self.parts_of.push((part, slot));
         }
-        let Some((_, copy)) = found else { return false };
+        let Some((.., copy)) = found else { return false };
         self.sources.get_mut(&slot).into_iter().for_each(|source| source.lose_what_was_not_copied());
         self.go_on_in(slot, copy)
     }
 
     /// Lets the source go on in the copy. The truncated file waits until the collector knows that it is no longer the source's.
-    fn go_on_in(&mut self, slot: FileSlot, copy: FileSlot) -> bool {
+    pub(super) fn go_on_in(&mut self, slot: FileSlot, copy: FileSlot) -> bool {
         let (Some(mut copied), Some(source)) = (self.sources.remove(&copy), self.sources.get_mut(&slot)) else {
             return false;
         };
@@ -236,7 +226,10 @@ impl Follow {
         let (key_of_copy, key_of_original) = (key(&source.physical()), key(&copied.physical()));
         self.leaving.insert(key_of_original, source.id);
         self.by_file.insert(key_of_copy, slot);
-        self.by_file.insert(key_of_original, copy);
+        // Of one that was set aside and deleted, the inode may be another file's by now.
+        if let Some(found) = self.by_file.get_mut(&key_of_original).filter(|found| **found == slot) {
+            *found = copy;
+        }
         self.parts.watcher.bind(source.file.real_path(), slot);
         self.parts.watcher.bind(copied.file.real_path(), copy);
         // Which of the two is open may have changed.
@@ -262,11 +255,24 @@ impl Follow {
         }
     }
 
+    /// Passes over a file that held, before this session, only what was read of a source, if the collector has all of it.
+    pub(super) fn is_passed_over(&mut self, slot: FileSlot) -> bool {
+        let Some(file) = self.sources.get(&slot) else { return false };
+        let original = self.unattached.iter().find(|stored| file.part_of == Some(stored.source.id));
+        let Some(position) = original.map(|stored| stored.position) else { return false };
+        let is_known = file.file.stat_now().is_ok_and(|stat| stat.size <= position);
+        if is_known {
+            self.pass_over_copy(slot);
+        }
+        is_known
+    }
+
     /// Takes in a copy that holds only what was read of its original.
     fn pass_over_copy(&mut self, slot: FileSlot) {
         let Some(source) = self.sources.get_mut(&slot) else { return };
         let end = source.file.stat().map_or(0, |stat| stat.size);
         source.create(None);
+        source.part_of = None;
         if end > 0 && source.file.seek(end).unwrap_or(false) {
             tracing::info!(path = %source.path.display(), end, "a copy of what was read before; passed over");
             source.skip_to_position();
@@ -297,6 +303,9 @@ impl Follow {
 fn kinship(slot: FileSlot, source: &Source, file: &Source) -> Kinship {
     let Ok(stat) = file.file.stat_now() else { return Kinship::None };
     let position = source.file.position();
+    if file.file.is_archive() {
+        return if position > 0 && is_like(file, source, position) { Kinship::Copy } else { Kinship::None };
+    }
     if stat.size == 0 {
         return Kinship::None;
     }
@@ -304,14 +313,14 @@ fn kinship(slot: FileSlot, source: &Source, file: &Source) -> Kinship {
     if (position == 0 && source.is_truncated()) || (position > 0 && is_like(file, source, position)) {
         return Kinship::Copy;
     }
-    let was_alike = file.copy_of == Some((slot, stat.size));
+    let was_alike = stat.size <= position && file.copy_of == Some((slot, stat.size));
     let acknowledged = source.acknowledged;
     let holds_acknowledged =
         acknowledged > 0 && stat.size < position && stat.size >= acknowledged && is_like(file, source, acknowledged);
     if was_alike || holds_acknowledged { Kinship::Part } else { Kinship::None }
 }
 
-fn is_like(file: &Source, source: &Source, position: u64) -> bool {
+pub(super) fn is_like(file: &Source, source: &Source, position: u64) -> bool {
     let anchor = if position == source.file.position() { source.file.anchor() } else { source.acknowledged_anchor() };
     has(file, &source.file.head(), &anchor, position)
 }

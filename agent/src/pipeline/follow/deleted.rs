@@ -101,7 +101,7 @@ impl Follow {
         let verdicts = bounds.judge(held);
         verdicts.warn.into_iter().for_each(|slot| self.warn_of_loss(slot));
         for slot in verdicts.finish.into_iter().chain(verdicts.give_up) {
-            if !self.go_on_in_archive(slot) {
+            if !self.go_on_in_archive(slot) && !self.is_found_truncated(slot) {
                 self.give_up(slot, true, "the file was deleted and could not be kept until it was read");
             }
         }

@@ -139,8 +139,12 @@ impl Follow {
             self.open_files.recount(slot, source.file.is_open());
         }
         let is_missing = !source.file.is_open() && error.kind() == io::ErrorKind::NotFound;
-        if is_missing && matches!(source.name, Name::Lost | Name::Deleted) {
-            return self.give_up(slot, false, "the file was deleted while it was set aside, descriptors being short");
+        // It may have been packed, which the next scan shows.
+        if is_missing && source.is_troubled && matches!(source.name, Name::Lost | Name::Deleted) {
+            if !self.go_on_in_archive(slot) {
+                self.give_up(slot, false, "the file was deleted while it was set aside, descriptors being short");
+            }
+            return;
         }
         if !std::mem::replace(&mut source.is_troubled, true) {
             tracing::warn!(path = %source.path.display(), %error, "cannot read; trying again now and then");

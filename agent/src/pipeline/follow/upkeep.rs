@@ -170,7 +170,22 @@ impl Follow {
 
     /// Forgets a followed file; should it come back, the collector's knowledge of it is at hand.
     pub(super) fn drop_source(&mut self, slot: FileSlot) {
-        let Some(source) = self.sources.remove(&slot) else { return };
+        let Some(source) = self.forget_file(slot) else { return };
+        // A copy or an archive may have waited for it.
+        self.reassess = true;
+        self.parts.checkpoint.sources.remove(&source.id);
+        self.checkpoint_changed = true;
+        if let Some(session) = &self.session {
+            let (input, now_ms) = (&self.parts.config.inputs[source.input].name, super::now_ms());
+            self.unattached.retain(|stored| stored.gone_at_ms.is_none_or(|at_ms| now_ms - at_ms < GONE_KEPT_MS));
+            self.reported_gone.insert(source.id);
+            self.unattached.push(source.into_stored(session.agent.clone(), input, now_ms));
+        }
+    }
+
+    /// Lets go of a file, whatever source it has.
+    pub(super) fn forget_file(&mut self, slot: FileSlot) -> Option<Box<Source>> {
+        let source = self.sources.remove(&slot)?;
         self.bytes_held -= source.bytes_held();
         let key = key(&source.physical());
         if self.by_file.get(&key) == Some(&slot) {
@@ -181,14 +196,7 @@ impl Follow {
         self.open_files.recount(slot, false);
         self.stems.remove(slot, &source);
         self.successions.forget(slot, &source);
-        self.parts.checkpoint.sources.remove(&source.id);
-        self.checkpoint_changed = true;
-        if let Some(session) = &self.session {
-            let (input, now_ms) = (&self.parts.config.inputs[source.input].name, super::now_ms());
-            self.unattached.retain(|stored| stored.gone_at_ms.is_none_or(|at_ms| now_ms - at_ms < GONE_KEPT_MS));
-            self.reported_gone.insert(source.id);
-            self.unattached.push(source.into_stored(session.agent.clone(), input, now_ms));
-        }
+        Some(source)
     }
 
     /// Makes the sums.

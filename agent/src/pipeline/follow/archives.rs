@@ -1,0 +1,82 @@
+//! Files that are packed while they are followed: an archive is held for the file it was made of, which is read to its end first; then, or when
+//! that file cannot be kept, its source goes on in the archive.
+
+use skidway_record::source::FINGERPRINT_BYTES_MAX;
+
+use super::admission::key;
+use super::copies::is_like;
+use super::{FileSlot, Follow};
+use crate::discover::copies::{may_be_archive, unpacked};
+use crate::flow::fingerprint::{self, Evidence};
+use crate::pipeline::source::Source;
+
+impl Follow {
+    /// Finds the live source that an archive was made of. That source reads its own file to the end first; then it goes on in the archive.
+    pub(super) fn original_of_archive(&self, slot: FileSlot) -> Option<FileSlot> {
+        let file = self.sources.get(&slot)?;
+        let held_for = file.copy_of.map(|(original, _)| original);
+        // A file may be renamed, or copied and truncated, then packed and deleted before anyone looks.
+        let by_name = |_: FileSlot, source: &Source| unpacked(&file.path).is_some_and(|path| *path == *source.path);
+        let as_before = |slot: FileSlot, _: &Source| held_for == Some(slot);
+        let by_stem = |_: FileSlot, source: &Source| {
+            (source.is_truncated() || source.file.is_deleted())
+                && may_be_archive(&file.path, &source.path)
+                && !holds_other(file, source)
+        };
+        let candidates: Vec<FileSlot> = self.stems.of(file).into_iter().chain(held_for).collect();
+        let find = |is_original: &dyn Fn(FileSlot, &Source) -> bool| {
+            let is_it = |slot: FileSlot, source: &Source| {
+                source.is_associated && is_original(slot, source) && begins_as(file, source)
+            };
+            candidates.iter().copied().find(|it| self.sources.get(it).is_some_and(|source| is_it(*it, source)))
+        };
+        find(&by_name).or_else(|| find(&as_before)).or_else(|| find(&by_stem))
+    }
+
+    /// Tells which file is there that this one was held for.
+    pub(super) fn held_for(&self, file: &Source) -> Option<FileSlot> {
+        file.copy_of.map(|(original, _)| original).filter(|original| self.sources.contains_key(original))
+    }
+
+    /// Lets a source whose file is done with, or cannot be kept, go on in the archive that was made of it.
+    pub(super) fn go_on_in_archive(&mut self, slot: FileSlot) -> bool {
+        let Some(source) = self.sources.get(&slot) else { return false };
+        let position = source.file.position();
+        let is_archive = |file: &Source| {
+            let is_named_after = || position > 0 && may_be_archive(&file.path, &source.path);
+            !file.is_associated
+                && file.file.is_archive()
+                && self.held_for(file).map_or_else(is_named_after, |original| original == slot)
+                && is_like(file, source, position)
+        };
+        let found = self.sources.iter().find(|(_, file)| is_archive(file)).map(|(archive, _)| *archive);
+        let Some(archive) = found else { return false };
+        let Some(key_of_original) = self.sources.get(&slot).map(|source| key(&source.physical())) else { return false };
+        self.go_on_in(slot, archive);
+        // The deleted file is of no more use.
+        self.leaving.remove(&key_of_original);
+        self.forget_file(archive);
+        self.has_changed(slot);
+        true
+    }
+}
+
+/// Tells whether an archive goes on otherwise than a source does, from the file's first byte to where that stands: many begin alike. It is
+/// unpacked so far, so this is asked once.
+fn holds_other(archive: &Source, source: &Source) -> bool {
+    let (head, anchor, position) = (source.file.head(), source.file.anchor(), source.file.position());
+    let compared = archive.file.peek().and_then(|read| fingerprint::compare_with(read, &head, &anchor, position));
+    position == 0 || matches!(compared, Ok(Evidence::OtherHead | Evidence::OtherAnchor))
+}
+
+/// Tells whether an archive, which may still be written, begins as a source does.
+fn begins_as(archive: &Source, source: &Source) -> bool {
+    let head = source.file.head();
+    let (mut unpacked, mut plain) = ([0; FINGERPRINT_BYTES_MAX as usize], [0; FINGERPRINT_BYTES_MAX as usize]);
+    let start = |file: &Source, bytes: &mut [u8]| file.file.peek().and_then(|mut read| read(bytes, 0));
+    let Ok(len) = start(archive, &mut unpacked[..head.len as usize]) else { return false };
+    if len == head.len as usize {
+        return fingerprint::of(&unpacked[..len]) == head;
+    }
+    start(source, &mut plain[..len]).is_ok_and(|read| read == len) && unpacked[..len] == plain[..len]
+}
