@@ -3,8 +3,9 @@
 //! `checkpoint.0` and `checkpoint.1`, integers little-endian:
 //!
 //! ```text
-//! `SKCP` | version u8 = 1 | generation u64 | log id 16, zeros: none | log epoch u64 | count u32 | sources | XXH3-128, 16
-//! source = id 16 | device u64 | inode u64 | inode generation u64 | birth ns u64 | position u64 | anchor len u32, hash 16
+//! `SKCP` | version u8 = 2 | generation u64 | log id 16, zeros: none | log epoch u64 | count u32 | sources | XXH3-128, 16
+//! source = id 16 | device u64 | inode u64 | inode generation u64 | birth ns u64 | position u64 | size u64
+//!          | anchor len u32, hash 16
 //! ```
 //!
 //! The hash covers all before it. The valid file of the higher generation counts; what is damaged, cut short or of another
@@ -19,10 +20,10 @@ use skidway_record::{LogId, SourceId};
 use super::{Acknowledged, Checkpoint};
 
 const MAGIC: &[u8; 4] = b"SKCP";
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const GENERATION_AT: usize = 4 + 1;
 const HEADER_BYTES: usize = 4 + 1 + 8 + 16 + 8 + 4;
-const SOURCE_BYTES: usize = 16 + 5 * 8 + 4 + 16;
+const SOURCE_BYTES: usize = 16 + 6 * 8 + 4 + 16;
 const HASH_BYTES: usize = 16;
 
 /// Keeps the two files of one state folder.
@@ -98,7 +99,7 @@ pub fn encode(checkpoint: &Checkpoint) -> Encoded {
     for (id, it) in &checkpoint.sources {
         out.extend_from_slice(&id.0);
         let file = &it.physical;
-        for number in [file.device, file.inode, file.generation, file.birth_ns, it.position] {
+        for number in [file.device, file.inode, file.generation, file.birth_ns, it.position, it.size] {
             out.extend_from_slice(&number.to_le_bytes());
         }
         out.extend_from_slice(&it.anchor.len.to_le_bytes());
@@ -131,9 +132,9 @@ fn decode(bytes: &[u8]) -> Option<(u64, Checkpoint)> {
 fn decode_source(input: &mut &[u8]) -> Option<Acknowledged> {
     let mut number = || take(input).map(u64::from_le_bytes);
     let (device, inode, generation, birth_ns) = (number()?, number()?, number()?, number()?);
-    let position = number()?;
+    let (position, size) = (number()?, number()?);
     let anchor = Fingerprint { len: u32::from_le_bytes(take(input)?), hash: take(input)? };
-    Some(Acknowledged { physical: PhysicalId { device, inode, generation, birth_ns }, position, anchor })
+    Some(Acknowledged { physical: PhysicalId { device, inode, generation, birth_ns }, position, anchor, size })
 }
 
 fn take<const N: usize>(input: &mut &[u8]) -> Option<[u8; N]> {
@@ -150,7 +151,7 @@ mod tests {
     fn checkpoint(position: u64) -> Checkpoint {
         let physical = PhysicalId { device: 1, inode: 2, generation: 3, birth_ns: 4 };
         let anchor = Fingerprint { len: 5, hash: [6; 16] };
-        let sources = [(SourceId([7; 16]), Acknowledged { physical, position, anchor })].into();
+        let sources = [(SourceId([7; 16]), Acknowledged { physical, position, anchor, size: position + 1 })].into();
         Checkpoint { log_id: Some(LogId([8; 16])), log_epoch: 9, sources }
     }
 
@@ -171,7 +172,7 @@ mod tests {
         let mut flipped = good.clone();
         flipped[60] ^= 1;
         let mut newer = good.clone();
-        newer[4] = 2;
+        newer[4] = VERSION + 1;
         for damaged in [&b""[..], &good[..40], &vec![0; good.len()], &flipped, &newer] {
             let temp = tempfile::tempdir().unwrap();
             let (mut file, _) = CheckpointFile::load(temp.path());

@@ -28,4 +28,6 @@ pub struct Acknowledged {
     pub position: u64,
     /// Of the bytes before it.
     pub anchor: Fingerprint,
+    /// As far as the file was seen to reach, in bytes; past the position if the agent was behind.
+    pub size: u64,
 }

@@ -14,10 +14,12 @@ use skidway_record::source::{Partitioning, PhysicalId, StoredSource};
 use skidway_wire::Item;
 
 use super::Follow;
+use super::association::unseen_loss;
 use super::skipped::reason_to_skip;
 use crate::batch::FileHeaders;
 use crate::config::template::Facts;
 use crate::config::{Input, PartitionBy};
+use crate::discover::copies::{may_be_archive, may_be_copy};
 use crate::discover::matching::path_of;
 use crate::discover::{Found, path_bytes};
 use crate::flow::FileSlot;
@@ -31,6 +33,8 @@ use crate::tail::start::start_of;
 const SCANS_APART: u32 = 100;
 /// but not by more than this factor.
 const STRETCH_MAX: u32 = 6;
+
+const VANISHED: &str = "the file vanished while no agent ran, before it was read to its end as far as that is known";
 
 impl Follow {
     /// Starts over with a fresh session: every file is matched anew with what the collector knows.
@@ -307,13 +311,18 @@ impl Follow {
         }
     }
 
-    /// Tells the collector which of its sources have no file any more; it forgets them in time unless they come back.
+    /// Tells the collector which of its sources have no file any more; it forgets them in time unless they come back. What was known of one and
+    /// not read is lost unless it does; without a checkpoint nobody knows how much that was.
     fn report_missing(&mut self) {
         let is_gone = |stored: &&StoredSource| stored.gone_at_ms.is_none() && !self.is_there(stored);
         let gone: Vec<StoredSource> = self.unattached.iter().filter(is_gone).cloned().collect();
         for stored in gone {
             let path = String::from_utf8_lossy(&stored.source.path).into_owned();
-            tracing::info!(path, source = %stored.source.id, position = stored.position, "its file is gone");
+            let size = self.parts.checkpoint.sources.get(&stored.source.id).map(|known| known.size);
+            tracing::info!(path, source = %stored.source.id, position = stored.position, size, "its file is gone");
+            if size.is_none_or(|size| size > stored.position) && !self.may_be_elsewhere(&stored) {
+                self.notices.push_back(unseen_loss(&stored, VANISHED));
+            }
             self.notices.push_back(Item::Gone { source: stored.source.id });
             self.reported_gone.insert(stored.source.id);
             if !stored.carry.is_empty() {
@@ -328,6 +337,13 @@ impl Follow {
             Ok(stat) => stat.physical == stored.source.physical && !self.by_file.contains_key(&key(&stat.physical)),
             Err(error) => error.kind() != io::ErrorKind::NotFound,
         }
+    }
+
+    /// Tells whether all of a source may come from another file: nothing of it was read, so whatever holds its bytes is new.
+    fn may_be_elsewhere(&self, stored: &StoredSource) -> bool {
+        let path = path_of(stored);
+        let is_named_after = |file: &Source| may_be_copy(&file.path, path) || may_be_archive(&file.path, path);
+        stored.position == 0 && self.sources.values().any(|file| is_named_after(file))
     }
 
     /// Compares what the collector knows with what it had acknowledged.

@@ -9,7 +9,7 @@ use skidway_record::source::{Fingerprint, StoredSource};
 use skidway_wire::{Item, SpanKind};
 
 use super::admission::key;
-use super::{Follow, Sources};
+use super::{Follow, Sources, now_ms};
 use crate::checkpoint::Acknowledged;
 use crate::config::StartAt;
 use crate::discover::matching::{self, Candidate, Reason, Verdict, Witness};
@@ -17,6 +17,8 @@ use crate::discover::path_bytes;
 use crate::flow::FileSlot;
 use crate::flow::fingerprint::{self, Evidence};
 use crate::tail::file::OpenFile;
+
+const TRUNCATED_UNSEEN: &str = "the file was truncated or rewritten while the agent did not run; what was written after this position is not known";
 
 impl Follow {
     /// Matches every file that has no source yet with what the collector knows, and creates sources for the rest.
@@ -120,11 +122,14 @@ impl Follow {
         let Some(source) = self.sources.get_mut(&slot) else { return };
         source.create(supersedes);
         if let Some(id) = supersedes {
-            let before = self.unattached.iter().find(|stored| stored.source.id == id).cloned();
+            let before = self.unattached.iter_mut().find(|stored| stored.source.id == id);
             if let Some(stored) = before {
-                let rest = self.rest_of(&stored);
+                // The collector notes the same when it takes the new source in.
+                let stored_before = stored.clone();
+                stored.gone_at_ms.get_or_insert(now_ms());
+                let rest = self.rest_of(&stored_before);
                 self.notices.extend(rest);
-                self.notices.push_back(unseen_loss(&stored));
+                self.notices.push_back(unseen_loss(&stored_before, TRUNCATED_UNSEEN));
             }
         }
         let Some(source) = self.sources.get_mut(&slot) else { return };
@@ -201,9 +206,8 @@ impl Witness for Looks<'_> {
     }
 }
 
-/// Tells of a file that was truncated or written anew while nobody looked: how much of it was not read is not known.
-fn unseen_loss(stored: &StoredSource) -> Item {
-    let reason = "the file was truncated or rewritten while the agent did not run; what was written after this position is not known";
+/// Tells of a loss of which only the start is known.
+pub(super) fn unseen_loss(stored: &StoredSource, reason: &str) -> Item {
     Item::Span {
         source: stored.source.id,
         span: stored.position..stored.position,

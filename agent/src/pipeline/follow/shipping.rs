@@ -282,7 +282,8 @@ impl Follow {
     fn remember(&mut self, slot: FileSlot) {
         let Some(source) = self.sources.get(&slot) else { return };
         let (physical, position, anchor) = (source.physical(), source.acknowledged, source.acknowledged_anchor());
-        self.parts.checkpoint.sources.insert(source.id, Acknowledged { physical, position, anchor });
+        let known = Acknowledged { physical, position, anchor, size: source.file.size() };
+        self.parts.checkpoint.sources.insert(source.id, known);
         self.checkpoint_changed = true;
     }
 }

@@ -98,6 +98,7 @@ impl Follow {
 
     /// Hands over the last checkpoint, waiting for the writer.
     pub(super) fn save_last_checkpoint(&mut self) {
+        self.remember_sizes();
         if self.checkpoint_changed && self.parts.checkpoints.send(encode(&self.parts.checkpoint)).is_err() {
             tracing::warn!("the last checkpoint is not saved; going on without");
         }
@@ -208,6 +209,7 @@ impl Follow {
             let waiting = source.waiting_since().map(|since| (since, *slot));
             oldest = [oldest, waiting].into_iter().flatten().min();
         }
+        self.checkpoint_changed |= behind > 0;
         self.oldest_waiting = oldest.map(|(since, _)| since);
         let age = self.age_of(self.oldest_waiting);
         let oldest_unacknowledged_ms = age.as_millis() as u64;
@@ -236,8 +238,18 @@ impl Follow {
     /// Hands the checkpoint to the thread that writes it; if that is still at the last one, the next will do.
     pub(super) fn save_checkpoint(&mut self) {
         self.next_checkpoint = self.now + CHECKPOINT_INTERVAL;
+        self.remember_sizes();
         if self.checkpoint_changed {
             self.checkpoint_changed = self.parts.checkpoints.try_send(encode(&self.parts.checkpoint)).is_err();
+        }
+    }
+
+    /// Notes how far files reach: of one that is gone at the next start, it tells whether it was read to its end.
+    fn remember_sizes(&mut self) {
+        for source in self.sources.values() {
+            if let Some(known) = self.parts.checkpoint.sources.get_mut(&source.id) {
+                known.size = known.size.max(source.file.size());
+            }
         }
     }
 
