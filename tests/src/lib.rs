@@ -28,6 +28,7 @@ pub mod bind;
 pub mod fuse;
 pub mod cgroup;
 pub mod soak;
+pub mod mixer;
 pub mod arguments;
 
 pub use agent::Agent;

@@ -1,4 +1,4 @@
-//! `soak [log] [--minutes N] [--seed S]`: the kill test, round after round, or the log soak. See bench/soak.
+//! `soak [log|agent] [--minutes N] [--seed S]`: the kill test, round after round, the log soak, or the mixer. See bench/soak.
 
 #![expect(clippy::print_stdout, reason = "its output is its result")]
 
@@ -6,11 +6,22 @@ use std::time::{Duration, Instant};
 
 use skidway_tests::arguments::number;
 use skidway_tests::kill::{self, Plan};
-use skidway_tests::soak;
+use skidway_tests::{mixer, soak};
 
 fn main() {
     let seed = number("--seed", rand::random::<u64>() >> 1);
-    if std::env::args().nth(1).as_deref() == Some("log") { log(seed) } else { kills(seed) }
+    match std::env::args().nth(1).as_deref() {
+        Some("log") => log(seed),
+        Some("agent") => mix(seed),
+        _ => kills(seed),
+    }
+}
+
+/// Mixes all that can happen to files and programs for half an hour, or as long as asked.
+fn mix(seed: u64) {
+    let minutes: f64 = number("--minutes", 30.0);
+    println!("seed {seed}");
+    println!("{}", mixer::rounds(seed, Duration::from_secs_f64(60.0 * minutes), |line| println!("{line}")));
 }
 
 /// Lets the log soak run for an hour, or as long as asked.

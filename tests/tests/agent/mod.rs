@@ -14,6 +14,7 @@
 //! | `pressure` | a file much busier than others, a collector that refuses, a backlog |
 //! | `operations` | configuration reloaded, files removed once read, limits of what is read and kept |
 //! | `restart` | programs killed, frozen, cut off; state lost |
+//! | `mixer` | everything at once, from a seed |
 //! | `accounts` | `verify`, `status` and health tell the truth |
 //! | `many_files` | more files than can be open or watched, more events than are kept |
 //! | `conditions` | clocks that jump, permissions, frozen and starved programs, certificates and addresses that change |
@@ -27,6 +28,7 @@ mod truncation;
 mod identity;
 mod archives;
 mod restart;
+mod mixer;
 mod state;
 mod pressure;
 mod operations;
