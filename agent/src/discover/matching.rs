@@ -28,7 +28,7 @@ use skidway_record::SourceId;
 use skidway_record::source::{FINGERPRINT_BYTES_MAX, Fingerprint, PhysicalId, StoredSource};
 
 use crate::discover::copies::{may_be_archive, may_be_copy, unpacked};
-use crate::flow::fingerprint::{ANCHOR_BYTES_MAX, Evidence};
+use crate::flow::fingerprint::{ANCHOR_BYTES_MAX, Evidence, is_blank};
 
 /// Holds what matching needs to know of a file on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,8 +101,8 @@ pub fn associate(stored: &[StoredSource], files: &[Candidate<'_>], witness: &mut
     matching.match_identity(same_file, Reason::SameFile);
     matching.match_identity(any_device, Reason::SameFileRemounted);
     matching.match_copies(&by_full_head(stored, &matching.free), |_, _| true, Among::Only);
-    // An archive beside the file it was made of is that file's, whatever it holds.
-    let names: HashSet<&Path> = files.iter().map(|file| file.path).collect();
+    // An archive beside the file it was made of, which is new too, is that file's, whatever it holds.
+    let names: HashSet<&Path> = matching.open.iter().map(|&file| files[file].path).collect();
     let is_anothers = |file: &Candidate<'_>| unpacked(file.path).is_some_and(|path| names.contains(path.as_path()));
     let is_copy = |file: &Candidate<'_>, of: &StoredSource| may_be_copy(file.path, path_of(of)) && !is_anothers(file);
     matching.match_copies(&by_truncation(stored, files, &matching.free), is_copy, Among::Oldest);
@@ -288,21 +288,26 @@ fn by_full_head(stored: &[StoredSource], free: &[bool]) -> Vec<usize> {
         let is_full = it.source.head.len == full && it.anchor.len as usize >= ANCHOR_BYTES_MAX;
         is_full && it.position >= 2 * u64::from(full)
     };
-    (0..stored.len()).filter(|&index| free[index] && enough(&stored[index])).collect()
+    (0..stored.len()).filter(|&index| free[index] && enough(&stored[index]) && is_told(&stored[index])).collect()
 }
 
 /// Finds the free sources that were read in part and whose file is there, but is theirs no more.
 fn by_truncation(stored: &[StoredSource], files: &[Candidate<'_>], free: &[bool]) -> Vec<usize> {
     let there: HashSet<PhysicalId> = files.iter().map(|file| file.physical).collect();
     let is_there = |it: &StoredSource| there.contains(&it.source.physical);
-    (0..stored.len()).filter(|&index| free[index] && stored[index].position > 0 && is_there(&stored[index])).collect()
+    (0..stored.len()).filter(|&index| free[index] && is_told(&stored[index]) && is_there(&stored[index])).collect()
 }
 
 /// Finds the free sources that were read in part and whose file is not there.
 fn by_absence(stored: &[StoredSource], files: &[Candidate<'_>], free: &[bool]) -> Vec<usize> {
     let there: HashSet<PhysicalId> = files.iter().map(|file| file.physical).collect();
     let is_there = |it: &StoredSource| there.contains(&it.source.physical);
-    (0..stored.len()).filter(|&index| free[index] && stored[index].position > 0 && !is_there(&stored[index])).collect()
+    (0..stored.len()).filter(|&index| free[index] && is_told(&stored[index]) && !is_there(&stored[index])).collect()
+}
+
+/// Tells whether anything was read of a source that its copy can be known by: in a hole all files are alike.
+fn is_told(stored: &StoredSource) -> bool {
+    stored.position > 0 && !is_blank(&stored.anchor)
 }
 
 /// Gives the path a source's file was last known under.
@@ -504,6 +509,8 @@ mod tests {
         check("nor if it may be a copy of two files", &alike, &[("/l/b", copy, long.clone())], &[NEW]);
         let short = [source(1, gone, &text(1, 5000))];
         check("nor if little was read", &short, &[("/l/b", copy, text(1, 5000))], &[NEW]);
+        let hole = [source(1, gone, &[0; 9000])];
+        check("nor if all of it is a hole", &hole, &[("/l/b", copy, vec![0; 9000])], &[NEW]);
         let mut header = text(1, 4096);
         header.extend(text(2, 8000));
         check("nor if only the first bytes are the same", &one, &[("/l/b", copy, header)], &[NEW]);

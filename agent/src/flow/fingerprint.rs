@@ -46,6 +46,11 @@ pub fn heads(
     Ok(lens.iter().filter_map(|&len| bytes[..read].get(..len as usize)).map(of).collect())
 }
 
+/// Tells whether a fingerprint is that of NUL bytes only, as a hole shows them: then it tells no file from another.
+pub fn is_blank(print: &Fingerprint) -> bool {
+    print.len > 0 && print.len <= FINGERPRINT_BYTES_MAX && *print == of(&vec![0; print.len as usize])
+}
+
 /// Says how a file's bytes compare with what is stored of a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Evidence {

@@ -259,12 +259,26 @@ impl OpenFile {
         if self.position == start as u64 && end > self.head.len as usize {
             self.head = fingerprint::head(&buffer[..end]);
         }
+        self.complete_head();
         let read_to = self.position + (end - start) as u64;
         self.size = self.size.max(read_to);
         if end < buffer.len() {
             self.read_to = read_to;
         }
         Ok(Block::Bytes { start, end, at_end: end < buffer.len() })
+    }
+
+    /// Looks at the first bytes once more when the position is past them: of a file that grew in small steps not all were seen by one read.
+    fn complete_head(&mut self) {
+        let whole = FINGERPRINT_BYTES_MAX;
+        if self.head.len >= whole || self.position < u64::from(whole) {
+            return;
+        }
+        let mut bytes = [0; FINGERPRINT_BYTES_MAX as usize];
+        let read = self.peek().and_then(|mut read| read(&mut bytes, 0)).unwrap_or(0);
+        if read == bytes.len() && fingerprint::of(&bytes[..self.head.len as usize]) == self.head {
+            self.head = fingerprint::of(&bytes);
+        }
     }
 
     /// Reads by one call. Of a local file a short read is its end; where it is not, the next scan sees that there is more.
@@ -424,6 +438,16 @@ mod tests {
         assert_eq!(take(&mut open).unwrap().len(), 10_000);
         assert_eq!((open.position(), open.head().len, open.anchor().len), (10_004, 4096, 1024));
         assert!(open.is_intact().unwrap());
+    }
+
+    #[test]
+    fn the_head_of_a_file_that_grows_in_small_steps_becomes_whole() {
+        let (mut file, mut open) = temp(b"");
+        for _ in 0..60 {
+            file.write_all(&[b'x'; 100]).unwrap();
+            take(&mut open).unwrap();
+        }
+        assert_eq!((open.position(), open.head()), (6000, fingerprint::of(&[b'x'; 4096])));
     }
 
     #[test]

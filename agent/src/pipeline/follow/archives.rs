@@ -74,9 +74,11 @@ fn begins_as(archive: &Source, source: &Source) -> bool {
     let head = source.file.head();
     let (mut unpacked, mut plain) = ([0; FINGERPRINT_BYTES_MAX as usize], [0; FINGERPRINT_BYTES_MAX as usize]);
     let start = |file: &Source, bytes: &mut [u8]| file.file.peek().and_then(|mut read| read(bytes, 0));
-    let Ok(len) = start(archive, &mut unpacked[..head.len as usize]) else { return false };
-    if len == head.len as usize {
+    // Of a file that was not read nothing is known but what it holds.
+    let want = if head.len > 0 { head.len as usize } else { source.file.size().min(plain.len() as u64) as usize };
+    let Ok(len) = start(archive, &mut unpacked[..want]) else { return false };
+    if len > 0 && len == head.len as usize {
         return fingerprint::of(&unpacked[..len]) == head;
     }
-    start(source, &mut plain[..len]).is_ok_and(|read| read == len) && unpacked[..len] == plain[..len]
+    want > 0 && start(source, &mut plain[..len]).is_ok_and(|read| read == len) && unpacked[..len] == plain[..len]
 }

@@ -327,7 +327,7 @@ pub(super) fn is_like(file: &Source, source: &Source, position: u64) -> bool {
 
 fn has(file: &Source, head: &Fingerprint, anchor: &Fingerprint, position: u64) -> bool {
     let compared = file.file.peek().and_then(|read| fingerprint::compare_with(read, head, anchor, position));
-    compared.is_ok_and(|evidence| evidence == Evidence::Same)
+    !fingerprint::is_blank(anchor) && compared.is_ok_and(|evidence| evidence == Evidence::Same)
 }
 
 /// Names a file by where it lies, as long as nobody else may use it.
