@@ -15,6 +15,9 @@ const ARCHIVE_BYTES_MIN: u64 = 10;
 /// is taken for a text: what reads it drops them.
 const HOLE_BYTES_MAX: u64 = 64 << 20;
 
+/// NUL bytes at the start are taken for a hole from so many on, as they are when the file is read.
+const HOLE_BYTES_MIN: usize = 16;
+
 /// NUL bytes are read so many at a time.
 const PIECE_BYTES: usize = 64 << 10;
 
@@ -30,8 +33,11 @@ pub fn start_of(path: &Path, file: &File, into: &mut [u8]) -> io::Result<Option<
     if (read as u64) < ARCHIVE_BYTES_MIN && path.extension().is_some_and(|ending| ending == "gz" || ending == "zst") {
         return Ok(None);
     }
-    let is_nul = |bytes: &[u8]| !bytes.is_empty() && bytes.iter().all(|&byte| byte == 0);
-    if !is_nul(&into[..read]) {
+    let nuls = into[..read].iter().position(|&byte| byte != 0).unwrap_or(read);
+    if nuls < read && nuls >= HOLE_BYTES_MIN {
+        return read_at(file, into, nuls as u64).map(Some);
+    }
+    if nuls < read || read == 0 {
         return Ok(Some(read));
     }
     let Ok(data) = rustix::fs::seek(file, rustix::fs::SeekFrom::Data(0)) else { return Ok(None) };
@@ -68,6 +74,8 @@ mod tests {
         assert_eq!(start("a.gz", |file| file.write_all(b"\x1f\x8b").unwrap()), None);
         assert_eq!(start("a.log", |file| file.set_len(100_000).unwrap()), None);
         assert_eq!(start("a.log", |file| file.write_all(&[0; 500]).unwrap()), None);
+        let short = |file: &mut File| file.write_all(&[vec![0; 20], b"text".to_vec()].concat()).unwrap();
+        assert_eq!(start("a.log", short), Some(b"text".to_vec()));
         let hole = |file: &mut File| {
             file.seek(SeekFrom::Start(3_000_001)).unwrap();
             file.write_all(b"after the hole").unwrap();

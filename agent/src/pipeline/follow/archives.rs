@@ -7,7 +7,7 @@ use super::admission::key;
 use super::copies::is_like;
 use super::{FileSlot, Follow};
 use crate::discover::copies::{may_be_archive, unpacked};
-use crate::flow::fingerprint::{self, Evidence};
+use crate::flow::fingerprint::{self, ANCHOR_BYTES_MAX, Evidence};
 use crate::pipeline::source::Source;
 
 impl Follow {
@@ -61,12 +61,21 @@ impl Follow {
     }
 }
 
-/// Tells whether an archive goes on otherwise than a source does, from the file's first byte to where that stands: many begin alike. It is
-/// unpacked so far, so this is asked once.
+/// Tells whether an archive goes on otherwise than a source does, from the file's first byte to where that stands, or if it was not read to the
+/// file's end: many begin alike. It is unpacked so far, so this is asked once.
 fn holds_other(archive: &Source, source: &Source) -> bool {
     let (head, anchor, position) = (source.file.head(), source.file.anchor(), source.file.position());
-    let compared = archive.file.peek().and_then(|read| fingerprint::compare_with(read, &head, &anchor, position));
-    position == 0 || matches!(compared, Ok(Evidence::OtherHead | Evidence::OtherAnchor))
+    if position > 0 {
+        let compared = archive.file.peek().and_then(|read| fingerprint::compare_with(read, &head, &anchor, position));
+        return matches!(compared, Ok(Evidence::OtherHead | Evidence::OtherAnchor));
+    }
+    let size = source.file.stat_now().map_or(0, |stat| stat.size);
+    let len = size.min(ANCHOR_BYTES_MAX as u64) as usize;
+    let (mut unpacked, mut plain) = ([0; ANCHOR_BYTES_MAX], [0; ANCHOR_BYTES_MAX]);
+    let end = |file: &Source, bytes: &mut [u8]| file.file.peek().and_then(|mut read| read(bytes, size - len as u64));
+    let is_there = |read: std::io::Result<usize>| read.is_ok_and(|read| read == len);
+    let is_alike = is_there(end(archive, &mut unpacked[..len])) && is_there(end(source, &mut plain[..len]));
+    size == 0 || !is_alike || unpacked[..len] != plain[..len]
 }
 
 /// Tells whether an archive, which may still be written, begins as a source does.
