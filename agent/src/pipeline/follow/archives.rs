@@ -84,7 +84,8 @@ fn begins_as(archive: &Source, source: &Source) -> bool {
     let (mut unpacked, mut plain) = ([0; FINGERPRINT_BYTES_MAX as usize], [0; FINGERPRINT_BYTES_MAX as usize]);
     let start = |file: &Source, bytes: &mut [u8]| file.file.peek().and_then(|mut read| read(bytes, 0));
     // Of a file that was not read nothing is known but what it holds.
-    let want = if head.len > 0 { head.len as usize } else { source.file.size().min(plain.len() as u64) as usize };
+    let holds = || source.file.stat_now().map_or(0, |stat| stat.size.min(plain.len() as u64) as usize);
+    let want = if head.len > 0 { head.len as usize } else { holds() };
     let Ok(len) = start(archive, &mut unpacked[..want]) else { return false };
     if len > 0 && len == head.len as usize {
         return fingerprint::of(&unpacked[..len]) == head;
