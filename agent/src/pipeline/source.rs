@@ -4,6 +4,8 @@
 //! most one of its items is unacknowledged. The file is read ahead of that by at most one span.
 
 mod going_on;
+mod items;
+mod loss;
 mod report;
 mod settle;
 mod step;
@@ -14,10 +16,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use skidway_record::source::{Fingerprint, NewSource, Partitioning, PhysicalId, StoredSource};
+use skidway_record::source::{Fingerprint, Partitioning, PhysicalId, StoredSource};
 use skidway_record::{SourceId, TopicName};
-use skidway_wire::{Item, SpanKind};
 
 use crate::batch::FileHeaders;
 use crate::discover::path_bytes;
@@ -29,6 +29,7 @@ use crate::tail::file::OpenFile;
 use step::{Draft, Mark, Step};
 
 pub(super) use going_on::GoesOn;
+pub(super) use loss::Loss;
 pub(super) use settle::{Careful, Settled};
 pub(super) use step::TurnRead;
 use waiting::Waiting;
@@ -124,16 +125,6 @@ pub(super) struct Placement {
     pub(super) partitioning: Partitioning,
     pub(super) path: Arc<Path>,
     pub(super) headers: FileHeaders,
-}
-
-/// Says what is lost of a file that was given up.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Loss {
-    /// Where its content ended.
-    pub(super) end: u64,
-    /// Nothing was written after that.
-    pub(super) exact: bool,
-    pub(super) reason: &'static str,
 }
 
 /// Says until when nothing is read of a file or sent, and why.
@@ -249,20 +240,6 @@ impl Source {
         Mark { position: file.position(), carry: self.carry.clone(), head: file.head(), anchor: file.anchor() }
     }
 
-    /// Describes the source to the collector.
-    fn described(&self, input_name: &str, supersedes: Option<SourceId>) -> NewSource {
-        NewSource {
-            id: self.id,
-            input: input_name.to_owned(),
-            topic: self.topic.clone(),
-            partitioning: self.partitioning.clone(),
-            physical: self.file.physical(),
-            supersedes,
-            head: self.file.head(),
-            path: Bytes::copy_from_slice(path_bytes(&self.path)),
-        }
-    }
-
     /// Notes under which name the file goes now.
     pub(super) fn rename(&mut self, path: Arc<Path>, real_path: Arc<Path>, name: Name) {
         (self.path, self.name, self.path_changed) = (path, name, true);
@@ -349,68 +326,6 @@ impl Source {
         self.push(Step::Rebind);
     }
 
-    /// Ends this incarnation: what was known of it and not read is lost. Gives how much that is.
-    pub(super) fn end_incarnation(&mut self) -> u64 {
-        // More may have been written than was seen, so what was seen is a bound.
-        self.lose_the_rest(false, "the file was truncated; what was written after the last look at it is not known")
-    }
-
-    /// Tells that the file was truncated after it was copied: what was written in between is in neither.
-    pub(super) fn lose_what_was_not_copied(&mut self) {
-        let (start, mark) = (self.file.position(), self.mark());
-        let reason = "the file was copied and truncated; what was written in between is not known";
-        self.push(Step::Lost { start, mark, reason, exact: false });
-    }
-
-    /// Gives up what was not read, up to the size seen; gives how much that is.
-    pub(super) fn lose_the_rest(&mut self, exact: bool, reason: &'static str) -> u64 {
-        let start = self.file.position();
-        let end = self.file.content_end().max(start);
-        if exact && end == start {
-            return 0;
-        }
-        let anchor = if end == start { self.file.anchor() } else { Fingerprint::default() };
-        // If nothing was skipped, what comes next goes on where this was.
-        let carry = if end == start { self.carry.clone() } else { Carry::default() };
-        let mark = Mark { position: end, carry, head: self.file.head(), anchor };
-        self.push(Step::Lost { start, mark, reason, exact });
-        end - start
-    }
-
-    /// Gives up what was not read, and the file. Gives how many bytes that are.
-    pub(super) fn give_up(&mut self, loss: Loss) -> u64 {
-        self.given_up = Some(Box::new(loss));
-        let lost = self.lose_the_rest(loss.exact, loss.reason);
-        self.finish();
-        lost
-    }
-
-    /// Stands, given up, where the collector has the source in a new session. Gives how many bytes read before are lost by that.
-    pub(super) fn stand_given_up(&mut self, stored: Option<&StoredSource>) -> u64 {
-        let position_before = self.file.position();
-        match stored {
-            Some(stored) => self.resume(stored),
-            None => self.create(None),
-        }
-        position_before.saturating_sub(self.file.position())
-    }
-
-    /// Gives up again, from there.
-    pub(super) fn give_up_again(&mut self) {
-        let Some(loss) = self.given_up.as_deref().copied() else { return };
-        let (start, head, anchor) = (self.file.position(), self.file.head(), Fingerprint::default());
-        if loss.end > start || !loss.exact {
-            let mark = Mark { position: loss.end.max(start), carry: Carry::default(), head, anchor };
-            self.push(Step::Lost { start, mark, reason: loss.reason, exact: loss.exact });
-        }
-        self.finish();
-    }
-
-    /// Tells whether it was given up.
-    pub(super) fn is_given_up(&self) -> bool {
-        self.given_up.is_some()
-    }
-
     /// Reports the file gone once all before is acknowledged.
     pub(super) fn finish(&mut self) {
         if !matches!(self.steps.back(), Some(Step::Gone)) {
@@ -441,65 +356,6 @@ impl Source {
     /// Tells whether there is a step to take now.
     pub(super) fn is_sendable(&self) -> bool {
         self.under_way.is_none() && !self.steps.is_empty() && self.blocked.is_none()
-    }
-
-    /// Takes the next step: makes the item for it and leaves the rest of it under way. `Bytes` of batches go with the item.
-    pub(super) fn take_step(&mut self, input_name: &str) -> Option<Item> {
-        if !self.is_sendable() {
-            return None;
-        }
-        let mut step = self.steps.pop_front()?;
-        if self.steps.is_empty() {
-            self.steps = VecDeque::new();
-        }
-        let item = self.item(&mut step, input_name);
-        self.under_way = Some(Box::new(step));
-        Some(item)
-    }
-
-    fn item(&mut self, step: &mut Step, input_name: &str) -> Item {
-        match step {
-            Step::Create { supersedes } => Item::Create(self.described(input_name, *supersedes)),
-            Step::Rebind => {
-                let path = Bytes::copy_from_slice(path_bytes(&self.path));
-                Item::Rebind { source: self.id, physical: self.file.physical(), path }
-            }
-            Step::Receive { from, position, carry } => {
-                Item::HandOver { from: *from, position: *position, carry: carry.encode(), to: self.id }
-            }
-            Step::Skip(mark) => self.span(0, mark, SpanKind::Skipped),
-            Step::Read(draft) => {
-                let mut item = self.span(draft.start, &draft.mark, SpanKind::Read);
-                if let Item::Span { expected_carry, batches, dead, .. } = &mut item {
-                    // That an empty span was committed before only its carry can tell.
-                    *expected_carry = draft.is_empty().then(|| draft.start_carry.encode());
-                    draft.has_letters_only = draft.batches.is_empty() && !draft.letters.is_empty();
-                    (*batches, *dead) = (std::mem::take(&mut draft.batches), std::mem::take(&mut draft.letters));
-                }
-                item
-            }
-            Step::Lost { start, mark, reason, exact } => {
-                let kind = SpanKind::Lost { reason: (*reason).to_owned(), exact: *exact };
-                self.span(*start, mark, kind)
-            }
-            Step::Gone => Item::Gone { source: self.id },
-        }
-    }
-
-    fn span(&mut self, start: u64, mark: &Mark, kind: SpanKind) -> Item {
-        let path_changed = std::mem::take(&mut self.path_changed);
-        Item::Span {
-            source: self.id,
-            span: start..mark.position,
-            kind,
-            expected_carry: None,
-            carry: mark.carry.encode(),
-            head: mark.head,
-            anchor: mark.anchor,
-            path: path_changed.then(|| Bytes::copy_from_slice(path_bytes(&self.path))),
-            batches: Vec::new(),
-            dead: Vec::new(),
-        }
     }
 
     /// Gives the fingerprint of the bytes before the last acknowledgement; empty right after a resumption.
