@@ -305,9 +305,10 @@ fn by_absence(stored: &[StoredSource], files: &[Candidate<'_>], free: &[bool]) -
     (0..stored.len()).filter(|&index| free[index] && is_told(&stored[index]) && !is_there(&stored[index])).collect()
 }
 
-/// Tells whether anything was read of a source that its copy can be known by: in a hole all files are alike.
+/// Tells whether anything was read of a source that its copy can be known by: not if the bytes before its position are lost, and in a hole
+/// all files are alike.
 fn is_told(stored: &StoredSource) -> bool {
-    stored.position > 0 && !is_blank(&stored.anchor)
+    stored.position > 0 && stored.anchor.len > 0 && !is_blank(&stored.anchor)
 }
 
 /// Gives the path a source's file was last known under.
