@@ -199,6 +199,16 @@ impl OpenFile {
         }
     }
 
+    /// Tells, once, whether it ends before the size it was seen to have.
+    pub fn has_shrunk(&mut self) -> bool {
+        let ends_before = |size| self.handle.stat().is_ok_and(|stat| stat.size < size);
+        let has_shrunk = self.archive.is_none() && self.read_to < self.size && ends_before(self.size);
+        if has_shrunk {
+            (self.size, self.room) = (self.read_to, 0);
+        }
+        has_shrunk
+    }
+
     /// Gives where its content ends, as far as it was seen, in bytes; room that was reserved behind it does not count.
     pub fn content_end(&self) -> u64 {
         self.size - self.room
@@ -478,6 +488,16 @@ mod tests {
         assert!(has_changed(&open), "it grew");
         take(&mut open);
         assert!(!has_changed(&open), "it was read to its end");
+    }
+
+    #[test]
+    fn a_file_truncated_before_it_was_read_is_known_by_its_size() {
+        let (mut file, mut open) = temp(b"old lines\n");
+        file.set_len(0).unwrap();
+        file.write_all_at(b"new\n", 0).unwrap();
+        assert_eq!(take(&mut open).unwrap(), b"new\n");
+        assert_eq!((open.has_shrunk(), open.has_shrunk(), open.size()), (true, false, 4));
+        file.write_all(b"").unwrap();
     }
 
     #[test]

@@ -55,6 +55,9 @@ impl Follow {
             Ok(TurnEnd::More) => {}
             Ok(TurnEnd::Quiet { kept }) => {
                 source.kept = kept;
+                if source.file.has_shrunk() {
+                    source.lose_what_it_held();
+                }
                 source.flush_after = match kept {
                     Kept::Nothing => None,
                     Kept::Line => Some(input.partial_flush),

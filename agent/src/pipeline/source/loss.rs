@@ -31,6 +31,12 @@ impl Source {
         self.push(Step::Lost { start, mark, reason, exact: false });
     }
 
+    /// Tells that the file was truncated before anything was read of what is gone: so it shows only in its size.
+    pub(in crate::pipeline) fn lose_what_it_held(&mut self) {
+        let reason = "the file became shorter than it was; what it held then is not known";
+        self.push(Step::Lost { start: self.file.position(), mark: self.mark(), reason, exact: false });
+    }
+
     /// Gives up what was not read, up to the size seen; gives how much that is.
     pub(in crate::pipeline) fn lose_the_rest(&mut self, exact: bool, reason: &'static str) -> u64 {
         let start = self.file.position();
