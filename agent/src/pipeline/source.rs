@@ -95,6 +95,8 @@ pub(super) struct Source {
     pub(super) lineage: u64,
     /// This incarnation has ended; once its steps are taken the file begins again as another source.
     is_truncated: bool,
+    /// What became of its bytes is settled: they are in no other file.
+    has_ended: bool,
     /// Waits in the queue of sources with a step to take.
     pub(super) is_queued: bool,
     /// Of the bytes before the last acknowledgement.
@@ -175,6 +177,7 @@ impl Source {
             kept: Kept::Nothing,
             lineage: 0,
             is_truncated: false,
+            has_ended: false,
             is_queued: false,
             acknowledged_anchor: Fingerprint::default(),
             path_changed: false,
@@ -189,6 +192,7 @@ impl Source {
         (self.under_way, self.careful, self.blocked) = (None, None, None);
         (self.follows, self.goes_on) = (None, GoesOn::Here);
         (self.is_associated, self.is_truncated, self.is_behind, self.is_dirty) = (false, false, false, true);
+        self.has_ended = false;
     }
 
     /// Takes its place in another configuration; what is read from now on is described as that says.
@@ -225,6 +229,7 @@ impl Source {
         self.acknowledged_anchor = Fingerprint::default();
         (self.partition, self.careful) = (None, None);
         (self.is_associated, self.is_truncated, self.is_behind, self.is_dirty) = (true, false, false, true);
+        self.has_ended = false;
         self.push(Step::Create { supersedes });
     }
 

@@ -20,6 +20,7 @@ pub(in crate::pipeline) struct Loss {
 impl Source {
     /// Ends this incarnation: what was known of it and not read is lost. Gives how much that is.
     pub(in crate::pipeline) fn end_incarnation(&mut self) -> u64 {
+        self.has_ended = true;
         // More may have been written than was seen, so what was seen is a bound.
         self.lose_the_rest(false, "the file was truncated; what was written after the last look at it is not known")
     }

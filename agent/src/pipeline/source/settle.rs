@@ -73,7 +73,7 @@ impl Source {
             careful.lines_max *= 2;
         }
         self.careful.take_if(|careful| careful.until <= self.acknowledged);
-        if self.is_truncated && self.is_settled() {
+        if self.has_ended && self.is_settled() {
             self.create(Some(self.id));
         }
         match step {
