@@ -7,7 +7,7 @@
 //! 3. it is a copy: its first 4 KiB and the 1 KiB before the position match this one source, and no other file does.
 //!
 //! 4. it is a copy by name: it is named as a rotated copy of the source's file, which is there with other bytes (it was truncated), and
-//!    head and anchor match this one source, however short they are;
+//!    head and anchor match this one source, however short they are; or that file is gone, and at least 1 KiB was read of it;
 //!
 //! 5. it is an archive by name: it is named as a compressed copy of the source's file, which is gone, and head and anchor match this one
 //!    source in the decompressed bytes, however short they are. The file it was made of is not there.
@@ -106,6 +106,9 @@ pub fn associate(stored: &[StoredSource], files: &[Candidate<'_>], witness: &mut
     let is_anothers = |file: &Candidate<'_>| unpacked(file.path).is_some_and(|path| names.contains(path.as_path()));
     let is_copy = |file: &Candidate<'_>, of: &StoredSource| may_be_copy(file.path, path_of(of)) && !is_anothers(file);
     matching.match_copies(&by_truncation(stored, files, &matching.free), is_copy, Among::Oldest);
+    let gone = by_absence(stored, files, &matching.free).into_iter();
+    let well_known: Vec<usize> = gone.filter(|&it| stored[it].position >= ANCHOR_BYTES_MAX as u64).collect();
+    matching.match_copies(&well_known, is_copy, Among::Oldest);
     let is_archive =
         |file: &Candidate<'_>, of: &StoredSource| may_be_archive(file.path, path_of(of)) && !is_anothers(file);
     matching.match_copies(&by_absence(stored, files, &matching.free), is_archive, Among::Oldest);
@@ -540,6 +543,9 @@ mod tests {
             check("of copies that begin alike, the oldest", &one, &disk, &[truncated, NEW, Resume(0, Copy)]);
         }
         check("not if the original is gone", &one, &[("/l/a.log.1", copy, grown)], &[NEW]);
+        let one = [source(1, here, &text(1, 1024))];
+        let disk = [("/l/a.log.1", copy, text(1, 1500))];
+        check("unless 1 KiB of it was read", &one, &disk, &[Resume(0, Copy)]);
     }
 
     #[test]
