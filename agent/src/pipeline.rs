@@ -12,6 +12,7 @@
 //! are bounded by construction: a lane gets an errand only when it has none.
 
 mod follow;
+mod looks;
 mod mailbox;
 mod reading;
 mod source;
@@ -48,6 +49,7 @@ use crate::metrics;
 use crate::ship::http::Doors;
 use crate::ship::{LANES, Lane};
 use follow::{Follow, Parts, Reloaded};
+pub(crate) use looks::Looks;
 use mailbox::{Mail, Mailbox, Sender};
 use reading::Reading;
 pub(crate) use reading::leading_nuls;

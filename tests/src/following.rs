@@ -57,6 +57,11 @@ pub fn check_lines(collector: &Collector, mut agent: Agent, expected: &[&str]) {
 /// When lines are missing, doubled, damaged or out of order.
 #[track_caller]
 pub fn check_writers(collector: &Collector, mut agent: Agent, writers: &[Writer]) {
+    check_arrived(collector, &mut agent, writers);
+}
+
+#[track_caller]
+fn check_arrived(collector: &Collector, agent: &mut Agent, writers: &[Writer]) {
     topic::wait_for(&collector.client(), TOPIC, writers.iter().map(Writer::lines).sum());
     assert_eq!(agent.program().stop(), Some(0));
     let report = verify(writers, &topic::read(&collector.client(), TOPIC));
@@ -78,4 +83,21 @@ pub fn check_writers_but_missed(collector: &Collector, agent: Agent, mut writers
     writers.retain(|writer| values.iter().any(|value| value.starts_with(&format!("{} ", writer.name()))));
     assert_eq!(writers.len() as u64, all / lines - missed, "{missed} files are counted as missed");
     check_writers(collector, agent, &writers);
+}
+
+/// Writes lines in small steps to four files in `logs` while `meanwhile` happens, then checks that every line arrived once and in order.
+///
+/// # Panics
+/// As [`check_writers`].
+#[track_caller]
+pub fn check_while(site: &Site, collector: &Collector, agent: &mut Agent, mut meanwhile: impl FnMut(u32, &mut Agent)) {
+    let mut writers: Vec<Writer> =
+        (0..4).map(|at| Writer::new(&site.path("logs"), &format!("w{at}"), 256 << 10, at)).collect();
+    for step in 0..60 {
+        for writer in &mut writers {
+            writer.write(50);
+        }
+        meanwhile(step, agent);
+    }
+    check_arrived(collector, agent, &writers);
 }

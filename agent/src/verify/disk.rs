@@ -1,20 +1,20 @@
 //! The files that the configuration follows, and which source each of them is, found as a starting agent finds them.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::HashSet;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use skidway_record::source::{Fingerprint, PhysicalId, StoredSource};
+use skidway_record::source::{PhysicalId, StoredSource};
 
 use crate::config::template::Facts;
 use crate::config::{Config, Input};
 use crate::discover::content::{self, Skip};
-use crate::discover::matching::{self, Candidate, Reason, Verdict, Witness};
+use crate::discover::matching::{self, Candidate, Reason, Verdict};
 use crate::discover::{Discovery, Found};
 use crate::error::{AgentError, VerifyError};
-use crate::flow::fingerprint::{self, Evidence};
 use crate::flow::physical::{stat_file, stat_path};
+use crate::pipeline::Looks;
 use crate::status::{SkippedFile, Trouble};
 use crate::tail::file::OpenFile;
 use crate::tail::start::start_of;
@@ -126,44 +126,17 @@ fn trouble(path: &Path, what: String) -> Trouble {
     Trouble { path: path.display().to_string(), what }
 }
 
-/// Looks into the files found.
-struct Looks<'a> {
-    files: &'a [Followed],
-    unreadable: BTreeMap<usize, Trouble>,
-}
-
-impl Looks<'_> {
-    fn unless_unreadable<T>(&mut self, file: usize, look: impl FnOnce(&OpenFile) -> io::Result<T>) -> Option<T> {
-        let found = &self.files[file];
-        look(&found.file)
-            .map_err(|error| {
-                let trouble = trouble(&found.path, format!("the file cannot be read: {error}"));
-                self.unreadable.insert(file, trouble)
-            })
-            .ok()
-    }
-}
-
-impl Witness for Looks<'_> {
-    fn heads(&mut self, file: usize, lens: &BTreeSet<u32>) -> Vec<Fingerprint> {
-        let look = |file: &OpenFile| file.peek().and_then(|read| fingerprint::heads(read, lens));
-        self.unless_unreadable(file, look).unwrap_or_default()
-    }
-
-    fn compare(&mut self, file: usize, stored: &StoredSource) -> Evidence {
-        let look = |file: &OpenFile| file.peek().and_then(|read| fingerprint::compare(read, stored));
-        self.unless_unreadable(file, look).unwrap_or(Evidence::OtherAnchor)
-    }
-}
-
 fn associate(disk: &mut Disk, inputs: &[Input], stored: &[StoredSource]) {
     let candidate = |file: &Followed| (file.file.physical(), inputs[file.input].name.clone(), file.path.clone());
     let known: Vec<_> = disk.files.iter().map(candidate).collect();
     let candidates: Vec<Candidate<'_>> =
         known.iter().map(|(physical, input, path)| Candidate { physical: *physical, input, path }).collect();
-    let mut looks = Looks { files: &disk.files, unreadable: BTreeMap::new() };
+    let mut looks = Looks::new(|file: usize| &disk.files[file].file);
     let verdicts = matching::associate(stored, &candidates, &mut looks);
     let unreadable = looks.unreadable;
+    let told = unreadable.iter().map(|(file, error)| (&disk.files[*file].path, error));
+    let told = told.map(|(path, error)| trouble(path, format!("the file cannot be read: {error}")));
+    disk.troubles.extend(told.collect::<Vec<_>>());
     for (index, (file, verdict)) in disk.files.iter_mut().zip(verdicts).enumerate() {
         file.standing = match verdict {
             _ if inputs[file.input].container.is_some() => {
@@ -182,5 +155,4 @@ fn associate(disk: &mut Disk, inputs: &[Input], stored: &[StoredSource]) {
         };
     }
     disk.files.retain(|file| file.standing != Standing::Unreadable);
-    disk.troubles.extend(unreadable.into_values());
 }

@@ -230,7 +230,7 @@ fn recorded_loss(collector: &Collector) -> u64 {
 
 /// Thousands of lines, each some 120 bytes.
 fn writes_a_file() -> u64 {
-    scale::amount(100, 20)
+    scale::amount(100, 60)
 }
 
 /// Rotates five times while the collector is down, each time over the file rotated before, which is deleted by that. Gives the bytes written.

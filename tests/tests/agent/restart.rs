@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use skidway_tests::following::check_while;
 use skidway_tests::gate::{Deed, Gate};
 use skidway_tests::kill::{self, Plan};
 use skidway_tests::proxy::Proxy;
@@ -18,24 +19,6 @@ use skidway_tests::{Agent, Collector, Site, scale, topic, wait};
 fn say(words: &str) {
     // Not `eprintln`, which the test runner captures.
     std::io::stderr().write_all(format!("{words}\n").as_bytes()).unwrap();
-}
-
-/// Writes lines in small steps while `meanwhile` happens, then checks that every line arrived once and in order.
-#[track_caller]
-fn check(site: &Site, collector: &Collector, agent: &mut Agent, mut meanwhile: impl FnMut(u32, &mut Agent)) {
-    let mut writers: Vec<Writer> =
-        (0..4).map(|at| Writer::new(&site.path("logs"), &format!("w{at}"), 256 << 10, at)).collect();
-    for step in 0..60 {
-        for writer in &mut writers {
-            writer.write(50);
-        }
-        meanwhile(step, agent);
-    }
-    let written = writers.iter().map(Writer::lines).sum();
-    topic::wait_for(&collector.client(), "app", written);
-    assert_eq!(agent.program().stop(), Some(0));
-    let report = verify(&writers, &topic::read(&collector.client(), "app"));
-    assert!(report.is_perfect(), "{report:#?}");
 }
 
 #[test]
@@ -59,7 +42,7 @@ fn a_stored_commit_whose_answer_is_cut_off_is_not_stored_again() {
     let collector = site.collector().started();
     let proxy = Proxy::start(collector.port(), 5);
     let mut agent = site.agent("a", &proxy.url()).follows(&site.text("logs/*.log*"), "app").started();
-    check(&site, &collector, &mut agent, |_, _| wait::pause(Duration::from_millis(20)));
+    check_while(&site, &collector, &mut agent, |_, _| wait::pause(Duration::from_millis(20)));
     assert!(proxy.cut_answers() >= 3, "only {} answers were cut", proxy.cut_answers());
 }
 

@@ -8,28 +8,11 @@ use std::time::{Duration, SystemTime};
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use skidway_tests::following::check_while;
 use skidway_tests::image::Image;
 use skidway_tests::verify::verify;
 use skidway_tests::writer::Writer;
-use skidway_tests::{Agent, Collector, Site, launch, report, scale, topic, wait};
-
-/// Writes lines in small steps while `meanwhile` happens, then checks that every line arrived once and in order.
-#[track_caller]
-fn check(site: &Site, collector: &Collector, agent: &mut Agent, mut meanwhile: impl FnMut(u32, &mut Agent)) {
-    let mut writers: Vec<Writer> =
-        (0..4).map(|at| Writer::new(&site.path("logs"), &format!("w{at}"), 256 << 10, at)).collect();
-    for step in 0..60 {
-        for writer in &mut writers {
-            writer.write(50);
-        }
-        meanwhile(step, agent);
-    }
-    let written = writers.iter().map(Writer::lines).sum();
-    topic::wait_for(&collector.client(), "app", written);
-    assert_eq!(agent.program().stop(), Some(0));
-    let report = verify(&writers, &topic::read(&collector.client(), "app"));
-    assert!(report.is_perfect(), "{report:#?}");
-}
+use skidway_tests::{Agent, Site, launch, report, scale, topic, wait};
 
 #[test]
 fn a_lost_checkpoint_costs_nothing() {
@@ -52,7 +35,7 @@ fn checkpoint_test(spoil: impl Fn(&Agent)) {
     let site = Site::new();
     let collector = site.collector().started();
     let mut agent = site.agent("a", &collector.url()).follows(&site.text("logs/*.log*"), "app").started();
-    check(&site, &collector, &mut agent, |step, agent| {
+    check_while(&site, &collector, &mut agent, |step, agent| {
         if step == 30 {
             agent.program().stop();
             spoil(agent);

@@ -1,22 +1,18 @@
 //! Which followed file is which source: files without one are matched with what the collector knows, or become new ones.
 
-use std::collections::{BTreeSet, HashSet};
-use std::io;
-
 use bytes::Bytes;
 use skidway_record::SourceId;
-use skidway_record::source::{Fingerprint, StoredSource};
+use skidway_record::source::StoredSource;
 use skidway_wire::{Item, SpanKind};
 
 use super::admission::key;
-use super::{Follow, Sources, now_ms};
+use super::{Follow, now_ms};
 use crate::checkpoint::Acknowledged;
 use crate::config::StartAt;
-use crate::discover::matching::{self, Candidate, Reason, Verdict, Witness};
+use crate::discover::matching::{self, Candidate, Reason, Verdict};
 use crate::discover::path_bytes;
 use crate::flow::FileSlot;
-use crate::flow::fingerprint::{self, Evidence};
-use crate::tail::file::OpenFile;
+use crate::pipeline::looks::Looks;
 
 const TRUNCATED_UNSEEN: &str = "the file was truncated or rewritten while the agent did not run; what was written after this position is not known";
 
@@ -46,7 +42,7 @@ impl Follow {
             Candidate { physical: source.physical(), input: &inputs[source.input].name, path: &source.path }
         };
         let candidates: Vec<Candidate<'_>> = slots.iter().map(candidate).collect();
-        let mut looks = Looks { sources, slots: &slots, unreadable: HashSet::new() };
+        let mut looks = Looks::new(|file: usize| &sources[&slots[file]].file);
         let verdicts = matching::associate(&self.unattached, &candidates, &mut looks);
         let unreadable = looks.unreadable;
         let is_truncated = |verdict: &Verdict| matches!(verdict, Verdict::Create { supersedes: Some(_), .. });
@@ -57,7 +53,8 @@ impl Follow {
             self.is_settling = false;
             return;
         }
-        let readable = slots.into_iter().zip(verdicts).filter(|(slot, _)| !unreadable.contains(slot));
+        let decided = slots.into_iter().zip(verdicts).enumerate();
+        let readable = decided.filter(|(file, _)| !unreadable.contains_key(file)).map(|(_, decided)| decided);
         let (resumed, mut new): (Vec<_>, Vec<_>) =
             readable.partition(|(_, verdict)| matches!(verdict, Verdict::Resume(..)));
         let mut taken = Vec::new();
@@ -173,36 +170,6 @@ impl Follow {
         } else {
             let _start = source.file.seek(0);
         }
-    }
-}
-
-/// Looks into files that wait for a source.
-struct Looks<'a> {
-    sources: &'a Sources,
-    slots: &'a [FileSlot],
-    unreadable: HashSet<FileSlot>,
-}
-
-impl Looks<'_> {
-    fn unless_unreadable<T>(&mut self, file: usize, look: impl FnOnce(&OpenFile) -> io::Result<T>) -> Option<T> {
-        let slot = self.slots[file];
-        let found = look(&self.sources[&slot].file).ok();
-        if found.is_none() {
-            self.unreadable.insert(slot);
-        }
-        found
-    }
-}
-
-impl Witness for Looks<'_> {
-    fn heads(&mut self, file: usize, lens: &BTreeSet<u32>) -> Vec<Fingerprint> {
-        let look = |file: &OpenFile| file.peek().and_then(|read| fingerprint::heads(read, lens));
-        self.unless_unreadable(file, look).unwrap_or_default()
-    }
-
-    fn compare(&mut self, file: usize, stored: &StoredSource) -> Evidence {
-        let look = |file: &OpenFile| file.peek().and_then(|read| fingerprint::compare(read, stored));
-        self.unless_unreadable(file, look).unwrap_or(Evidence::OtherAnchor)
     }
 }
 
