@@ -130,7 +130,10 @@ fn check(loss: &Loss, family: &Family, arrived: &Arrived) -> Result<(), String> 
         if bytes == 0 && loss.is_exact {
             return Err("it is exact and empty".to_owned());
         }
-        if bytes == 0 && (incarnation.is_truncated || incarnation.is_removed || incarnation.was_away) {
+        // A file truncated before anything was read of it is told of by what it held next.
+        let follows_truncated = number.checked_sub(1).is_some_and(|before| family.incarnations[before].is_truncated);
+        let is_over = incarnation.is_truncated || incarnation.is_removed || incarnation.was_away;
+        if bytes == 0 && (is_over || follows_truncated) {
             return Ok(());
         }
         if incarnation.destroyed.is_empty() {
