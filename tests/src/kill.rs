@@ -9,7 +9,7 @@ use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 
-use crate::verify::{Report, verify};
+use crate::verify::{Report, verify_topic};
 use crate::writer::Writer;
 use crate::{Agent, Collector, Site, topic, wait};
 
@@ -75,7 +75,7 @@ pub fn run(plan: &Plan) -> Outcome {
     // A lost line shows as a topic that stays short: the report then says which.
     let _ = wait::within(Duration::from_secs(90), || (topic::count(&client, TOPIC) >= written).then_some(()));
     assert_eq!(agent.program().stop(), Some(0), "the agent stops; it said:\n{}", agent.program().last_words());
-    let report = verify(&writers, &topic::read(&client, TOPIC));
+    let report = verify_topic(&writers, &client, TOPIC);
     if !report.is_perfect() {
         // Kept for whoever looks for the cause.
         eprintln!("{report:#?}");
