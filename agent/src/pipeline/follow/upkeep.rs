@@ -124,26 +124,28 @@ impl Follow {
 
     /// Lets go of files without a name that are read to their end and quiet.
     fn let_go(&mut self) {
-        let renamed_follow = self.parts.config.agent.renamed_follow;
-        let is_over = |source: &Source| {
-            let quiet = self.now.saturating_duration_since(source.last_growth);
-            source.is_settled() && !source.is_dirty && quiet >= renamed_follow
-        };
         let nameless = self.sources.iter().filter(|(_, source)| source.name != Name::Found);
-        let nameless: Vec<(FileSlot, bool)> = nameless.map(|(slot, source)| (*slot, is_over(source))).collect();
+        let nameless: Vec<FileSlot> = nameless.map(|(slot, _)| *slot).collect();
         self.has_nameless = !nameless.is_empty();
-        for (slot, is_over) in nameless {
-            if is_over {
-                if !self.go_on_in_archive(slot) {
-                    self.finish(slot);
-                }
-            } else {
-                self.look_for_growth(slot);
+        for slot in nameless {
+            // Before it is let go of it is looked at once more: it may have grown since the last look.
+            self.look_for_growth(slot);
+            if self.is_over(slot) && !self.go_on_in_archive(slot) {
+                self.finish(slot);
             }
         }
         if self.has_nameless || self.deleted.bytes > 0 {
             self.bound_deleted();
         }
+    }
+
+    /// Tells whether a file is read to its end and has been quiet for as long as files without a name are followed.
+    fn is_over(&self, slot: FileSlot) -> bool {
+        let renamed_follow = self.parts.config.agent.renamed_follow;
+        self.sources.get(&slot).is_some_and(|source| {
+            let quiet = self.now.saturating_duration_since(source.last_growth);
+            source.is_settled() && !source.is_dirty && quiet >= renamed_follow
+        })
     }
 
     /// A file without a name may have no watch either.
