@@ -26,11 +26,6 @@ pub fn seed() -> u64 {
     number("SKIDWAY_TEST_SEED", rand::random::<u64>() >> 1)
 }
 
-/// Does the same, but in the quick tier always gives `quick`: new ground is for the long ones.
-pub fn seed_unless_quick(quick: u64) -> u64 {
-    if scale() == 1 { number("SKIDWAY_TEST_SEED", quick) } else { seed() }
-}
-
 fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
 }

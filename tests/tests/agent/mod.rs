@@ -13,12 +13,12 @@
 //! | `state` | the agent's state damaged, unreadable, full, set back, in use twice |
 //! | `pressure` | a file much busier than others, a collector that refuses, a backlog |
 //! | `operations` | configuration reloaded, files removed once read, limits of what is read and kept |
-//! | `restart` | programs killed, frozen, cut off; state lost |
-//! | `mixer` | everything at once, from a seed |
 //! | `accounts` | `verify`, `status` and health tell the truth |
 //! | `many_files` | more files than can be open or watched, more events than are kept |
 //! | `conditions` | clocks that jump, permissions, frozen and starved programs, certificates and addresses that change |
 //! | `joining` | records that are more than a line of a file, or less: fragments, traces, lines too long or half written, bytes |
+//!
+//! Everything at once, drawn from a seed, is `bench/soak agent`; the full tier of this area runs it, too.
 //!
 //! Durations and sizes are those of the text times [`skidway_tests::scale`]: a sixtieth in the quick tier.
 
@@ -28,7 +28,6 @@ mod truncation;
 mod identity;
 mod archives;
 mod restart;
-mod mixer;
 mod state;
 mod pressure;
 mod operations;
