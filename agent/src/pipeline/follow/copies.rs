@@ -81,8 +81,10 @@ impl Follow {
         }
         let Ok(stat) = file.file.stat_now() else { return false };
         let (size, until) = (stat.size, self.held_until(file, &stat));
-        // What a file is that a source is leaving is not known before that source has left it.
-        let may_wait = |original: &FileSlot| self.now < until || self.is_left(*original);
+        // What a file is that a source is leaving is not known before that source has left it, nor what the copy of a truncated one is before
+        // that is settled.
+        let is_truncated = |original: FileSlot| self.sources.get(&original).is_some_and(|source| source.is_truncated());
+        let may_wait = |original: &FileSlot| self.now < until || self.is_left(*original) || is_truncated(*original);
         let original = self.original_of(slot, size).filter(may_wait);
         // Of a truncated one it is told by what was read, not by what is there now.
         let is_alike = |it: &Source| !it.is_truncated() && file.file.begins_like(&it.file, size);
