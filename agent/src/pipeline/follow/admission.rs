@@ -322,7 +322,7 @@ impl Follow {
             let path = String::from_utf8_lossy(&stored.source.path).into_owned();
             let size = self.parts.checkpoint.sources.get(&stored.source.id).map(|known| known.size);
             tracing::info!(path, source = %stored.source.id, position = stored.position, size, "its file is gone");
-            if size.is_none_or(|size| size > stored.position) && !self.may_be_elsewhere(&stored) {
+            if size.map_or_else(|| !self.may_be_elsewhere(&stored), |size| size > stored.position) {
                 self.notices.push_back(unseen_loss(&stored, VANISHED));
             }
             self.notices.push_back(Item::Gone { source: stored.source.id });

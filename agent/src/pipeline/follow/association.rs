@@ -57,6 +57,8 @@ impl Follow {
         let readable = decided.filter(|(file, _)| !unreadable.contains_key(file)).map(|(_, decided)| decided);
         let (resumed, mut new): (Vec<_>, Vec<_>) =
             readable.partition(|(_, verdict)| matches!(verdict, Verdict::Resume(..)));
+        // What was set aside and renamed just now is found under its new name first: nobody can tell whose it is.
+        new.retain(|(slot, _)| self.sources[slot].file.stat_now().is_ok());
         let mut taken = Vec::new();
         // What is new may be a copy of what is resumed, or of what is new and has a shorter name; an archive may be one of any file.
         new.sort_by_key(|(slot, _)| {

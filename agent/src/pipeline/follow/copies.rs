@@ -311,8 +311,10 @@ fn kinship(slot: FileSlot, source: &Source, file: &Source) -> Kinship {
     if stat.size == 0 {
         return Kinship::None;
     }
-    // Of a source that was not read at all, any file may be the copy: it is read from its first byte either way.
-    if (position == 0 && source.is_truncated()) || (position > 0 && is_like(file, source, position)) {
+    // Of a source of which nothing was read, or only a hole, any file may be the copy: no line is in what was read.
+    let is_blank = fingerprint::is_blank(&source.file.anchor()) && stat.size >= position;
+    let is_unread = source.is_truncated() && (position == 0 || is_blank);
+    if is_unread || (position > 0 && is_like(file, source, position)) {
         return Kinship::Copy;
     }
     let was_alike = stat.size <= position && file.copy_of == Some((slot, stat.size));
