@@ -62,6 +62,8 @@ pub struct Incarnation {
     pub is_truncated: bool,
     /// Its last name was removed.
     pub is_removed: bool,
+    /// An archive was made of it: if nothing was read of it before, nobody knows that the one is the other.
+    pub is_packed: bool,
     /// It was out of the globs for a while, where no agent that was started meanwhile could find it.
     pub was_away: bool,
     /// Its copy lay beside it for so long that the agent may have taken it for a file of its own.
@@ -83,6 +85,7 @@ impl Incarnation {
             destroyed: Vec::new(),
             is_truncated: false,
             is_removed: false,
+            is_packed: false,
             was_away: false,
             may_be_doubled: false,
             names: [(path.to_owned(), None)].into(),

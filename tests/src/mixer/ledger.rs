@@ -105,8 +105,9 @@ fn had_to_know(
     let was_there = it.begun..destroyed.since;
     let Some(seen) = timeline.saw(&was_there) else { return false };
     let Some(death) = timeline.death_after(seen) else {
-        // It held the file from then on.
-        return destroyed.how != How::Deleted || written <= destroyed.since || seen + GRACE <= destroyed.since;
+        // It held the file from then on, unless it was to let go of it as soon as it was quiet.
+        let is_held = destroyed.how != How::Deleted || !timeline.lets_go_early;
+        return written <= destroyed.since || (is_held && seen + GRACE <= destroyed.since);
     };
     match destroyed.how {
         How::Truncated => any_arrived || timeline.knew_well(&was_there),
@@ -132,7 +133,8 @@ fn check(loss: &Loss, family: &Family, arrived: &Arrived) -> Result<(), String> 
         }
         // A file truncated before anything was read of it is told of by what it held next.
         let follows_truncated = number.checked_sub(1).is_some_and(|before| family.incarnations[before].is_truncated);
-        let is_over = incarnation.is_truncated || incarnation.is_removed || incarnation.was_away;
+        let is_unseen = incarnation.was_away || (incarnation.is_packed && loss.span.start == 0);
+        let is_over = incarnation.is_truncated || incarnation.is_removed || is_unseen;
         if bytes == 0 && (is_over || follows_truncated) {
             return Ok(());
         }

@@ -113,11 +113,13 @@ pub fn run(plan: &Plan) -> Outcome {
     let engine = "[engine]\ncheckpoint_bytes = \"2MiB\"\nsegment_bytes = \"1MiB\"";
     let collector = site.collector().with(engine).started();
     let network = Network::start(collector.port());
-    let agent = configured(site.agent(AGENT, &network.url()), &site, &mut random, &chronicle).started();
+    let (agent, lets_go_early) = configured(site.agent(AGENT, &network.url()), &site, &mut random, &chronicle);
+    let agent = agent.started();
     std::fs::create_dir(site.path("away")).expect("a folder is created");
 
     let stop = Arc::new(AtomicBool::new(false));
-    let weather = Weather::new(agent, collector, network, chronicle.clone(), random.random());
+    let mut weather = Weather::new(agent, collector, network, chronicle.clone(), random.random());
+    weather.timeline.lets_go_early = lets_go_early;
     let (stopped, folder, shared, seed) = (stop.clone(), site.path("logs"), chronicle.clone(), random.random());
     let length = plan.length;
     let writing = std::thread::spawn(move || {
@@ -146,8 +148,8 @@ pub fn run(plan: &Plan) -> Outcome {
     outcome
 }
 
-/// Draws the agent's limits.
-fn configured(agent: Agent, site: &Site, random: &mut StdRng, chronicle: &Chronicle) -> Agent {
+/// Draws the agent's limits; tells whether it lets go of deleted files early.
+fn configured(agent: Agent, site: &Site, random: &mut StdRng, chronicle: &Chronicle) -> (Agent, bool) {
     let mut draw = |choices: &[&str]| choices[random.random_range(0..choices.len())].to_owned();
     let keys = format!(
         "scan_interval = \"{}\"\ncopy_wait = \"{}\"\nrenamed_follow = \"{}\"\nopen_files_max = {}\ndeleted_files_max = \"{}\"\n\
@@ -165,7 +167,8 @@ fn configured(agent: Agent, site: &Site, random: &mut StdRng, chronicle: &Chroni
         "[[inputs]]\ninclude = [{:?}]\ntopic = {TOPIC:?}\npartial_flush = \"30s\"\n[log]\nlevel = \"info,skidway_agent=debug\"",
         site.text("logs/*.log*")
     );
-    agent.with_agent(&keys).with(&input)
+    let is_patient = ["\"15m\"", "\"1GiB\"", "\"1h\""].iter().all(|limit| keys.contains(limit));
+    (agent.with_agent(&keys).with(&input), !is_patient)
 }
 
 /// Lets the programs write, each a step now and then; afterwards all files are complete and in their places.

@@ -139,6 +139,7 @@ impl Family {
         // An archive beside a file that stays is another file with the same lines.
         self.incarnations[number].may_be_doubled |= self.incarnations[number].is_linked();
         self.incarnations[number].named(&to, Some(packed));
+        self.incarnations[number].is_packed = true;
         self.incarnations[number].inodes.push(inode_of(&to));
         self.note("pack", format_args!("g{number} {packed} bytes to {}", self.short(&to)));
         if self.random.random_bool(0.3) {

@@ -22,6 +22,8 @@ struct Stretches {
 /// Notes how the agent was.
 #[derive(Debug, Default)]
 pub struct Timeline {
+    /// It lets go of deleted files before their writers do.
+    pub lets_go_early: bool,
     /// While it had a session, without a break.
     sees: Stretches,
     /// While the collector answered besides.
