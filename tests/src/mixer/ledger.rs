@@ -68,7 +68,9 @@ fn find_unrecorded(
     timeline: &Timeline,
 ) {
     let flags = arrived.of(family, number);
-    let any_arrived = flags.contains(&true);
+    let next = family.incarnations.get(number + 1).and_then(|next| next.destroyed.first());
+    let next_until = next.map_or_else(Instant::now, |destroyed| destroyed.since);
+    let lost = Lost { it: incarnation, any_arrived: flags.contains(&true), next_until };
     let (mut first, mut count) = (None, 0);
     for (line, _) in incarnation.lines.iter().zip(flags).filter(|(_, arrived)| !**arrived) {
         let Some(destroyed) = incarnation.destruction_of(&line.at) else { continue };
@@ -78,7 +80,7 @@ fn find_unrecorded(
         if about.iter().any(covers) {
             continue;
         }
-        if !had_to_know(incarnation, line.written, destroyed, any_arrived, timeline) {
+        if !had_to_know(&lost, line.written, destroyed, timeline) {
             report.unknowable += 1;
             continue;
         }
@@ -94,30 +96,38 @@ fn find_unrecorded(
     }
 }
 
-/// Tells whether the agent must have known that these bytes were there, and that they are gone.
-fn had_to_know(
-    it: &Incarnation,
-    written: Instant,
-    destroyed: &Destroyed,
+/// Is an incarnation of which lines did not arrive.
+struct Lost<'a> {
+    it: &'a Incarnation,
     any_arrived: bool,
-    timeline: &Timeline,
-) -> bool {
-    let was_there = it.begun..destroyed.since;
+    /// How long the one that followed it lasted: as long the truncation could be seen.
+    next_until: Instant,
+}
+
+/// Tells whether the agent must have known that these bytes were there, and that they are gone.
+fn had_to_know(lost: &Lost<'_>, written: Instant, destroyed: &Destroyed, timeline: &Timeline) -> bool {
+    let was_there = lost.it.begun..destroyed.since;
     let Some(seen) = timeline.saw(&was_there) else { return false };
-    let Some(death) = timeline.death_after(seen) else {
-        // It held the file from then on, unless it was to let go of it as soon as it was quiet.
-        let is_held = destroyed.how != How::Deleted || !timeline.lets_go_early;
-        return written <= destroyed.since || (is_held && seen + GRACE <= destroyed.since);
-    };
-    match destroyed.how {
-        How::Truncated => any_arrived || timeline.knew_well(&was_there),
-        How::Window => timeline.knew_well(&was_there),
-        // The file has gone with the agent that held it: what its checkpoint tells is all that is known.
-        How::Deleted => {
-            let known = timeline.knew_well(&(written..death.max(written))) && destroyed.since <= death;
-            known && written + WELL_KNOWN <= death && !timeline.was_tampered_after(written)
-        }
+    if destroyed.how == How::Deleted {
+        return had_to_know_deleted(seen, written, destroyed.since, timeline);
     }
+    // Of a file truncated while nobody looked and gone since, the truncation is not seen.
+    let is_seen = timeline.saw(&(destroyed.since..lost.next_until)).is_some();
+    let is_known = timeline.death_after(seen).is_none() || timeline.knew_well(&was_there);
+    is_seen && (is_known || (destroyed.how == How::Truncated && lost.any_arrived))
+}
+
+/// A file deleted under an agent is held open, and read to its end unless a limit says otherwise; one deleted with the agent that held it is known
+/// by what the checkpoint tells.
+fn had_to_know_deleted(seen: Instant, written: Instant, deleted: Instant, timeline: &Timeline) -> bool {
+    let Some(death) = timeline.death_after(seen) else {
+        if timeline.lets_go_early {
+            return timeline.saw(&(written..deleted.max(written))).is_some();
+        }
+        return written <= deleted || seen + GRACE <= deleted;
+    };
+    let is_known = timeline.knew_well(&(written..death.max(written))) && deleted <= death;
+    is_known && written + WELL_KNOWN <= death && !timeline.was_tampered_after(written)
 }
 
 /// Says what is wrong with a record, if anything is.

@@ -167,7 +167,7 @@ fn configured(agent: Agent, site: &Site, random: &mut StdRng, chronicle: &Chroni
         "[[inputs]]\ninclude = [{:?}]\ntopic = {TOPIC:?}\npartial_flush = \"30s\"\n[log]\nlevel = \"info,skidway_agent=debug\"",
         site.text("logs/*.log*")
     );
-    let is_patient = ["\"15m\"", "\"1GiB\"", "\"1h\""].iter().all(|limit| keys.contains(limit));
+    let is_patient = ["\"15m\"", "\"1GiB\"", "\"1h\"", "open_files_max = 0"].iter().all(|limit| keys.contains(limit));
     (agent.with_agent(&keys).with(&input), !is_patient)
 }
 
