@@ -70,7 +70,9 @@ impl Source {
     }
 
     fn span(&mut self, start: u64, mark: &Mark, kind: SpanKind) -> Item {
-        let path_changed = std::mem::take(&mut self.path_changed);
+        // A copy's path comes with the copy: until then the source is known by the file that the copy is named after.
+        let is_leaving = self.steps.iter().any(|step| matches!(step, Step::Rebind));
+        let path_changed = !is_leaving && std::mem::take(&mut self.path_changed);
         Item::Span {
             source: self.id,
             span: start..mark.position,
