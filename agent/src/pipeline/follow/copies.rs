@@ -311,10 +311,9 @@ fn kinship(slot: FileSlot, source: &Source, file: &Source) -> Kinship {
     if stat.size == 0 {
         return Kinship::None;
     }
-    // Of a source of which nothing was read, or only a hole, any file may be the copy: no line is in what was read.
-    let is_blank = fingerprint::is_blank(&source.file.anchor()) && stat.size >= position;
-    let is_unread = source.is_truncated() && (position == 0 || is_blank);
-    if is_unread || (position > 0 && is_like(file, source, position)) {
+    // Of a truncated source of which nothing was read any file may be the copy, and of one that stood after a hole any that has the same hole.
+    let has_all = position == 0 || has(file, &source.file.head(), &source.file.anchor(), position);
+    if (source.is_truncated() && has_all) || (position > 0 && is_like(file, source, position)) {
         return Kinship::Copy;
     }
     let was_alike = stat.size <= position && file.copy_of == Some((slot, stat.size));
@@ -324,14 +323,16 @@ fn kinship(slot: FileSlot, source: &Source, file: &Source) -> Kinship {
     if was_alike || holds_acknowledged { Kinship::Part } else { Kinship::None }
 }
 
+/// Tells whether a file holds what was read of a source, up to a position; of one that stood after a hole nobody can tell, for in a hole all
+/// files are alike.
 pub(super) fn is_like(file: &Source, source: &Source, position: u64) -> bool {
     let anchor = if position == source.file.position() { source.file.anchor() } else { source.acknowledged_anchor() };
-    has(file, &source.file.head(), &anchor, position)
+    !fingerprint::is_blank(&anchor) && has(file, &source.file.head(), &anchor, position)
 }
 
 fn has(file: &Source, head: &Fingerprint, anchor: &Fingerprint, position: u64) -> bool {
     let compared = file.file.peek().and_then(|read| fingerprint::compare_with(read, head, anchor, position));
-    !fingerprint::is_blank(anchor) && compared.is_ok_and(|evidence| evidence == Evidence::Same)
+    compared.is_ok_and(|evidence| evidence == Evidence::Same)
 }
 
 /// Names a file by where it lies, as long as nobody else may use it.
