@@ -23,6 +23,7 @@ const MAGIC: &[u8; 4] = b"SKCP";
 const VERSION: u8 = 2;
 const GENERATION_AT: usize = 4 + 1;
 const HEADER_BYTES: usize = 4 + 1 + 8 + 16 + 8 + 4;
+const COUNT_AT: usize = HEADER_BYTES - 4;
 const SOURCE_BYTES: usize = 16 + 6 * 8 + 4 + 16;
 const HASH_BYTES: usize = 16;
 
@@ -87,16 +88,22 @@ impl Encoded {
     }
 }
 
-/// Encodes a checkpoint: smaller than a copy of it, where there are many sources.
-pub fn encode(checkpoint: &Checkpoint) -> Encoded {
-    let mut out = Vec::with_capacity(HEADER_BYTES + checkpoint.sources.len() * SOURCE_BYTES + HASH_BYTES);
+/// Encodes a checkpoint with what is `followed` beside it: smaller than a copy, where there are many sources.
+pub fn encode(
+    checkpoint: &Checkpoint,
+    followed: impl ExactSizeIterator<Item = Option<(SourceId, Acknowledged)>>,
+) -> Encoded {
+    let most = checkpoint.sources.len() + followed.len();
+    let mut out = Vec::with_capacity(HEADER_BYTES + most * SOURCE_BYTES + HASH_BYTES);
     out.extend_from_slice(MAGIC);
     out.push(VERSION);
     out.extend_from_slice(&[0; 8]);
     out.extend_from_slice(&checkpoint.log_id.map_or([0; 16], |log| log.0));
     out.extend_from_slice(&checkpoint.log_epoch.to_le_bytes());
-    out.extend_from_slice(&(checkpoint.sources.len() as u32).to_le_bytes());
-    for (id, it) in &checkpoint.sources {
+    out.extend_from_slice(&[0; 4]);
+    let (kept, mut count) = (checkpoint.sources.iter().map(|(id, it)| (*id, *it)), 0u32);
+    for (id, it) in kept.chain(followed.flatten()) {
+        count += 1;
         out.extend_from_slice(&id.0);
         let file = &it.physical;
         for number in [file.device, file.inode, file.generation, file.birth_ns, it.position, it.size] {
@@ -105,6 +112,7 @@ pub fn encode(checkpoint: &Checkpoint) -> Encoded {
         out.extend_from_slice(&it.anchor.len.to_le_bytes());
         out.extend_from_slice(&it.anchor.hash);
     }
+    out[COUNT_AT..HEADER_BYTES].copy_from_slice(&count.to_le_bytes());
     Encoded { len: out.len(), bytes: out }
 }
 
@@ -160,7 +168,7 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         for position in 1..=5 {
             let (mut file, _) = CheckpointFile::load(temp.path());
-            file.save(&mut encode(&checkpoint(position))).unwrap();
+            file.save(&mut encode(&checkpoint(position), [].into_iter())).unwrap();
             let (file, loaded) = CheckpointFile::load(temp.path());
             assert_eq!((file.generation, loaded), (position, checkpoint(position)));
         }
@@ -168,7 +176,7 @@ mod tests {
 
     #[test]
     fn a_damaged_checkpoint_falls_back_to_the_one_before_and_then_to_none() {
-        let good = encode(&checkpoint(2)).finished(2).to_vec();
+        let good = encode(&checkpoint(2), [].into_iter()).finished(2).to_vec();
         let mut flipped = good.clone();
         flipped[60] ^= 1;
         let mut newer = good.clone();
@@ -176,7 +184,7 @@ mod tests {
         for damaged in [&b""[..], &good[..40], &vec![0; good.len()], &flipped, &newer] {
             let temp = tempfile::tempdir().unwrap();
             let (mut file, _) = CheckpointFile::load(temp.path());
-            file.save(&mut encode(&checkpoint(1))).unwrap();
+            file.save(&mut encode(&checkpoint(1), [].into_iter())).unwrap();
             fs::write(path_of(temp.path(), 2), damaged).unwrap();
             assert_eq!(CheckpointFile::load(temp.path()).1, checkpoint(1));
             fs::write(path_of(temp.path(), 1), damaged).unwrap();

@@ -8,14 +8,14 @@ use std::collections::HashMap;
 use skidway_record::source::{Fingerprint, PhysicalId};
 use skidway_record::{LogId, SourceId};
 
-/// Holds what was acknowledged, of all sources followed.
+/// Holds what was acknowledged.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Checkpoint {
     /// The log shipped to; `None` before the first session.
     pub log_id: Option<LogId>,
     /// Its epoch.
     pub log_epoch: u64,
-    /// By source.
+    /// By source. While the agent runs, only those that no followed file goes on with: the others know it themselves.
     pub sources: HashMap<SourceId, Acknowledged>,
 }
 

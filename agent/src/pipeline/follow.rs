@@ -131,6 +131,8 @@ pub(super) struct Follow {
     archive: Option<FileSlot>,
     /// A file without a source may have one now.
     reassess: bool,
+    /// What the kernel says, while it is being taken in.
+    changes: Vec<Change>,
     next_scan: Instant,
     next_look: Instant,
     next_tally: Instant,
@@ -191,6 +193,7 @@ impl Follow {
             successions: Successions::default(),
             archive: None,
             reassess: false,
+            changes: Vec::new(),
             next_scan: now,
             next_look: now,
             next_tally: now,
@@ -258,7 +261,7 @@ impl Follow {
     /// Empties the kernel's queue, at most once every `linger`, and lists folders when it is time to.
     fn look_at_folders(&mut self) {
         if self.now >= self.next_look {
-            let mut changes = Vec::new();
+            let mut changes = std::mem::take(&mut self.changes);
             if let Err(error) = self.parts.watcher.drain(|change| changes.push(change)) {
                 tracing::warn!(%error, "cannot read folder events; listing folders instead");
                 self.next_scan = self.now;
@@ -266,9 +269,11 @@ impl Follow {
             if !changes.is_empty() {
                 self.next_look = self.now + self.parts.config.collector.linger;
             }
-            for change in changes {
+            for change in changes.drain(..) {
                 self.take_change(change);
             }
+            // Kept for its room.
+            self.changes = changes;
         }
         if self.now >= self.next_scan {
             self.scan();

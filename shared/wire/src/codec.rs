@@ -18,7 +18,12 @@ pub(crate) struct Writer(BytesMut);
 
 impl Writer {
     pub(crate) fn new(kind: u8) -> Self {
-        let mut bytes = BytesMut::with_capacity(256);
+        Self::with_capacity(kind, 256)
+    }
+
+    /// Makes room for a frame of about so many bytes.
+    pub(crate) fn with_capacity(kind: u8, bytes: usize) -> Self {
+        let mut bytes = BytesMut::with_capacity(bytes);
         bytes.put_slice(MAGIC);
         bytes.put_u8(VERSION);
         bytes.put_u8(kind);

@@ -132,7 +132,8 @@ impl SessionOpened {
 impl CommitRequest {
     /// Encodes the frame.
     pub fn encode(&self) -> Bytes {
-        let mut out = Writer::new(KIND_COMMIT_REQUEST);
+        let bytes: usize = self.items.iter().map(Item::bytes_about).sum();
+        let mut out = Writer::with_capacity(KIND_COMMIT_REQUEST, 256 + bytes);
         out.text(self.agent.as_str());
         out.u64(self.epoch);
         out.array(&self.log_id.0);

@@ -124,6 +124,20 @@ pub enum ItemResult {
     },
 }
 
+impl Item {
+    /// Gives about how many bytes it takes in a frame.
+    pub(crate) fn bytes_about(&self) -> usize {
+        const REST: usize = 192;
+        match self {
+            Self::Span { batches, dead, carry, .. } => {
+                let batches = batches.iter().chain(dead).map(|batch| 4 + batch.len());
+                REST + carry.len() + batches.sum::<usize>()
+            }
+            _ => REST,
+        }
+    }
+}
+
 pub(crate) fn write_item(out: &mut Writer, item: &Item) {
     match item {
         Item::Create(source) => {

@@ -56,9 +56,9 @@ impl Follow {
         self.scan();
         self.starting = Some(self.sources.keys().copied().collect());
         self.report_missing();
-        let known: HashSet<SourceId> = self.sources.values().map(|source| source.id).collect();
         let unattached: HashSet<SourceId> = self.unattached.iter().map(|stored| stored.source.id).collect();
-        self.parts.checkpoint.sources.retain(|id, _| known.contains(id) || unattached.contains(id));
+        self.parts.checkpoint.sources.retain(|id, _| unattached.contains(id));
+        self.parts.checkpoint.sources.shrink_to_fit();
         self.parts.pulse.send_modify(|pulse| pulse.had_session = true);
     }
 

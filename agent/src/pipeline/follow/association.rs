@@ -107,6 +107,7 @@ impl Follow {
         let is_there = file.is_some_and(|file| file.physical() == stored.source.physical);
         let Some(source) = self.sources.get_mut(&slot) else { return };
         source.resume(stored);
+        self.parts.checkpoint.sources.remove(&source.id);
         let known_as = known;
         // The bytes between copying and truncation are in no file, and nobody knows whether there were any.
         if is_there && reason == Reason::Copy {

@@ -6,7 +6,6 @@ use skidway_record::SourceId;
 use skidway_wire::{CommitRequest, Item, ItemResult};
 
 use super::{Follow, REST};
-use crate::checkpoint::Acknowledged;
 use crate::config::OnNewLog;
 use crate::flow::{Errand, FileSlot, Opened, Outcome, Report};
 use crate::metrics;
@@ -127,7 +126,8 @@ impl Follow {
 
     fn assemble(&mut self) -> Option<(CommitRequest, Vec<Owner>, u64)> {
         let session = self.session.clone()?;
-        let (mut items, mut owners, mut bytes) = (Vec::new(), Vec::new(), 0);
+        let count = ITEMS_MAX.min(self.notices.len() + self.sendable.len());
+        let (mut items, mut owners, mut bytes) = (Vec::with_capacity(count), Vec::with_capacity(count), 0);
         while items.len() < ITEMS_MAX
             && let Some(notice) = self.notices.pop_front()
         {
@@ -204,6 +204,7 @@ impl Follow {
             OnNewLog::Continue => (true, false),
             OnNewLog::Replay | OnNewLog::Refuse => (false, true),
         };
+        self.remember();
         if !opened.new_log {
             self.notice_regressions(&opened.sources);
         }
@@ -248,11 +249,11 @@ impl Follow {
         match settled {
             Settled::Acknowledged(bytes) => {
                 metrics::acknowledged(bytes);
-                self.remember(slot);
+                self.checkpoint_changed = true;
             }
             Settled::Rebound => {
                 let id = source.id;
-                self.remember(slot);
+                self.checkpoint_changed = true;
                 self.has_left(id);
             }
             Settled::Received => self.has_received(slot),
@@ -276,14 +277,5 @@ impl Follow {
                 self.open_session();
             }
         }
-    }
-
-    /// Notes an acknowledgement for the checkpoint.
-    fn remember(&mut self, slot: FileSlot) {
-        let Some(source) = self.sources.get(&slot) else { return };
-        let (physical, position, anchor) = (source.physical(), source.acknowledged, source.acknowledged_anchor());
-        let known = Acknowledged { physical, position, anchor, size: source.file.size() };
-        self.parts.checkpoint.sources.insert(source.id, known);
-        self.checkpoint_changed = true;
     }
 }

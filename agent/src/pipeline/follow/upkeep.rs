@@ -8,7 +8,7 @@ use skidway_wire::Item;
 
 use super::admission::key;
 use super::{FileSlot, Follow};
-use crate::checkpoint::file::encode;
+use crate::checkpoint::file::{Encoded, encode};
 use crate::frame::strands::Kept;
 use crate::health::Waiting;
 use crate::metrics;
@@ -98,8 +98,7 @@ impl Follow {
 
     /// Hands over the last checkpoint, waiting for the writer.
     pub(super) fn save_last_checkpoint(&mut self) {
-        self.remember_sizes();
-        if self.checkpoint_changed && self.parts.checkpoints.send(encode(&self.parts.checkpoint)).is_err() {
+        if self.checkpoint_changed && self.parts.checkpoints.send(self.checkpoint()).is_err() {
             tracing::warn!("the last checkpoint is not saved; going on without");
         }
     }
@@ -176,7 +175,6 @@ impl Follow {
         let Some(source) = self.forget_file(slot) else { return };
         // A copy or an archive may have waited for it.
         self.reassess = true;
-        self.parts.checkpoint.sources.remove(&source.id);
         self.checkpoint_changed = true;
         if let Some(session) = &self.session {
             let (input, now_ms) = (&self.parts.config.inputs[source.input].name, super::now_ms());
@@ -240,19 +238,19 @@ impl Follow {
     /// Hands the checkpoint to the thread that writes it; if that is still at the last one, the next will do.
     pub(super) fn save_checkpoint(&mut self) {
         self.next_checkpoint = self.now + CHECKPOINT_INTERVAL;
-        self.remember_sizes();
         if self.checkpoint_changed {
-            self.checkpoint_changed = self.parts.checkpoints.try_send(encode(&self.parts.checkpoint)).is_err();
+            self.checkpoint_changed = self.parts.checkpoints.try_send(self.checkpoint()).is_err();
         }
     }
 
-    /// Notes how far files reach: of one that is gone at the next start, it tells whether it was read to its end.
-    fn remember_sizes(&mut self) {
-        for source in self.sources.values() {
-            if let Some(known) = self.parts.checkpoint.sources.get_mut(&source.id) {
-                known.size = known.size.max(source.file.size());
-            }
-        }
+    fn checkpoint(&self) -> Encoded {
+        encode(&self.parts.checkpoint, self.sources.values().map(|source| source.known_acknowledged()))
+    }
+
+    /// Puts what followed sources have got acknowledged beside what is known of others: all are matched anew.
+    pub(super) fn remember(&mut self) {
+        let followed = self.sources.values().filter_map(|source| source.known_acknowledged());
+        self.parts.checkpoint.sources.extend(followed);
     }
 
     /// Tells how things stand.

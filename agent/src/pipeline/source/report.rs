@@ -1,10 +1,11 @@
 //! What a source tells of itself: to the collector's list, to people, to the sums.
 
-use skidway_record::AgentId;
 use skidway_record::source::StoredSource;
+use skidway_record::{AgentId, SourceId};
 
 use super::step::Step;
 use super::{Name, Source};
+use crate::checkpoint::Acknowledged;
 use crate::status::FileState;
 
 impl Source {
@@ -19,6 +20,13 @@ impl Source {
             anchor: self.acknowledged_anchor,
             gone_at_ms: Some(gone_at_ms),
         }
+    }
+
+    /// Tells up to where it was acknowledged, for the checkpoint; `None` while nothing says which source it is. How far the file reaches tells, if
+    /// it is gone at the next start, whether it was read to its end.
+    pub(in crate::pipeline) fn known_acknowledged(&self) -> Option<(SourceId, Acknowledged)> {
+        let (physical, position, anchor) = (self.file.physical(), self.acknowledged, self.acknowledged_anchor);
+        self.is_associated.then(|| (self.id, Acknowledged { physical, position, anchor, size: self.file.size() }))
     }
 
     /// Says what is going on with the file.
