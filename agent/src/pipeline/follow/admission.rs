@@ -34,7 +34,8 @@ const SCANS_APART: u32 = 100;
 /// but not by more than this factor.
 const STRETCH_MAX: u32 = 6;
 
-const VANISHED: &str = "the file vanished while no agent ran, before it was read to its end as far as that is known";
+const VANISHED: &str =
+    "the file vanished while no agent held it, before it was read to its end as far as that is known";
 
 impl Follow {
     /// Starts over with a fresh session: every file is matched anew with what the collector knows.
@@ -319,17 +320,23 @@ impl Follow {
         let is_gone = |stored: &&StoredSource| stored.gone_at_ms.is_none() && !self.is_there(stored);
         let gone: Vec<StoredSource> = self.unattached.iter().filter(is_gone).cloned().collect();
         for stored in gone {
-            let path = String::from_utf8_lossy(&stored.source.path).into_owned();
             let size = self.parts.checkpoint.sources.get(&stored.source.id).map(|known| known.size);
-            tracing::info!(path, source = %stored.source.id, position = stored.position, size, "its file is gone");
-            if size.map_or_else(|| !self.may_be_elsewhere(&stored), |size| size > stored.position) {
-                self.notices.push_back(unseen_loss(&stored, VANISHED));
-            }
-            self.notices.push_back(Item::Gone { source: stored.source.id });
-            self.reported_gone.insert(stored.source.id);
-            if !stored.carry.is_empty() {
-                self.place_orphan(&stored);
-            }
+            self.report_gone(&stored, size);
+        }
+    }
+
+    pub(super) fn report_gone(&mut self, stored: &StoredSource, size: Option<u64>) {
+        let path = String::from_utf8_lossy(&stored.source.path).into_owned();
+        tracing::info!(path, source = %stored.source.id, position = stored.position, size, "its file is gone");
+        // If nothing of it was read, all of it may come from a copy or an archive.
+        let may_be_elsewhere = || stored.position == 0 && self.named_after(path_of(stored)).next().is_some();
+        if size.map_or_else(|| !may_be_elsewhere(), |size| size > stored.position) {
+            self.notices.push_back(unseen_loss(stored, VANISHED));
+        }
+        self.notices.push_back(Item::Gone { source: stored.source.id });
+        self.reported_gone.insert(stored.source.id);
+        if !stored.carry.is_empty() {
+            self.place_orphan(stored);
         }
     }
 
@@ -341,11 +348,10 @@ impl Follow {
         }
     }
 
-    /// Tells whether all of a source may come from another file: nothing of it was read, so whatever holds its bytes is new.
-    fn may_be_elsewhere(&self, stored: &StoredSource) -> bool {
-        let path = path_of(stored);
-        let is_named_after = |file: &Source| may_be_copy(&file.path, path) || may_be_archive(&file.path, path);
-        stored.position == 0 && self.sources.values().any(|file| is_named_after(file))
+    /// Gives the files that are named as copies or archives of this one.
+    pub(super) fn named_after(&self, path: &Path) -> impl Iterator<Item = &Source> {
+        let is_named_after = |file: &&Source| may_be_copy(&file.path, path) || may_be_archive(&file.path, path);
+        self.sources.values().map(Box::as_ref).filter(is_named_after)
     }
 
     /// Compares what the collector knows with what it had acknowledged.

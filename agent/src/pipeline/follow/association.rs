@@ -23,7 +23,7 @@ impl Follow {
             return;
         }
         self.unmatched.retain(|slot| self.sources.get(slot).is_some_and(|source| !source.is_associated));
-        self.forget_missing();
+        self.give_up_missing();
         let may_be_matched = |slot: &FileSlot| !self.leaving.contains_key(&key(&self.sources[slot].physical()));
         let mut slots: Vec<FileSlot> = self.unmatched.iter().copied().filter(may_be_matched).collect();
         // An archive of a file that is still held is that file's, whatever else it looks like.
@@ -81,16 +81,6 @@ impl Follow {
         taken.sort_unstable_by(|a, b| b.cmp(a));
         for index in taken {
             self.unattached.swap_remove(index);
-        }
-    }
-
-    /// Forgets files without a source that were set aside and whose names are gone: nobody can read them any more.
-    fn forget_missing(&mut self) {
-        let is_missing = |slot: &FileSlot| self.sources.get(slot).is_some_and(|source| source.is_missing());
-        let missing: Vec<FileSlot> = self.unmatched.iter().copied().filter(is_missing).collect();
-        for slot in missing {
-            self.unmatched.remove(&slot);
-            self.forget_file(slot);
         }
     }
 

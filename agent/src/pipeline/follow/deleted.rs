@@ -4,9 +4,13 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use super::{FileSlot, Follow};
+use super::admission::key;
+use super::{FileSlot, Follow, now_ms};
 use crate::metrics;
-use crate::pipeline::source::{Loss, Name};
+use crate::pipeline::source::{Loss, Name, Source};
+
+/// Why what was in a file is lost that cannot be opened again.
+pub(super) const MISSING: &str = "the file was deleted while it was set aside, descriptors being short";
 
 /// A warning comes when this much of a limit is used, in hundredths.
 const WARN_AT: u32 = 80;
@@ -84,7 +88,7 @@ impl Follow {
     pub(super) fn bound_deleted(&mut self) {
         let (now, agent) = (self.now, &self.parts.config.agent);
         let bounds = Bounds { bytes_max: agent.deleted_files_max, age_max: agent.deleted_age_max };
-        let is_held = |source: &crate::pipeline::source::Source| source.name == Name::Deleted && source.file.is_open();
+        let is_held = |source: &Source| source.name == Name::Deleted && source.file.is_open();
         self.deleted.since.retain(|slot, _| self.sources.get(slot).is_some_and(|source| is_held(source)));
         let mut held = Vec::new();
         for (slot, source) in self.sources.iter().filter(|(_, source)| is_held(source) && !source.is_finishing()) {
@@ -141,6 +145,37 @@ impl Follow {
         self.open_files.recount(slot, false);
         self.count_lost(lost);
         self.has_changed(slot);
+    }
+
+    /// Gives up files without a source that were set aside and whose names are gone: nobody can read them any more.
+    pub(super) fn give_up_missing(&mut self) {
+        let is_missing = |source: &Source| source.is_missing() && !self.leaving.contains_key(&key(&source.physical()));
+        let is_missing = |slot: &FileSlot| self.sources.get(slot).is_some_and(|source| is_missing(source));
+        let missing: Vec<FileSlot> = self.unmatched.iter().copied().filter(is_missing).collect();
+        for slot in missing {
+            self.unmatched.remove(&slot);
+            let Some(source) = self.sources.get(&slot) else { continue };
+            let (physical, size) = (source.physical(), source.known_bytes());
+            let had_bytes = size > 0 || source.waiting_since().is_some();
+            let stored = self.unattached.iter().find(|stored| stored.source.physical == physical).cloned();
+            // What it is a copy of, or what was made of it since it grew last, is read elsewhere.
+            let is_copy = source.copy_of.is_some() || source.part_of.is_some();
+            let quiet = self.now.saturating_duration_since(source.last_growth).as_nanos() as u64;
+            let grew_ns = (now_ms() as u64 * 1_000_000).saturating_sub(quiet);
+            let is_younger = |file: &Source| file.physical().birth_ns > grew_ns;
+            let is_elsewhere = is_copy || self.named_after(&source.path).any(is_younger);
+            match stored {
+                Some(stored) if stored.gone_at_ms.is_none() => {
+                    self.forget_file(slot);
+                    self.report_gone(&stored, Some(size));
+                }
+                None if had_bytes && !is_elsewhere => {
+                    self.sources.get_mut(&slot).into_iter().for_each(|source| source.create(None));
+                    self.give_up(slot, false, MISSING);
+                }
+                _ => _ = self.forget_file(slot),
+            }
+        }
     }
 
     /// In a new session: what was given up is still lost, and so is what was read before and not acknowledged.

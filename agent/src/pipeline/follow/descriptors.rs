@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use rustix::process::{Resource, getrlimit};
 
+use super::deleted::MISSING;
 use super::{FileSlot, Follow, REST};
 use crate::metrics;
 use crate::pipeline::source::{Blocked, Name, Source};
@@ -142,7 +143,7 @@ impl Follow {
         // It may have been packed, which the next scan shows.
         if is_missing && source.is_troubled && matches!(source.name, Name::Lost | Name::Deleted) {
             if !self.go_on_in_archive(slot) {
-                self.give_up(slot, false, "the file was deleted while it was set aside, descriptors being short");
+                self.give_up(slot, false, MISSING);
             }
             return;
         }

@@ -49,6 +49,8 @@ impl Source {
             // It goes on all the same; the next start finds the file by its bytes once more.
             ItemResult::Exists { .. } if matches!(*step, Step::Rebind) => self.accept(&step),
             ItemResult::UnknownSource if matches!(*step, Step::Gone) => Settled::Gone,
+            // What is given up has no more to say than the source that its file is.
+            ItemResult::Exists { .. } if self.is_given_up() && matches!(*step, Step::Create { .. }) => Settled::Gone,
             ItemResult::Conflict { position, carry } if step.is_done_at(position, &carry) => self.accept(&step),
             ItemResult::Conflict { .. } if matches!(*step, Step::Receive { .. }) => {
                 Settled::Astray("what it is to go on with is not there")

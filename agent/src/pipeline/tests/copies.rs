@@ -88,6 +88,31 @@ async fn a_copy_that_lacks_the_last_lines_read_is_passed_over() {
     running.stop().await;
 }
 
+#[tokio::test]
+async fn a_file_deleted_while_it_was_set_aside_and_nobodys_yet_is_recorded_as_lost() {
+    let mut world = World::new().await;
+    world.config.inputs[0].include[0].push('*');
+    world.config.agent.open_files_max = 1;
+    world.config.collector.request_timeout = Duration::from_secs(2);
+    let running = world.start().await;
+    world.write("a.log", "one\n");
+    world.expect(&["t: one"]).await;
+    world.stub.wait(|inner| !inner.opened_inputs.is_empty()).await;
+    // Whether the source goes on in the copy is not known for two seconds; so long nothing is known of the file that has its name.
+    world.stub.set(|inner| inner.faults = [Fault::HangAfterCommit].into());
+    copy_and_truncate(&world.path("a.log"), &world.path("a.log.1"));
+    world.write("a.log", "two\n");
+    world.expect(&["t: one", "lost 4..4 exact=false"]).await;
+    world.write("b.log", "three\n");
+    world.expect(&["t: one", "lost 4..4 exact=false", "t: three"]).await;
+    fs::remove_file(world.path("a.log")).unwrap();
+    world.write("b.log", "four\n");
+    let found = world.stub.records(|found| found.iter().any(|it| it == "lost 0..0 exact=false")).await;
+    assert!(found.contains(&"t: four".to_owned()) && !found.contains(&"t: two".to_owned()), "{found:?}");
+    assert_eq!(running.stop().await, Exit::Done);
+    world.stub.wait(|inner| inner.sources.iter().any(|it| it.gone_at_ms.is_some())).await;
+}
+
 /// Compresses the file as logrotate does: the archive is complete before the file goes.
 fn pack(from: &Path, to: &Path) {
     let mut archive = flate2::write::GzEncoder::new(File::create(to).unwrap(), flate2::Compression::fast());
