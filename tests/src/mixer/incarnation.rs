@@ -62,6 +62,8 @@ pub struct Incarnation {
     pub is_truncated: bool,
     /// Its last name was removed.
     pub is_removed: bool,
+    /// When its file held it no more.
+    pub ended: Option<Instant>,
     /// An archive was made of it: if nothing was read of it before, nobody knows that the one is the other.
     pub is_packed: bool,
     /// It was out of the globs for a while, where no agent that was started meanwhile could find it.
@@ -85,6 +87,7 @@ impl Incarnation {
             destroyed: Vec::new(),
             is_truncated: false,
             is_removed: false,
+            ended: None,
             is_packed: false,
             was_away: false,
             may_be_doubled: false,
@@ -132,6 +135,9 @@ impl Incarnation {
             self.names.retain(|_, held| held.is_some());
         }
         self.is_removed |= self.names.is_empty();
+        if how != How::Deleted || self.names.is_empty() {
+            self.ended.get_or_insert_with(Instant::now);
+        }
         let left = self.names.values().map(|held| held.unwrap_or(self.len)).max().unwrap_or(0);
         let had = held.unwrap_or(self.len);
         let how = if left > 0 && how == How::Truncated { How::Window } else { how };

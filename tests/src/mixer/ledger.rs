@@ -68,8 +68,7 @@ fn find_unrecorded(
     timeline: &Timeline,
 ) {
     let flags = arrived.of(family, number);
-    let next = family.incarnations.get(number + 1).and_then(|next| next.destroyed.first());
-    let next_until = next.map_or_else(Instant::now, |destroyed| destroyed.since);
+    let next_until = family.incarnations.get(number + 1).and_then(|next| next.ended).unwrap_or_else(Instant::now);
     let lost = Lost { it: incarnation, any_arrived: flags.contains(&true), next_until };
     let (mut first, mut count) = (None, 0);
     for (line, _) in incarnation.lines.iter().zip(flags).filter(|(_, arrived)| !**arrived) {
