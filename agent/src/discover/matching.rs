@@ -2,6 +2,7 @@
 //!
 //! A source goes on in a file only if head and anchor are both there. In this order:
 //!
+//! 0. this process read the file as this source before the session was opened anew;
 //! 1. the file has the source's device, inode and birth time;
 //! 2. it has its inode and birth time, on a device with another number (a file system mounted anew);
 //! 3. it is a copy: its first 4 KiB and the 1 KiB before the position match this one source, and no other file does.
@@ -39,6 +40,8 @@ pub struct Candidate<'a> {
     pub input: &'a str,
     /// Where it was found.
     pub path: &'a Path,
+    /// The source that this process took it for in the session before.
+    pub before: Option<SourceId>,
 }
 
 /// Says what becomes of a file.
@@ -58,6 +61,8 @@ pub enum Verdict {
 /// Says why, for the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
+    /// This process read it as this source before, and head and anchor match.
+    Known,
     /// Same device, inode, birth time, head and anchor.
     SameFile,
     /// Same inode, birth time, head and anchor on another device number.
@@ -76,6 +81,7 @@ impl Reason {
     /// Gives the reason in words.
     pub fn words(self) -> &'static str {
         match self {
+            Self::Known => "it was this source's before the session, head and anchor match",
             Self::SameFile => "same file, head and anchor match",
             Self::SameFileRemounted => "same inode, head and anchor on another device number",
             Self::Copy => "the only file with this head and anchor",
@@ -98,6 +104,7 @@ pub trait Witness {
 /// Decides for every file. `witness` is asked only where identity, or a first look at each file, makes it worth it.
 pub fn associate(stored: &[StoredSource], files: &[Candidate<'_>], witness: &mut impl Witness) -> Vec<Verdict> {
     let mut matching = Matching::new(stored, files, witness);
+    matching.match_known();
     matching.match_identity(same_file, Reason::SameFile);
     matching.match_identity(any_device, Reason::SameFileRemounted);
     matching.match_copies(&by_full_head(stored, &matching.free), |_, _| true, Among::Only);
@@ -141,6 +148,24 @@ impl<'m, W: Witness> Matching<'m, W> {
     fn new(stored: &'m [StoredSource], files: &'m [Candidate<'m>], witness: &'m mut W) -> Self {
         let verdicts = vec![Verdict::Create { supersedes: None, reason: Reason::Unknown }; files.len()];
         Self { stored, files, witness, verdicts, open: (0..files.len()).collect(), free: vec![true; stored.len()] }
+    }
+
+    fn match_known(&mut self) {
+        let known = self.stored.iter().enumerate().map(|(index, stored)| (stored.source.id, index));
+        let known: HashMap<SourceId, usize> = known.collect();
+        for file in std::mem::take(&mut self.open) {
+            let Candidate { input, before, .. } = self.files[file];
+            let source = before.and_then(|id| known.get(&id).copied()).filter(|&source| self.free[source]);
+            let source = source.filter(|&source| self.stored[source].source.input == input);
+            match source.filter(|&source| self.witness.compare(file, &self.stored[source]) == Evidence::Same) {
+                Some(source) => {
+                    let is_same = self.stored[source].source.physical == self.files[file].physical;
+                    let reason = if is_same { Reason::SameFile } else { Reason::Known };
+                    (self.verdicts[file], self.free[source]) = (Verdict::Resume(source, reason), false);
+                }
+                None => self.open.push(file),
+            }
+        }
     }
 
     fn match_identity(&mut self, identity: fn(&PhysicalId) -> PhysicalId, reason: Reason) {
@@ -371,6 +396,7 @@ mod tests {
             physical: *physical,
             input: if path.starts_with("/other") { "other" } else { "in" },
             path: Path::new(*path),
+            before: None,
         };
         let candidates: Vec<Candidate<'_>> = disk.iter().map(file).collect();
         let contents = disk.iter().map(|(_, _, bytes)| bytes.clone()).collect();
@@ -403,12 +429,32 @@ mod tests {
     }
 
     #[test]
+    fn what_this_process_knows_of_a_file_counts_before_names_if_the_bytes_agree() {
+        let (bytes, other) = (text(1, 100), text(2, 100));
+        // An archive that was renamed and deleted since it was found, beside another file that has its original's name by now.
+        let stored = [source(1, physical(1, 10, 5), &bytes), source(2, physical(1, 11, 6), &other)];
+        let candidate = |inode, path, before: u8| Candidate {
+            physical: physical(1, inode, 8),
+            input: "in",
+            path: Path::new(path),
+            before: Some(SourceId([before; 16])),
+        };
+        let resumed = |source| Verdict::Resume(source, Reason::Known);
+        for (before, expected) in [(1, resumed(0)), (2, NEW), (3, NEW)] {
+            let files = [candidate(20, "/l/a.log.gz", before), candidate(21, "/l/a.log", 9)];
+            let mut contents = Contents(vec![bytes.clone(), text(3, 50)], 0);
+            assert_eq!(associate(&stored, &files, &mut contents), [expected, NEW], "{before}");
+        }
+    }
+
+    #[test]
     fn of_many_files_and_sources_only_those_that_begin_alike_are_compared() {
         let long = |number: usize| [&number.to_le_bytes()[..], &text(1, 9000)].concat();
         let stored: Vec<StoredSource> = (0..1000).map(|at| source(1, physical(1, at as u64, 5), &long(at))).collect();
         let path = Path::new("/b");
-        let files: Vec<Candidate<'_>> =
-            (0..1000).map(|at| Candidate { physical: physical(1, 5000 + at, 8), input: "in", path }).collect();
+        let files: Vec<Candidate<'_>> = (0..1000)
+            .map(|at| Candidate { physical: physical(1, 5000 + at, 8), input: "in", path, before: None })
+            .collect();
         let mut contents = Contents((0..1000).map(|at| long(at + 500)).collect(), 0);
         let verdicts = associate(&stored, &files, &mut contents);
         assert_eq!(

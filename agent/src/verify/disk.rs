@@ -129,8 +129,10 @@ fn trouble(path: &Path, what: String) -> Trouble {
 fn associate(disk: &mut Disk, inputs: &[Input], stored: &[StoredSource]) {
     let candidate = |file: &Followed| (file.file.physical(), inputs[file.input].name.clone(), file.path.clone());
     let known: Vec<_> = disk.files.iter().map(candidate).collect();
-    let candidates: Vec<Candidate<'_>> =
-        known.iter().map(|(physical, input, path)| Candidate { physical: *physical, input, path }).collect();
+    let candidates: Vec<Candidate<'_>> = known
+        .iter()
+        .map(|(physical, input, path)| Candidate { physical: *physical, input, path, before: None })
+        .collect();
     let mut looks = Looks::new(|file: usize| &disk.files[file].file);
     let verdicts = matching::associate(stored, &candidates, &mut looks);
     let unreadable = looks.unreadable;

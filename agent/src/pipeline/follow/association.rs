@@ -39,7 +39,8 @@ impl Follow {
         let sources = &self.sources;
         let candidate = |slot: &FileSlot| {
             let source = &sources[slot];
-            Candidate { physical: source.physical(), input: &inputs[source.input].name, path: &source.path }
+            let (physical, input) = (source.physical(), &inputs[source.input].name);
+            Candidate { physical, input, path: &source.path, before: Some(source.id) }
         };
         let candidates: Vec<Candidate<'_>> = slots.iter().map(candidate).collect();
         let mut looks = Looks::new(|file: usize| &sources[&slots[file]].file);
@@ -100,7 +101,7 @@ impl Follow {
         self.parts.checkpoint.sources.remove(&source.id);
         let known_as = known;
         // The bytes between copying and truncation are in no file, and nobody knows whether there were any.
-        if is_there && reason == Reason::Copy {
+        if is_there && matches!(reason, Reason::Copy | Reason::Known) {
             source.lose_what_was_not_copied();
         }
         tracing::info!(path = %source.path.display(), source = %source.id, position = stored.position, because = reason.words(), "resumed");
