@@ -229,7 +229,8 @@ impl<'m, W: Witness> Matching<'m, W> {
     }
 
     /// Leaves each file only the source that was read farthest of those it matches; none if another matches it as well or better and has a
-    /// file already. A source that a file was not left for is nobody's: what was read of it tells it from no other.
+    /// file already. A source that a file was not left for is nobody's: what was read of it tells it from no other. Of sources of which the
+    /// very same bytes were read and nothing else, any will do, and the one that the file is named after is the best.
     fn farthest(
         &mut self,
         pairs: Vec<(usize, usize)>,
@@ -239,17 +240,26 @@ impl<'m, W: Witness> Matching<'m, W> {
         let position = |source: usize| stored[source].position;
         let (mut left, mut doubtful) = (Vec::new(), HashSet::new());
         for &(file, source) in &pairs {
+            let is_named =
+                |source: usize| unpacked(files[file].path).is_some_and(|path| path == path_of(&stored[source]));
             let is_rival = |other: usize| other != source && position(other) >= position(source);
-            let mut rivals = (0..stored.len()).filter(|&other| is_rival(other) && !self.free[other]);
+            let is_first = |other: usize| (!is_named(source), source) < (!is_named(other), other);
+            let is_named_alone = |other: usize| is_named(source) && !is_named(other);
+            let mut rivals = (0..stored.len()).filter(|&other| {
+                is_rival(other)
+                    && !self.free[other]
+                    && !(are_alike(&stored[source], &stored[other]) && is_named_alone(other))
+            });
             let is_better = |other: usize| {
                 stored[other].source.input == files[file].input
                     && may_be(&files[file], &stored[other])
                     && self.witness.compare(file, &stored[other]) == Evidence::Same
             };
-            let is_outdone = pairs.iter().any(|pair| pair.0 == file && is_rival(pair.1)) || rivals.any(is_better);
+            let others = || pairs.iter().filter(|pair| pair.0 == file && is_rival(pair.1)).map(|pair| pair.1);
+            let is_outdone = others().any(|other| !are_alike(&stored[source], &stored[other])) || rivals.any(is_better);
             if is_outdone {
                 doubtful.insert(source);
-            } else {
+            } else if others().all(is_first) {
                 left.push((file, source));
             }
         }
@@ -339,6 +349,12 @@ fn is_told(stored: &StoredSource) -> bool {
     stored.position > 0 && stored.anchor.len > 0 && !is_blank(&stored.anchor)
 }
 
+/// Tells whether the very same bytes were read of two sources: both heads hold all of them.
+fn are_alike(one: &StoredSource, other: &StoredSource) -> bool {
+    let is_whole = one.position <= u64::from(one.source.head.len);
+    is_whole && one.position == other.position && one.source.head == other.source.head
+}
+
 /// Gives the path a source's file was last known under.
 pub fn path_of(stored: &StoredSource) -> &Path {
     Path::new(OsStr::from_bytes(&stored.source.path))
@@ -426,6 +442,28 @@ mod tests {
             self.1 += 1;
             fingerprint::compare(self.read(file), stored).unwrap()
         }
+    }
+
+    #[test]
+    fn of_sources_of_which_the_same_bytes_were_read_any_goes_on_in_an_archive() {
+        let (banner, whole) = (text(1, 80), text(1, 500));
+        let named = |number: u8, path: &str| {
+            let mut stored = source(number, physical(1, u64::from(number), 5), &banner);
+            stored.source.path = path.to_owned().into();
+            stored
+        };
+        let archive = |path| (path, physical(1, 20, 8), whole.clone());
+        let copy = |source| Verdict::Resume(source, Reason::Copy);
+        let (older, newer) = (named(1, "/l/a.log"), named(2, "/l/a.log-02"));
+        let both = [older.clone(), newer.clone()];
+        check("the one it is named after", &both, &[archive("/l/a.log-02.gz")], &[copy(1)]);
+        check("any", &both, &[archive("/l/a.log-03.gz")], &[copy(0)]);
+        let disk = [archive("/l/a.log-02.gz"), ("/l/b.log", physical(1, 1, 5), banner.clone())];
+        check("not that of a file that is there", &both, &disk, &[copy(1), Verdict::Resume(0, Reason::SameFile)]);
+        let disk = [archive("/l/a.log-03.gz"), ("/l/b.log", physical(1, 1, 5), banner.clone())];
+        check("it may be of a file that is there", &both, &disk, &[NEW, Verdict::Resume(0, Reason::SameFile)]);
+        let farther = source(1, physical(1, 1, 5), &text(1, 200));
+        check("the one read farther", &[farther, newer], &[archive("/l/a.log-02.gz")], &[copy(0)]);
     }
 
     #[test]
