@@ -354,6 +354,12 @@ impl Follow {
         self.sources.values().map(Box::as_ref).filter(is_named_after)
     }
 
+    /// Tells whether a file is named as a copy or an archive of one that is followed, or that the collector knows.
+    pub(super) fn is_named_after_any(&self, path: &Path) -> bool {
+        let is_after = |original: &Path| may_be_copy(path, original) || may_be_archive(path, original);
+        self.sources.values().any(|file| is_after(&file.path)) || self.unattached.iter().any(|it| is_after(path_of(it)))
+    }
+
     /// Compares what the collector knows with what it had acknowledged.
     pub(super) fn notice_regressions(&mut self, stored: &[StoredSource]) {
         for it in stored {

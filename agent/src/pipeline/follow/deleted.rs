@@ -163,7 +163,8 @@ impl Follow {
             let quiet = self.now.saturating_duration_since(source.last_growth).as_nanos() as u64;
             let grew_ns = (now_ms() as u64 * 1_000_000).saturating_sub(quiet);
             let is_younger = |file: &Source| file.physical().birth_ns > grew_ns;
-            let is_elsewhere = is_copy || self.named_after(&source.path).any(is_younger);
+            let is_elsewhere =
+                is_copy || self.is_named_after_any(&source.path) || self.named_after(&source.path).any(is_younger);
             match stored {
                 Some(stored) if stored.gone_at_ms.is_none() => {
                     self.forget_file(slot);
