@@ -211,6 +211,27 @@ fn hard_and_symbolic_links_to_one_file_give_one_copy() {
 }
 
 #[test]
+fn what_is_written_by_any_name_of_a_file_arrives_without_a_scan() {
+    let site = Site::new();
+    let collector = site.collector().started();
+    let path = site.write("logs/app.log", "one\n");
+    let agent = site.agent("a", &collector.url()).with_agent("scan_interval = \"1h\"");
+    let _agent = agent.follows(&site.text("logs/*.log"), "app").started();
+    let client = collector.client();
+    topic::wait_for(&client, "app", 1);
+    std::fs::hard_link(&path, site.path("logs/hard.log")).unwrap();
+    site.append("logs/app.log", "two\n");
+    topic::wait_for(&client, "app", 2);
+    site.append("logs/hard.log", "three\n");
+    topic::wait_for(&client, "app", 3);
+    // Without the one name it goes by the other.
+    site.remove("logs/app.log");
+    site.append("logs/hard.log", "four\n");
+    topic::wait_for(&client, "app", 4);
+    assert_eq!(topic::values(&client, "app"), ["one", "two", "three", "four"]);
+}
+
+#[test]
 fn topic_templates_take_the_files_name() {
     let site = Site::new();
     let collector = site.collector().started();

@@ -248,8 +248,12 @@ impl Follow {
         let has_changed = source.is_associated && source.file.has_changed(stat);
         source.file.saw(stat);
         source.listed_bytes = stat.size;
-        // It was found under several names, or a folder above it was renamed.
-        let has_moved = path_bytes(&source.path) != path_bytes(path) && !has_its_name(source);
+        // It was found under several names, by each of which it may be written to, or a folder above it was renamed.
+        let is_another = path_bytes(&source.path) != path_bytes(path);
+        if is_another {
+            self.parts.watcher.bind_if_free(path, slot);
+        }
+        let has_moved = is_another && !has_its_name(source);
         if source.name != Name::Found || has_moved {
             self.rename(slot, path, Name::Found);
         }
@@ -283,6 +287,10 @@ impl Follow {
     /// that was written before; else something may have been written that nobody saw.
     pub(super) fn lost_its_name(&mut self, slot: FileSlot, is_event: bool) {
         let Some(source) = self.sources.get_mut(&slot) else { return };
+        // It may have been another of its names.
+        if is_event && source.name == Name::Found && has_its_name(source) {
+            return self.mark_dirty(slot);
+        }
         let links = source.file.stat().map_or(1, |stat| stat.links);
         source.name = if links == 0 { Name::Deleted } else { Name::Lost };
         self.has_nameless = true;
