@@ -78,8 +78,21 @@ fn holds_other(archive: &Source, source: &Source) -> bool {
     size == 0 || !is_alike || unpacked[..len] != plain[..len]
 }
 
-/// Tells whether an archive, which may still be written, begins as a source does.
+/// Tells whether an archive, which may still be written, begins as a source does. One that was truncated begins again as what its file holds now,
+/// which may be packed before the source has come to that.
 fn begins_as(archive: &Source, source: &Source) -> bool {
+    begins_as_read(archive, source) || (source.is_truncated() && holds_the_start_of(archive, source))
+}
+
+fn holds_the_start_of(archive: &Source, source: &Source) -> bool {
+    let (mut unpacked, mut plain) = ([0; FINGERPRINT_BYTES_MAX as usize], [0; FINGERPRINT_BYTES_MAX as usize]);
+    let start = |file: &Source, bytes: &mut [u8]| file.file.peek().and_then(|mut read| read(bytes, 0));
+    let (Ok(unpacked_len), Ok(len)) = (start(archive, &mut unpacked), start(source, &mut plain)) else { return false };
+    let len = len.min(unpacked_len);
+    len > 0 && unpacked[..len] == plain[..len]
+}
+
+fn begins_as_read(archive: &Source, source: &Source) -> bool {
     let head = source.file.head();
     let (mut unpacked, mut plain) = ([0; FINGERPRINT_BYTES_MAX as usize], [0; FINGERPRINT_BYTES_MAX as usize]);
     let start = |file: &Source, bytes: &mut [u8]| file.file.peek().and_then(|mut read| read(bytes, 0));

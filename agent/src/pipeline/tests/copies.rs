@@ -161,6 +161,32 @@ async fn a_file_packed_under_the_agents_eyes_is_not_read_twice() {
 }
 
 #[tokio::test]
+async fn what_a_truncated_file_holds_next_is_read_once_though_it_is_packed_before_its_turn() {
+    let mut world = World::new().await;
+    world.config.inputs[0].include[0].push('*');
+    world.config.agent.renamed_follow = Duration::from_millis(500);
+    let running = world.start().await;
+    world.write("a.log", "one, and more\n");
+    world.expect(&["t: one, and more"]).await;
+    world.stub.wait(|inner| !inner.opened_inputs.is_empty()).await;
+    // The collector is away: what was read before the truncation waits, and what comes after waits for that.
+    world.stub.set(|inner| inner.faults = vec![Fault::Refuse(503); 5].into());
+    world.write("a.log", "two\n");
+    world.stub.wait(|inner| inner.faults.len() < 5).await;
+    File::options().write(true).open(world.path("a.log")).unwrap().set_len(0).unwrap();
+    world.write("a.log", "three, which is other text\n");
+    pack(&world.path("a.log"), &world.path("a.log.gz"));
+    let found = world.stub.records(|found| found.iter().any(|it| it.starts_with("t: three"))).await;
+    assert!(found.contains(&"t: two".to_owned()), "{found:?}");
+    // Its source goes on in the archive once its file is let go of.
+    world.stub.wait(|inner| inner.sources.iter().any(|it| it.source.path.ends_with(b"a.log.gz"))).await;
+    world.write("b.log", "four\n");
+    let found = world.stub.records(|found| found.iter().any(|it| it == "t: four")).await;
+    assert_eq!(found.iter().filter(|it| it.starts_with("t: three")).count(), 1, "{found:?}");
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn archives_nobody_knows_are_read_whole_whatever_their_names() {
     let mut world = World::new().await;
     world.config.inputs[0].include[0].push('*');
