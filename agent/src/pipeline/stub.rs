@@ -22,6 +22,8 @@ use tokio::sync::watch;
 /// What the collector does with the next commit request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fault {
+    /// Does as it should.
+    Nothing,
     /// Answers this status and stores nothing.
     Refuse(u16),
     /// Stores it all and cuts the connection.

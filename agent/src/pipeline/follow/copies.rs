@@ -273,8 +273,8 @@ impl Follow {
     fn pass_over_copy(&mut self, slot: FileSlot) {
         let Some(source) = self.sources.get_mut(&slot) else { return };
         let end = source.file.stat().map_or(0, |stat| stat.size);
+        // What it is a part of stays known: a session may end before the collector has heard of this.
         source.create(None);
-        source.part_of = None;
         if end > 0 && source.file.seek(end).unwrap_or(false) {
             tracing::info!(path = %source.path.display(), end, "a copy of what was read before; passed over");
             source.skip_to_position();

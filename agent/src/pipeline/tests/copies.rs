@@ -9,6 +9,28 @@ use super::{World, rotate};
 use crate::pipeline::Exit;
 use crate::pipeline::stub::Fault;
 
+#[tokio::test]
+async fn a_copy_that_is_passed_over_stays_so_if_the_session_ends_before_the_collector_hears_of_it() {
+    let mut world = World::new().await;
+    world.config.inputs[0].include[0].push('*');
+    let running = world.start().await;
+    world.write("a.log", "one\n");
+    world.expect(&["t: one"]).await;
+    world.stub.wait(|inner| !inner.opened_inputs.is_empty()).await;
+    fs::copy(world.path("a.log"), world.path("a.log.1")).unwrap();
+    world.write("a.log", "two\n");
+    world.expect(&["t: one", "t: two"]).await;
+    // The loss of what was not copied is heard; what comes of that is not, and another session begins.
+    world.stub.set(|inner| inner.faults = [Fault::Nothing, Fault::LogChanged].into());
+    File::options().write(true).open(world.path("a.log")).unwrap().set_len(0).unwrap();
+    world.write("a.log", "three\n");
+    world.stub.wait(|inner| inner.epoch == 2).await;
+    let found = world.stub.records(|found| found.contains(&"t: three".to_owned())).await;
+    assert!(found.contains(&"skipped 0..4".to_owned()), "{found:?}");
+    assert_eq!(found.iter().filter(|it| *it == "t: one").count(), 1, "{found:?}");
+    running.stop().await;
+}
+
 /// Copies the file as logrotate's copytruncate does, and truncates it.
 fn copy_and_truncate(from: &Path, to: &Path) {
     fs::copy(from, to).unwrap();
