@@ -5,12 +5,23 @@ use std::path::{Path, PathBuf};
 
 use crate::config::template::{file_stem, without_generation};
 
+/// So many digits right behind a name are a date.
+const DATE_DIGITS_MIN: usize = 6;
+
 /// Tells whether `path` may be what `original` is copied to when it is rotated by copying and truncating.
 pub fn may_be_copy(path: &Path, original: &Path) -> bool {
     let (Some(name), Some(original)) = (path.file_name(), original.file_name()) else { return false };
     let (name, original) = (String::from_utf8_lossy(name.as_bytes()), String::from_utf8_lossy(original.as_bytes()));
     let is_current = without_generation(&original) == original;
-    is_current && name != original && name.starts_with(file_stem(&original))
+    let rest = name.strip_prefix(file_stem(&original));
+    is_current && name != original && rest.is_some_and(sets_apart)
+}
+
+/// Tells whether a name that goes on so is the same name with something behind it, and not a longer one: `w3.log` is no copy of `w.log`, but
+/// `w20260131.log` may be.
+fn sets_apart(rest: &str) -> bool {
+    let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+    digits >= DATE_DIGITS_MIN || !rest.starts_with(char::is_alphanumeric)
 }
 
 /// Gives the path that an archive's file had before it was compressed; `None` if its name is not an archive's.
@@ -36,6 +47,9 @@ mod tests {
             ("/old/a.log.1", "/l/a.log", true),
             ("/l/a.log-20260131", "/l/a.log", true),
             ("/l/a-20260131.log", "/l/a.log", true),
+            ("/l/a20260131.log", "/l/a.log", true),
+            ("/l/a3.log", "/l/a.log", false),
+            ("/l/apple.log", "/l/a.log", false),
             ("/l/a.log", "/l/a.log", false),
             ("/l/a.log", "/l/a.log.1", false),
             ("/l/a.log.2", "/l/a.log.1", false),
