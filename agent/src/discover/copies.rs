@@ -30,10 +30,11 @@ pub fn unpacked(path: &Path) -> Option<PathBuf> {
     (ending == "gz" || ending == "zst").then(|| path.with_extension(""))
 }
 
-/// Tells whether `path` may be an archive of `original`, which is gone: either may have been renamed several times.
+/// Tells whether `path` may be an archive of `original`, which is gone: either may have been renamed several times. Archives are not packed
+/// again.
 pub fn may_be_archive(path: &Path, original: &Path) -> bool {
     let stem = |path: &Path| Some(file_stem(&path.file_name()?.to_string_lossy()).to_owned());
-    unpacked(path).is_some() && stem(path) == stem(original)
+    unpacked(path).is_some() && unpacked(original).is_none() && stem(path) == stem(original)
 }
 
 #[cfg(test)]
@@ -70,6 +71,7 @@ mod tests {
             ("/l/a.log.1.gz", "/l/b.log.1", false),
             ("/l/a.log.2.gz", "/l/a.log.1", true),
             ("/l/a.log.1", "/l/a.log", false),
+            ("/l/a.log.2.gz", "/l/a.log.1.gz", false),
         ];
         for (path, original, expected) in cases {
             assert_eq!(may_be_archive(Path::new(path), Path::new(original)), expected, "{path} of {original}");

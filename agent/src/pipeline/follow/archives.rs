@@ -25,8 +25,10 @@ impl Follow {
         };
         let candidates: Vec<FileSlot> = self.stems.of(file).into_iter().chain(held_for).collect();
         let find = |is_original: &dyn Fn(FileSlot, &Source) -> bool| {
+            // In a new session the file it was held for may have no source yet.
             let is_it = |slot: FileSlot, source: &Source| {
-                source.is_associated && is_original(slot, source) && begins_as(file, source)
+                let is_live = source.is_associated || held_for == Some(slot);
+                is_live && is_original(slot, source) && begins_as(file, source)
             };
             candidates.iter().copied().find(|it| self.sources.get(it).is_some_and(|source| is_it(*it, source)))
         };

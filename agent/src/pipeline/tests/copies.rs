@@ -209,6 +209,33 @@ async fn what_a_truncated_file_holds_next_is_read_once_though_it_is_packed_befor
 }
 
 #[tokio::test]
+async fn an_archive_is_held_for_its_file_over_a_new_session_though_another_began_alike() {
+    let mut world = World::new().await;
+    world.config.inputs[0].include[0].push('*');
+    world.config.agent.renamed_follow = Duration::from_millis(100);
+    let running = world.start().await;
+    world.write("a.log", "banner\n");
+    world.expect(&["t: banner"]).await;
+    fs::remove_file(world.path("a.log")).unwrap();
+    world.stub.wait(|inner| inner.sources[0].gone_at_ms.is_some()).await;
+    // The collector hears nothing of the new file before the next session.
+    world.stub.set(|inner| inner.faults = [Fault::Refuse(503), Fault::Refuse(503), Fault::LogChanged].into());
+    world.write("a.log", "banner\ntwo\n");
+    world.stub.wait(|inner| inner.faults.len() < 3).await;
+    pack(&world.path("a.log"), &world.path("a.log.1.gz"));
+    // Seen under the one name before it gets the other.
+    world.stub.wait(|inner| inner.faults.len() < 2).await;
+    rotate(&world.path("a.log.1.gz"), &world.path("a.log.2.gz"));
+    world.stub.wait(|inner| inner.epoch == 2).await;
+    world.stub.records(|found| found.contains(&"t: two".to_owned())).await;
+    world.write("a.log", "three\n");
+    let found = world.stub.records(|found| found.contains(&"t: three".to_owned())).await;
+    let count = |text: &str| found.iter().filter(|it| *it == text).count();
+    assert_eq!((count("t: banner"), count("t: two")), (2, 1), "{found:?}");
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn archives_nobody_knows_are_read_whole_whatever_their_names() {
     let mut world = World::new().await;
     world.config.inputs[0].include[0].push('*');
