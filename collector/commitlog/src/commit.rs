@@ -316,6 +316,16 @@ pub enum Refusal {
         /// The bound.
         max: usize,
     },
+    /// Records were to be deleted that a sink has not got yet.
+    #[error("{owner} has not got the records of {of} from offset {from} on; pause or remove it first, or wait")]
+    Pinned {
+        /// Who.
+        owner: String,
+        /// Which partition.
+        of: TopicPartition,
+        /// First record that it still needs.
+        from: Offset,
+    },
     /// Another wrote first.
     #[error("the partition's next offset is {current}")]
     OffsetMismatch {

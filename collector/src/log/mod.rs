@@ -14,11 +14,11 @@ use tokio::sync::watch;
 
 pub use error::{Damage, LogError};
 pub use progress::{Pending, Progress};
-pub use skidway_commitlog::TopicAltered;
 pub use skidway_commitlog::commit::{
     Advance, AgentState, Appended, Commit, Committed, HandOver, LogIdentity, LogOffsets, OpenSession, ProducerSequence,
     Refusal, Session, SessionRef, SourceChange, Target, Topic, TopicChange, TopicConfig, TopicSettings,
 };
+pub use skidway_commitlog::{Pins, TopicAltered};
 
 /// Is an answer of the log that takes its time.
 pub type Answer<'a, T> = BoxFuture<'a, Result<T, LogError>>;

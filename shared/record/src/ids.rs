@@ -32,10 +32,36 @@ impl TopicName {
         self.0.starts_with("__")
     }
 
+    /// Tells whether the whole name matches a pattern: `*` stands for any text, `?` for one character.
+    pub fn matches(&self, pattern: &str) -> bool {
+        matches(pattern.as_bytes(), self.0.as_bytes())
+    }
+
     /// Gives the name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// Tells whether `text` matches `pattern`. On a mismatch after a `*`, that star takes one character more.
+fn matches(pattern: &[u8], text: &[u8]) -> bool {
+    let (mut p, mut t) = (0, 0);
+    let mut last_star: Option<(usize, usize)> = None;
+    while t < text.len() {
+        match pattern.get(p) {
+            Some(b'*') => {
+                last_star = Some((p, t));
+                p += 1;
+            }
+            Some(&c) if c == b'?' || c == text[t] => (p, t) = (p + 1, t + 1),
+            _ => {
+                let Some((star, taken)) = last_star else { return false };
+                last_star = Some((star, taken + 1));
+                (p, t) = (star + 1, taken + 1);
+            }
+        }
+    }
+    pattern[p..].iter().all(|&c| c == b'*')
 }
 
 /// Names an agent: `[A-Za-z0-9._:-]{1,128}`. Cheap to clone.
@@ -195,6 +221,23 @@ impl fmt::Display for TopicPartition {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn patterns_match_whole_names() {
+        for (pattern, text, expected) in [
+            ("audit-*", "audit-web", true),
+            ("audit-*", "my-audit-web", false),
+            ("*", "x", true),
+            ("a?c", "abc", true),
+            ("a?c", "ac", false),
+            ("*.dead", "nginx.dead.dead", true),
+            ("a*b*c", "aXbYbZc", true),
+            ("a*b*c", "aXcYb", false),
+            ("", "", true),
+        ] {
+            assert_eq!(matches(pattern.as_bytes(), text.as_bytes()), expected, "{pattern} {text}");
+        }
+    }
 
     #[test]
     fn topic_names_follow_kafkas_rule() {

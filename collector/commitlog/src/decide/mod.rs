@@ -15,7 +15,7 @@ use crate::partition::SegmentLimits;
 use crate::state::State;
 use draft::Draft;
 
-pub(crate) use topic::{decide_defaults, decide_topic};
+pub(crate) use topic::{check_pins, decide_defaults, decide_topic};
 
 /// Holds what is handed in beside the state.
 pub(crate) struct Circumstances<'a> {

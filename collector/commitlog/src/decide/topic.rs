@@ -9,6 +9,7 @@ use crate::decide::Circumstances;
 use crate::decide::draft::check_partition;
 use crate::effects::Change;
 use crate::log::TopicAltered;
+use crate::pins::Pins;
 use crate::state::{State, TopicState};
 
 /// Decides a change of a topic.
@@ -98,6 +99,29 @@ fn delete_records(state: &State, of: &TopicPartition, before: Offset) -> Result<
     }
     let moved = Change::LogStartMoved { topic: held.topic.id, partition: of.partition.0, log_start: before.0 };
     Ok((vec![moved], TopicAltered { changed: true, ..unchanged(held) }))
+}
+
+/// Checks that no records are to be deleted that somebody pinned.
+///
+/// # Errors
+/// [`Refusal::Pinned`].
+pub(crate) fn check_pins(state: &State, pins: &Pins, change: &TopicChange) -> Result<(), Refusal> {
+    let (name, of, before) = match change {
+        TopicChange::DeleteRecords { partition, before } => (&partition.topic, Some(partition.partition.0), before.0),
+        TopicChange::Delete(name) => (name, None, u64::MAX),
+        TopicChange::Ensure(_) | TopicChange::Put(..) => return Ok(()),
+    };
+    let Some(held) = state.topic(name) else { return Ok(()) };
+    for (partition, offsets) in (0..).zip(&held.partitions) {
+        let is_meant = of.is_none_or(|of| of == partition);
+        let lowest = pins.lowest((held.topic.id, name), partition).filter(|_| is_meant);
+        let lowest = lowest.map(|(owner, from)| (owner, from.max(offsets.log_start)));
+        if let Some((owner, from)) = lowest.filter(|(_, from)| *from < before.min(offsets.next_offset)) {
+            let of = TopicPartition::new(name.clone(), partition);
+            return Err(Refusal::Pinned { owner, of, from: Offset(from) });
+        }
+    }
+    Ok(())
 }
 
 fn unchanged(held: &TopicState) -> TopicAltered {

@@ -18,7 +18,7 @@ use skidway_record::{Batch, Offset};
 use crate::ballast::Ballast;
 use crate::commit::{Commit, Committed, Target, TopicChange};
 use crate::config::{Config, Durability};
-use crate::decide::{Circumstances, decide_commit, decide_defaults, decide_session, decide_topic};
+use crate::decide::{Circumstances, check_pins, decide_commit, decide_defaults, decide_session, decide_topic};
 use crate::effects::{Change, Effects};
 use crate::error::Error;
 use crate::frame;
@@ -214,6 +214,7 @@ impl Sequencer {
 
     fn stage_topic(&mut self, change: &TopicChange) -> Result<TopicAltered, Error> {
         let now_ms = now_ms();
+        check_pins(&self.state, &self.config.pins, change)?;
         let (changes, altered) = self.decide(now_ms, |state, given| decide_topic(state, change, given))?;
         self.stage_changes(now_ms, changes, &[]);
         Ok(altered)

@@ -8,7 +8,6 @@ use crate::error::Error;
 use crate::frame;
 use crate::journal::Journal;
 use crate::merge::Merged;
-use crate::retention;
 use crate::sequencer::{Sequencer, now_ms};
 
 /// Idempotent producers are forgotten so long after their last request.
@@ -42,7 +41,7 @@ impl Sequencer {
 
     fn log_start_moves(&self) -> Vec<Change> {
         let now_ms = now_ms();
-        let mut moves = Vec::new();
+        let mut overdue = Vec::new();
         for live in self.writer.topics() {
             let (topic, config) = (live.topic.id, &live.topic.config);
             // A topic deleted in this very group is no longer in the state.
@@ -53,13 +52,17 @@ impl Sequencer {
                     continue;
                 }
                 let extents = partition.extents();
-                if let Some(log_start) = retention::new_log_start(&extents, offsets.next_offset, config, now_ms) {
-                    let partition = partition.name().partition.0;
-                    moves.push(Change::LogStartMoved { topic, partition, log_start });
-                }
+                let (of, number) = ((topic, &live.topic.name), partition.name().partition.0);
+                let reaches = (&extents[..], offsets.next_offset);
+                overdue.extend(self.config.pins.overdue(of, number, reaches, config, now_ms));
             }
         }
-        moves
+        let starts = self.config.pins.settle(overdue).into_iter();
+        let moved = starts.filter(|(topic, partition, start)| {
+            let held = self.state.topic_by_id(topic);
+            held.is_some_and(|held| held.partitions[*partition as usize].log_start < *start)
+        });
+        moved.map(|(topic, partition, log_start)| Change::LogStartMoved { topic, partition, log_start }).collect()
     }
 
     pub(super) fn checkpoint_if_due(&mut self) -> Result<(), Error> {

@@ -130,6 +130,7 @@ impl From<Refusal> for Failure {
             Refusal::TooManyProducers { .. } => {
                 Self::new(429, "too-many-producers", detail).retry_after(PRODUCERS_RETRY)
             }
+            Refusal::Pinned { from, .. } => Self::new(409, "pinned-by-sink", detail).with("from_offset", from.0),
             Refusal::Fenced { .. } => Self::new(409, "fenced", detail),
             Refusal::SessionSuperseded { current, .. } => {
                 Self::new(409, "session-superseded", detail).with("current_epoch", current)
