@@ -45,6 +45,8 @@ pub enum Command {
     Topics(Topics),
     /// List the agents that ship to the collector
     Agents,
+    /// Show how sinks stand; pause and resume them
+    Sinks(Sinks),
 }
 
 /// Holds the arguments of `skidway up`.
@@ -98,6 +100,36 @@ pub struct Produce {
     /// Key of every record; equal keys go to one partition
     #[arg(long)]
     pub key: Option<String>,
+}
+
+/// Holds the arguments of `skidway sinks`.
+#[derive(Debug, Args)]
+pub struct Sinks {
+    /// What to do with sinks; listing them if nothing is said.
+    #[command(subcommand)]
+    pub action: Option<SinkAction>,
+}
+
+/// Names what can be done with sinks.
+#[derive(Debug, Subcommand)]
+pub enum SinkAction {
+    /// List all sinks
+    List,
+    /// Show one sink and its partitions
+    Show {
+        /// The sink.
+        sink: String,
+    },
+    /// Close and publish what is open, then read nothing more
+    Pause {
+        /// The sink.
+        sink: String,
+    },
+    /// Go on where it was paused
+    Resume {
+        /// The sink.
+        sink: String,
+    },
 }
 
 /// Holds the arguments of `skidway topics`.

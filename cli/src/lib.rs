@@ -1,6 +1,6 @@
 //! `skidway`: the operator's program, and a whole Skidway in one process (`skidway up`).
 //!
-//! The map: [`args`] is what may be typed; a command's room does it ([`up`], [`tail`], [`produce`], [`topics`], [`agents`]),
+//! The map: [`args`] is what may be typed; a command's room does it ([`up`], [`tail`], [`produce`], [`topics`], [`agents`], [`sinks`]),
 //! through [`client`] and in the forms of [`output`] and [`skidway_daemon::human`]; [`error`] says why it failed. Answers go to the standard
 //! output, everything said about them to the standard error.
 
@@ -10,6 +10,7 @@ pub mod tail;
 pub mod produce;
 pub mod topics;
 pub mod agents;
+pub mod sinks;
 pub mod client;
 pub mod output;
 pub mod error;
@@ -37,6 +38,7 @@ pub async fn run(cli: Cli) -> Result<(), Error> {
         Command::Produce(args) => produce::run(client, args, form, &mut out).await?,
         Command::Topics(args) => topics::run(client, args.action, form, &mut out).await?,
         Command::Agents => agents::run(client, form, &mut out).await?,
+        Command::Sinks(args) => sinks::run(client, args.action, form, &mut out).await?,
     }
     Ok(out.flush()?)
 }

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use skidway_commitlog::{Durability, TopicDefaults, TopicRule};
@@ -10,7 +11,8 @@ use skidway_daemon::telemetry::Logging;
 use skidway_record::limits::PARTITIONS_MAX;
 
 use crate::ingest::Validation;
-use crate::log::{TopicConfig, TopicSettings};
+use crate::log::{Pins, TopicConfig, TopicSettings};
+use crate::sink::config::SinkConfig;
 
 /// Begins the environment variables that lie over the file: `SKIDWAY_COLLECTOR__HTTP__LISTEN`.
 pub const ENV_PREFIX: &str = "SKIDWAY_COLLECTOR";
@@ -34,6 +36,8 @@ pub struct Config {
     pub read_cache_bytes: u64,
     /// What new topics get.
     pub topics: TopicDefaults,
+    /// Topics that become files.
+    pub sinks: Vec<SinkConfig>,
 }
 
 /// Configures the HTTP door.
@@ -72,6 +76,8 @@ pub struct EngineConfig {
     pub open_files_max: u32,
     /// Recently appended bytes kept in memory; 64 MiB.
     pub recent_bytes_max: u64,
+    /// Bytes kept past retention for sinks that are behind; 10 GiB. Past them the oldest go, and the sinks record a gap.
+    pub pinned_bytes_max: u64,
     /// Time since its last append after which a closed segment's small batches are merged; 1 h.
     pub merge_after: Option<Duration>,
 }
@@ -87,6 +93,7 @@ impl Default for Config {
             validation: Validation::Full,
             read_cache_bytes: 64 << 20,
             topics: TopicDefaults::default(),
+            sinks: Vec::new(),
         }
     }
 }
@@ -116,6 +123,7 @@ impl Default for EngineConfig {
             reserve_bytes: engine.reserve_bytes,
             open_files_max: engine.open_files_max as u32,
             recent_bytes_max: engine.recent_bytes_max as u64,
+            pinned_bytes_max: 10 << 30,
             merge_after: engine.merge_after_ms.map(Duration::from_millis),
         }
     }
@@ -152,10 +160,11 @@ impl Config {
                 root.section("read").within("cache_bytes", ByteSize(default.read_cache_bytes), range).0
             },
             topics: topics(&root.section("topics")),
+            sinks: SinkConfig::all(root),
         }
     }
 
-    /// Gives the engine's own configuration.
+    /// Gives the engine's own configuration. Where there are sinks, nothing is deleted before they say what they need.
     pub fn engine(&self) -> skidway_commitlog::Config {
         let engine = &self.engine;
         let default = skidway_commitlog::Config::new(&self.data_dir);
@@ -171,6 +180,7 @@ impl Config {
             // Bodies in flight are bounded already, so the queue never has to block who holds one.
             queue_requests_max: crate::log::embedded::QUEUED_MAX + 1,
             queue_bytes_max: default.queue_bytes_max.max(2 * self.http.memory_bytes_max as usize),
+            pins: Arc::new(Pins::new(!self.sinks.is_empty(), engine.pinned_bytes_max)),
             topics: self.topics.clone(),
             ..default
         }
@@ -218,6 +228,7 @@ impl EngineConfig {
             reserve_bytes: bytes("reserve_bytes", default.reserve_bytes, ByteSize::mib(1), ByteSize::gib(64)),
             open_files_max: engine.within("open_files_max", default.open_files_max, 4..=1_000_000),
             recent_bytes_max: bytes("recent_bytes", default.recent_bytes_max, ByteSize(0), ByteSize::gib(64)),
+            pinned_bytes_max: bytes("pinned_bytes", default.pinned_bytes_max, ByteSize(0), ByteSize::gib(1 << 20)),
             merge_after: engine.optional::<After>("merge_after").map_or(default.merge_after, |After(after)| after),
         }
     }
@@ -307,6 +318,9 @@ mod tests {
 
     const REFERENCE: &str = include_str!("../../configs/collector.toml");
 
+    const LEAST_SINK: &str =
+        "[[sinks]]\nname = 'archive'\ntopics = ['app-*', 'nginx']\nurl = 'file:///var/lib/skidway-archive'\n";
+
     fn read(text: &str) -> Result<Config, String> {
         Config::read(Document::parse("collector.toml", text).map_err(|it| it.to_string())?).map_err(|it| it.to_string())
     }
@@ -326,6 +340,8 @@ mod tests {
         assert_eq!(read(REFERENCE), Ok(Config::default()));
         let mut all = read(&uncommented()).unwrap();
         let rules = std::mem::take(&mut all.topics.rules);
+        let sinks = std::mem::take(&mut all.sinks);
+        assert_eq!(sinks, read(LEAST_SINK).unwrap().sinks, "what the reference shows of a sink is its defaults");
         assert_eq!(all, Config::default());
         let audit = TopicSettings {
             partitions: Some(1),

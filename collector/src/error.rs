@@ -3,6 +3,8 @@
 use std::io;
 use std::net::SocketAddr;
 
+use crate::sink::journal::JournalError;
+
 /// Tells why the collector did not start. The process ends with 1.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -22,6 +24,9 @@ pub enum StartError {
         /// What the engine said.
         source: Box<skidway_commitlog::Error>,
     },
+    /// What sinks have decided cannot be read.
+    #[error("cannot open the sinks: {0}")]
+    Sinks(Box<JournalError>),
 }
 
 /// Tells why a running collector stopped. The process ends with 1, and recovery decides what is true.

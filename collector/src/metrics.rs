@@ -19,12 +19,47 @@ pub fn describe() {
     describe_counter!("skidway_collector_sent_bytes_total", Unit::Bytes, "Bytes of records sent, by `kind`");
     describe_counter!("skidway_damaged_batches_total", "Damaged places of the log that readers met, each counted once");
     counter!("skidway_damaged_batches_total").increment(0);
+    describe_counter!("skidway_sink_cuts_total", "Cuts, by `sink` and `cause`");
+    describe_counter!("skidway_sink_files_total", "Files published, by `sink`");
+    describe_counter!("skidway_sink_records_total", "Records in published files, by `sink`");
+    describe_counter!("skidway_sink_bytes_total", Unit::Bytes, "Bytes of published files, by `sink`");
+    describe_counter!("skidway_sink_lost_records_total", "Records that a sink could not have, by `sink`");
+    describe_gauge!("skidway_sink_pinned_bytes", Unit::Bytes, "Bytes of records kept past retention for sinks");
+    describe_counter!("skidway_sink_failures_total", "Tries that failed, by `sink`; each is made again");
     describe_counter!("skidway_collector_fetches_total", "Reads of the log that the shared memory could not answer");
     describe_counter!("skidway_collector_batches_decoded_total", "Batches decoded, each once for all its readers");
     describe_counter!(
         "skidway_collector_pieces_rendered_total",
         "Runs of records rendered, at the head once for all readers alike"
     );
+}
+
+/// Counts a cut of a sink.
+pub fn sink_cut(sink: &str, cause: &'static str) {
+    counter!("skidway_sink_cuts_total", "sink" => sink.to_owned(), "cause" => cause).increment(1);
+}
+
+/// Counts what a sink published.
+pub fn sink_published(sink: &str, files: u64, records: u64, bytes: u64) {
+    let sink = sink.to_owned();
+    counter!("skidway_sink_files_total", "sink" => sink.clone()).increment(files);
+    counter!("skidway_sink_records_total", "sink" => sink.clone()).increment(records);
+    counter!("skidway_sink_bytes_total", "sink" => sink).increment(bytes);
+}
+
+/// Counts records that are in no file of a sink.
+pub fn sink_lost(sink: &str, records: u64) {
+    counter!("skidway_sink_lost_records_total", "sink" => sink.to_owned()).increment(records);
+}
+
+/// Shows how many bytes are kept past retention for sinks.
+pub fn sink_pinned(bytes: u64) {
+    gauge!("skidway_sink_pinned_bytes").set(bytes as f64);
+}
+
+/// Counts a try of a sink that failed.
+pub fn sink_failed(sink: &str) {
+    counter!("skidway_sink_failures_total", "sink" => sink.to_owned()).increment(1);
 }
 
 /// Counts what one commit stored.

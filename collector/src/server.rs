@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::response::IntoResponse;
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -18,7 +20,7 @@ use hyper_util::service::TowerToHyperService;
 use skidway_commitlog::TopicDefaults;
 use skidway_daemon::descriptors;
 use skidway_disk::RealDisk;
-use skidway_wire::http::About;
+use skidway_wire::http::{About, SinkList};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
@@ -30,11 +32,12 @@ use crate::config::Config;
 use crate::error::{ServeError, StartError};
 use crate::ingest::Ingest;
 use crate::ingest::fleet::Fleet;
-use crate::listen::http::{Door, Peer, router, too_many_connections};
+use crate::listen::http::{Door, Peer, SinkControl, router, too_many_connections};
 use crate::log::embedded::EmbeddedLog;
 use crate::log::{Log, LogError, LogReader, LogWriter};
 use crate::metrics;
 use crate::read::Reader;
+use crate::sink::{Control, Sinks};
 
 /// Bounds the connections that are being told that there are too many.
 const REFUSALS_MAX: usize = 64;
@@ -52,6 +55,7 @@ pub struct Server {
     address: SocketAddr,
     reloader: Reloader,
     router: Router,
+    sinks: Option<Sinks>,
     tasks: Tasks,
 }
 
@@ -104,9 +108,11 @@ impl Server {
             room: Arc::new(Semaphore::new(config.http.connections_max as usize)),
             refusals: Arc::new(Semaphore::new(REFUSALS_MAX)),
         };
+        let sinks = open_sinks(&config, &log).await?;
+        let control = sinks.as_ref().map(Sinks::control);
         let reloader = Reloader { log, auto_create: Arc::new(AtomicBool::new(config.topics.auto_create)) };
-        let router = router(Arc::new(open_door(&config, &reloader, tasks.draining.clone()).await));
-        Ok(Self { config, listener, address, reloader, router, tasks })
+        let router = router(Arc::new(open_door(&config, &reloader, control, tasks.draining.clone()).await));
+        Ok(Self { config, listener, address, reloader, router, sinks, tasks })
     }
 
     /// Tells where it listens; the port that was chosen if the configured one is 0.
@@ -124,8 +130,17 @@ impl Server {
     /// # Errors
     /// [`ServeError::Halted`] at once if the log halts; [`ServeError::Close`].
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), ServeError> {
-        let Self { config, listener, address, reloader, router, tasks } = self;
+        let Self { config, listener, address, reloader, router, sinks, tasks } = self;
         let log = reloader.log;
+        for sink in sinks.into_iter().flat_map(Sinks::each) {
+            let (stop, cut_off) = (tasks.draining.clone(), tasks.cut_off.clone());
+            tasks.tracker.spawn(async move {
+                tokio::select! {
+                    () = sink.run(stop) => {}
+                    () = cut_off.cancelled() => {}
+                }
+            });
+        }
         tracing::info!(%address, data_dir = %config.data_dir.display(), "the collector takes requests");
         tokio::select! {
             biased; // A halted log beats everything: nothing more may be promised.
@@ -166,7 +181,26 @@ fn open_files(configured: usize) -> usize {
     configured.min(fitting as usize)
 }
 
-async fn open_door(config: &Config, reloader: &Reloader, draining: CancellationToken) -> Door {
+/// Reads what sinks have decided; `None` if there are none.
+async fn open_sinks(config: &Config, log: &EmbeddedLog) -> Result<Option<Sinks>, StartError> {
+    if config.sinks.is_empty() {
+        return Ok(None);
+    }
+    let sinks = Sinks::open(config.sinks.clone(), Arc::new(log.clone()), log.pins()).await;
+    sinks.map(Some).map_err(|error| StartError::Sinks(Box::new(error)))
+}
+
+impl SinkControl for Control {
+    fn list(&self) -> SinkList {
+        self.board().list()
+    }
+
+    fn pause<'a>(&'a self, name: &'a str, pause: bool) -> BoxFuture<'a, Result<bool, LogError>> {
+        Control::pause(self, name, pause).boxed()
+    }
+}
+
+async fn open_door(config: &Config, reloader: &Reloader, sinks: Option<Control>, draining: CancellationToken) -> Door {
     let log = &reloader.log;
     let identity = log.identity();
     let about = About {
@@ -181,7 +215,8 @@ async fn open_door(config: &Config, reloader: &Reloader, draining: CancellationT
     let reader = Reader::new(log.clone(), config.read_cache_bytes as usize);
     let ingest = Ingest::new(log.clone(), config.validation, reloader.auto_create.clone());
     let fleet = Fleet::new(known, Instant::now());
-    Door::new(log, (reader, ingest, fleet), config.http.clone(), draining, about)
+    let sinks = sinks.map(|sinks| Arc::new(sinks) as Arc<dyn SinkControl>);
+    Door::new(log, (reader, ingest, fleet, sinks), config.http.clone(), draining, about)
 }
 
 /// Accepts for ever, one task a connection.

@@ -10,6 +10,7 @@
 //! | `real_logs` | sixteen real logs through `skidway up` |
 //! | `http_contract` | topics, producing, problems: the rest of the HTTP interface |
 //! | `segment_files` | what is on disk, read by kafka-python and by Apache Kafka itself |
+//! | `sinks` | topics as files, every record in exactly one; modules of its own |
 //! | `commands` | `skidway tail`, `produce`, `topics`, `agents` |
 //! | `configuration_errors` | what we say, and how we exit, when something is configured wrongly |
 //! | `tidy` | the shape of the source itself |
@@ -26,6 +27,7 @@ mod damage;
 mod real_logs;
 mod http_contract;
 mod segment_files;
+mod sinks;
 mod commands;
 mod configuration_errors;
 mod tidy;

@@ -20,7 +20,7 @@ use crate::blocking::blocking;
 use crate::log::progress::ProgressBoard;
 use crate::log::{
     AgentState, Answer, Commit, Committed, LogError, LogIdentity, LogOffsets, LogReader, LogWriter, OpenSession,
-    Pending, Progress, Session, Topic, TopicAltered, TopicChange,
+    Pending, Pins, Progress, Session, Topic, TopicAltered, TopicChange,
 };
 use crate::metrics;
 
@@ -33,6 +33,7 @@ pub struct EmbeddedLog {
     engine: CommitLog,
     news: Arc<News>,
     room: Arc<Semaphore>,
+    pins: Arc<Pins>,
 }
 
 impl EmbeddedLog {
@@ -42,6 +43,7 @@ impl EmbeddedLog {
     /// As the engine's `open` (halt).
     pub fn open(config: Config, disk: Arc<dyn Disk>) -> Result<Self, EngineError> {
         let news = Arc::new(News::default());
+        let pins = config.pins.clone();
         let engine = CommitLog::open(config, disk, news.clone())?;
         let topics = engine.topics();
         news.board.set_topics(&topics);
@@ -52,7 +54,7 @@ impl EmbeddedLog {
                 news.board.advance(&[(of, high_watermark)]);
             }
         }
-        Ok(Self { engine, news, room: Arc::new(Semaphore::new(QUEUED_MAX)) })
+        Ok(Self { engine, news, room: Arc::new(Semaphore::new(QUEUED_MAX)), pins })
     }
 
     /// Ends when the engine lost trust in its disk or itself: the process has to end, recovery decides what is true.
@@ -75,6 +77,11 @@ impl EmbeddedLog {
     /// [`LogError::Closing`], [`LogError::Failed`].
     pub async fn change_defaults(&self, defaults: TopicDefaults) -> Result<(), LogError> {
         self.ask(move |engine, reply| engine.change_defaults(defaults, move |outcome| reply.send(outcome))).await
+    }
+
+    /// Gives what holds records back from retention.
+    pub fn pins(&self) -> Arc<Pins> {
+        self.pins.clone()
     }
 
     /// Waits for room in the sequencer's queue.

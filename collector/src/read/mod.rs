@@ -1,4 +1,4 @@
-//! From the log to whoever reads: where to start, whose turn it is, what a record looks like as JSON.
+//! From the log to whoever reads: where to start, whose turn it is.
 //!
 //! Knows no connection and no content type; it pulls, so a slow reader only reads later. Offsets in, records out.
 
@@ -7,7 +7,6 @@ pub mod token;
 pub mod fetch;
 pub mod reader;
 pub mod subscription;
-pub mod json;
 pub mod pieces;
 
 pub use error::ReadError;

@@ -154,3 +154,58 @@ pub struct AgentSummary {
     /// Age of its oldest unacknowledged byte in ms, as it last said.
     pub oldest_unacknowledged_ms: Option<u64>,
 }
+
+/// Answers `GET /v1/sinks`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SinkList {
+    /// By name.
+    pub sinks: Vec<SinkSummary>,
+}
+
+/// Says how a sink stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SinkSummary {
+    /// Its name.
+    pub name: String,
+    /// Where its files go.
+    pub url: String,
+    /// Their format and compression, as their names end.
+    pub format: String,
+    /// `running`, `failing` (it tries again), or `paused`.
+    pub state: String,
+    /// What is wrong. Null if nothing is.
+    pub trouble: Option<String>,
+    /// Since when; RFC 3339.
+    pub trouble_since: Option<String>,
+    /// Files published.
+    pub files: u64,
+    /// Records in them.
+    pub records: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Records that could not be had and are in no file.
+    pub lost_records: u64,
+    /// Records that are in no file yet.
+    pub behind: u64,
+    /// Cuts since the collector started, by cause: `bytes`, `records`, `age`, `idle`, `period`, `open-files`, `gap`, `stop`.
+    pub cuts: std::collections::BTreeMap<String, u64>,
+    /// By topic and partition.
+    pub partitions: Vec<SinkShard>,
+}
+
+/// Says how a sink stands in one partition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SinkShard {
+    /// The topic.
+    pub topic: String,
+    /// The partition.
+    pub partition: u32,
+    /// All before this offset is in files that were decided.
+    pub frontier: u64,
+    /// All before this was read.
+    pub read: u64,
+    /// All before this is in the log.
+    pub high_watermark: u64,
+    /// Files that were decided and are not published.
+    pub pending_files: u64,
+}

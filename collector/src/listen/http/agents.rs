@@ -13,6 +13,7 @@ use skidway_record::SourceId;
 use skidway_wire::http::{AgentList, AgentSummary};
 use skidway_wire::{SessionOpened, SourcePage, commit};
 
+use crate::json::rfc3339;
 use crate::listen::http::answers::Failure;
 use crate::listen::http::body::{self, Body, media_type};
 use crate::listen::http::door::{Door, Peer};
@@ -20,7 +21,6 @@ use crate::listen::http::now_ms;
 use crate::listen::http::path::AgentPath;
 use crate::listen::http::query::Query;
 use crate::log::{AgentState, OpenSession};
-use crate::read::json::rfc3339;
 
 /// Default and greatest number of sources of a page: each may carry 64 KiB.
 const SOURCES: (u64, u64) = (200, 1000);

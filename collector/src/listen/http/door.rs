@@ -3,14 +3,15 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use skidway_wire::http::About;
+use futures::future::BoxFuture;
+use skidway_wire::http::{About, SinkList};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::HttpConfig;
 use crate::ingest::Ingest;
 use crate::ingest::fleet::Fleet;
 use crate::listen::http::body::Memory;
-use crate::log::Log;
+use crate::log::{Log, LogError};
 use crate::read::Reader;
 
 /// Holds the rooms behind the HTTP door.
@@ -23,6 +24,8 @@ pub struct Door {
     pub(super) ingest: Ingest,
     /// Remembers the agents.
     pub(super) fleet: Fleet,
+    /// Shows and steers the sinks; `None` if there are none.
+    pub(super) sinks: Option<Arc<dyn SinkControl>>,
     /// The door's own limits.
     pub(super) config: HttpConfig,
     /// Bounds the bodies in flight.
@@ -37,14 +40,23 @@ impl Door {
     /// Opens the door to these rooms.
     pub fn new(
         log: Arc<dyn Log>,
-        (reader, ingest, fleet): (Reader, Ingest, Fleet),
+        (reader, ingest, fleet, sinks): (Reader, Ingest, Fleet, Option<Arc<dyn SinkControl>>),
         config: HttpConfig,
         draining: CancellationToken,
         about: About,
     ) -> Self {
         let memory = Memory::new(config.memory_bytes_max);
-        Self { log, reader, ingest, fleet, config, memory, draining, about }
+        Self { log, reader, ingest, fleet, sinks, config, memory, draining, about }
     }
+}
+
+/// Shows sinks, and lets them stand still or go on.
+pub trait SinkControl: Send + Sync {
+    /// Shows how all stand.
+    fn list(&self) -> SinkList;
+
+    /// Lets a sink stand still or go on, durably; false if there is none of this name.
+    fn pause<'a>(&'a self, name: &'a str, pause: bool) -> BoxFuture<'a, Result<bool, LogError>>;
 }
 
 /// Is the address a request came from, put into its extensions by whoever accepted the connection.

@@ -20,6 +20,7 @@ mod stream;
 mod ndjson;
 mod sse;
 mod agents;
+mod sinks;
 mod commits;
 
 use std::sync::Arc;
@@ -35,7 +36,7 @@ use axum::routing::{get, post};
 use crate::metrics;
 use answers::Failure;
 pub use answers::too_many_connections;
-pub use door::{Door, Peer};
+pub use door::{Door, Peer, SinkControl};
 
 /// Makes the router of all URLs.
 pub fn router(door: Arc<Door>) -> Router {
@@ -49,6 +50,10 @@ pub fn router(door: Arc<Door>) -> Router {
         .route("/v1/topics/{topic}", topic)
         .route("/v1/topics/{topic}/records", get(records::read).post(produce::produce).delete(topics::delete_records))
         .route("/v1/topics/{topic}/stream", get(records::stream))
+        .route("/v1/sinks", get(sinks::list))
+        .route("/v1/sinks/{sink}", get(sinks::show))
+        .route("/v1/sinks/{sink}/pause", post(sinks::pause))
+        .route("/v1/sinks/{sink}/resume", post(sinks::resume))
         .route("/v1/agents", get(agents::list))
         .route("/v1/agents/{agent}/session", post(agents::open_session))
         .route("/v1/agents/{agent}/sources", get(agents::sources))

@@ -4,10 +4,10 @@ use bytes::BytesMut;
 use skidway_record::{Offset, PartitionId, Record, TopicName};
 use skidway_wire::Problem;
 
+use crate::json::RecordWriter;
 use crate::listen::http::query::ReadQuery;
 use crate::listen::http::stream::{Form, Framing, SHARED_PARTITIONS_MAX};
 use crate::read::Token;
-use crate::read::json::RecordWriter;
 
 /// Writes NDJSON.
 pub(super) struct Ndjson {

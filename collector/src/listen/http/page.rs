@@ -8,12 +8,12 @@ use bytes::BytesMut;
 use skidway_record::{Offset, TopicName};
 use tokio::time::{Instant, timeout_at};
 
+use crate::json::RecordWriter;
 use crate::listen::http::answers::Failure;
 use crate::listen::http::door::Door;
 use crate::listen::http::query::ReadQuery;
 use crate::log::Damage;
 use crate::metrics;
-use crate::read::json::RecordWriter;
 use crate::read::{ReadError, Subscription, Turn};
 
 /// Ends a page that passed over so many damaged places.

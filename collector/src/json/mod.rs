@@ -36,6 +36,49 @@ impl RecordWriter {
         Self { opening, inline_json, clock: Clock::default(), number: itoa::Buffer::new() }
     }
 
+    /// Appends an object of these members of the record, in this order.
+    pub fn write_columns(
+        &mut self,
+        out: &mut BytesMut,
+        columns: &[Column],
+        (topic, partition, offset): (&TopicName, PartitionId, Offset),
+        record: &Record<'_>,
+    ) {
+        for (index, column) in columns.iter().enumerate() {
+            out.extend_from_slice(if index == 0 { b"{" } else { b"," });
+            match column {
+                Column::Topic => write_member(out, "topic", Some(topic.as_str().as_bytes())),
+                Column::Partition => self.write_number(out, "partition", u64::from(partition.0)),
+                Column::Offset => self.write_number(out, "offset", offset.0),
+                Column::Timestamp => {
+                    out.extend_from_slice(b"\"timestamp\":\"");
+                    out.extend_from_slice(self.clock.format(record.timestamp_ms));
+                    out.extend_from_slice(b"\"");
+                }
+                Column::Key => write_member(out, "key", record.key),
+                Column::Headers => {
+                    out.extend_from_slice(b"\"headers\":{");
+                    write_headers(out, record);
+                    out.extend_from_slice(b"}");
+                }
+                Column::Host => write_member(out, "host", header(record, b"host")),
+                Column::Path => write_member(out, "path", header(record, b"path")),
+                Column::Value => match record.value {
+                    Some(value) if self.inline_json && is_json(value) => write_inline(out, value),
+                    value => write_member(out, "value", value),
+                },
+            }
+        }
+        out.extend_from_slice(if columns.is_empty() { b"{}" } else { b"}" });
+    }
+
+    fn write_number(&mut self, out: &mut BytesMut, name: &str, number: u64) {
+        out.extend_from_slice(b"\"");
+        out.extend_from_slice(name.as_bytes());
+        out.extend_from_slice(b"\":");
+        out.extend_from_slice(self.number.format(number).as_bytes());
+    }
+
     /// Appends one record; with `next`, a token, as a last member of that name.
     pub fn write(
         &mut self,
@@ -67,6 +110,58 @@ impl RecordWriter {
         }
         out.extend_from_slice(b"}");
     }
+}
+
+/// Is a member of a record's object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Column {
+    /// The topic's name.
+    Topic,
+    /// The partition's number.
+    Partition,
+    /// The offset.
+    Offset,
+    /// The record's time, RFC 3339.
+    Timestamp,
+    /// The key.
+    Key,
+    /// All headers, an object.
+    Headers,
+    /// The header `host`.
+    Host,
+    /// The header `path`.
+    Path,
+    /// The value.
+    Value,
+}
+
+impl Column {
+    /// Lists all, with the names that configurations use.
+    pub const ALL: [(&'static str, Self); 9] = [
+        ("topic", Self::Topic),
+        ("partition", Self::Partition),
+        ("offset", Self::Offset),
+        ("timestamp", Self::Timestamp),
+        ("key", Self::Key),
+        ("headers", Self::Headers),
+        ("host", Self::Host),
+        ("path", Self::Path),
+        ("value", Self::Value),
+    ];
+
+    /// Finds the column of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(known, _)| *known == name).map(|(_, column)| *column)
+    }
+
+    /// Gives its name.
+    pub fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(_, column)| *column == self).map_or("", |(name, _)| name)
+    }
+}
+
+fn header<'r>(record: &Record<'r>, name: &[u8]) -> Option<&'r [u8]> {
+    record.headers().find(|header| header.key == name).and_then(|header| header.value)
 }
 
 /// Formats a time in ms since 1970 as RFC 3339, UTC, with milliseconds.

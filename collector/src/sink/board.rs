@@ -1,0 +1,126 @@
+//! How sinks stand, for people: kept by the sinks, shown by whoever is asked.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use skidway_wire::http::{SinkList, SinkShard, SinkSummary};
+use tokio::sync::watch;
+
+use super::decisions::{Shard, Standing};
+use super::lane::Cause;
+use crate::json::rfc3339;
+
+/// Shows all sinks, and pauses and resumes them.
+#[derive(Debug, Default)]
+pub struct Board {
+    sinks: BTreeMap<String, Desk>,
+}
+
+/// Is one sink's place on the board.
+#[derive(Debug)]
+pub struct Desk {
+    url: String,
+    format: String,
+    wants_pause: watch::Sender<bool>,
+    shown: Mutex<Shown>,
+}
+
+#[derive(Debug, Default)]
+struct Shown {
+    shards: BTreeMap<Shard, (Standing, u64, u64)>,
+    cuts: BTreeMap<&'static str, u64>,
+    /// By what is tried.
+    troubles: BTreeMap<String, (String, i64)>,
+}
+
+impl Board {
+    /// Adds a sink.
+    pub fn add(&mut self, name: &str, (url, format): (String, String), is_paused: bool) {
+        let desk = Desk { url, format, wants_pause: watch::Sender::new(is_paused), shown: Mutex::default() };
+        self.sinks.insert(name.to_owned(), desk);
+    }
+
+    /// Gives a sink's place.
+    pub fn desk(&self, name: &str) -> Option<&Desk> {
+        self.sinks.get(name)
+    }
+
+    /// Lists all.
+    pub fn list(&self) -> SinkList {
+        SinkList { sinks: self.sinks.iter().map(|(name, desk)| desk.summary(name)).collect() }
+    }
+}
+
+impl Desk {
+    /// Follows whether it is to stand still.
+    pub fn pauses(&self) -> watch::Receiver<bool> {
+        self.wants_pause.subscribe()
+    }
+
+    /// Lets it stand still, or go on. Tells whether that is a change.
+    pub fn pause(&self, pause: bool) -> bool {
+        self.wants_pause.send_replace(pause) != pause
+    }
+
+    /// Shows how a partition stands: what is decided, what was read, what there is.
+    pub(super) fn stands(&self, shard: &Shard, standing: &Standing, next: u64, high_watermark: u64) {
+        self.shown().shards.insert(shard.clone(), (standing.clone(), next, high_watermark));
+    }
+
+    /// Forgets a partition.
+    pub(super) fn left(&self, shard: &Shard) {
+        self.shown().shards.remove(shard);
+    }
+
+    /// Counts a cut.
+    pub(super) fn cut(&self, cause: Cause) {
+        *self.shown().cuts.entry(cause.as_str()).or_default() += 1;
+    }
+
+    /// Shows what is wrong with what is tried, or that nothing is any more.
+    pub(super) fn trouble(&self, what: &str, trouble: Option<&str>, now_ms: i64) {
+        let mut shown = self.shown();
+        match trouble {
+            Some(text) => shown.troubles.entry(what.to_owned()).or_insert((String::new(), now_ms)).0 = text.to_owned(),
+            None => _ = shown.troubles.remove(what),
+        }
+    }
+
+    fn summary(&self, name: &str) -> SinkSummary {
+        let (shown, is_paused) = (self.shown(), *self.wants_pause.borrow());
+        let oldest = shown.troubles.values().min_by_key(|(_, since)| *since);
+        let state = match () {
+            () if is_paused => "paused",
+            () if !shown.troubles.is_empty() => "failing",
+            () => "running",
+        };
+        let shard = |(shard, (standing, next, high_watermark)): (&Shard, &(Standing, u64, u64))| SinkShard {
+            topic: shard.topic.as_str().to_owned(),
+            partition: shard.partition,
+            frontier: standing.frontier,
+            read: *next,
+            high_watermark: *high_watermark,
+            pending_files: standing.pending.iter().map(|cut| cut.files.len() as u64).sum(),
+        };
+        let sum = |of: fn(&Standing) -> u64| shown.shards.values().map(|(standing, ..)| of(standing)).sum();
+        SinkSummary {
+            name: name.to_owned(),
+            url: self.url.clone(),
+            format: self.format.clone(),
+            state: state.to_owned(),
+            trouble: oldest.map(|(text, _)| text.clone()),
+            trouble_since: oldest.map(|(_, since)| rfc3339(*since)),
+            files: sum(|standing| standing.files),
+            records: sum(|standing| standing.records),
+            bytes: sum(|standing| standing.bytes),
+            lost_records: sum(|standing| standing.lost),
+            behind: shown.shards.values().map(|(standing, _, end)| end.saturating_sub(standing.frontier)).sum(),
+            cuts: shown.cuts.iter().map(|(cause, count)| ((*cause).to_owned(), *count)).collect(),
+            partitions: shown.shards.iter().map(shard).collect(),
+        }
+    }
+
+    fn shown(&self) -> MutexGuard<'_, Shown> {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

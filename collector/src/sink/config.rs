@@ -1,0 +1,240 @@
+//! What an operator says of a sink. configs/collector.toml shows every key.
+
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+use skidway_daemon::config::{ByteSize, Section};
+use skidway_record::TopicName;
+
+use super::decisions::{DECISIONS_TOPIC, Recipe};
+use super::lane::Rolling;
+use super::path::FolderTemplate;
+use super::rows::{Compression, Format};
+use super::store::Destination;
+use crate::json::Column;
+
+/// What an NDJSON row shows unless told otherwise: all there is.
+const COLUMNS: [Column; 7] =
+    [Column::Topic, Column::Partition, Column::Offset, Column::Timestamp, Column::Key, Column::Headers, Column::Value];
+
+/// Bounds a sink's name, which is part of folders' and metrics' names.
+const NAME_BYTES_MAX: usize = 64;
+
+/// Configures a sink.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SinkConfig {
+    /// Its name; its state in the log goes by it.
+    pub name: String,
+    /// Patterns of topics' names.
+    pub topics: Vec<String>,
+    /// Where files go.
+    pub destination: Destination,
+    /// How records become files.
+    pub layout: Layout,
+    /// Where the topics are begun that are there at the sink's first start.
+    pub start_at: StartAt,
+    /// When files are rolled.
+    pub rolling: Rolling,
+}
+
+/// Says how records become files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layout {
+    /// Folders.
+    pub path: FolderTemplate,
+    /// Rows.
+    pub format: Format,
+    /// Compression.
+    pub compression: Compression,
+    /// What an NDJSON row shows, in order.
+    pub columns: Vec<Column>,
+    /// A value that is JSON appears as it is, not as a string.
+    pub inline_json: bool,
+}
+
+/// Says where a partition is begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StartAt {
+    /// At the first record kept.
+    Earliest,
+    /// After the last record there is.
+    Latest,
+}
+
+impl SinkConfig {
+    /// Reads `[[sinks]]`; mistakes are remembered by the document.
+    pub fn all(root: &Section<'_>) -> Vec<Self> {
+        let mut sinks: Vec<Self> = Vec::new();
+        for section in root.sections("sinks") {
+            let Some(sink) = Self::from_section(&section) else { continue };
+            if sinks.iter().any(|other| other.name == sink.name) {
+                section.mistake(
+                    "name",
+                    format!("there are two sinks named {:?}; what one has written would be the other's", sink.name),
+                );
+            }
+            sinks.push(sink);
+        }
+        sinks
+    }
+
+    fn from_section(sink: &Section<'_>) -> Option<Self> {
+        let name = sink.required::<String>("name");
+        let is_plain = |name: &String| {
+            let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
+            (1..=NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(plain)
+        };
+        if name.as_ref().is_some_and(|name| !is_plain(name)) {
+            sink.mistake("name", format!("is 1 to {NAME_BYTES_MAX} of A-Z a-z 0-9 _ -"));
+        }
+        let topics = sink.required::<Vec<String>>("topics");
+        if topics.as_ref().is_some_and(Vec::is_empty) {
+            sink.mistake("topics", "names no topic");
+        }
+        let url = sink.required::<String>("url");
+        let destination =
+            url.and_then(|url| Destination::parse(&url).map_err(|reason| sink.mistake("url", reason)).ok());
+        let layout = Layout::from_section(sink);
+        let starts = [("earliest", StartAt::Earliest), ("latest", StartAt::Latest)];
+        let start_at = sink.choice("start_at", StartAt::Earliest, &starts);
+        let rolling = rolling(&sink.section("roll"));
+        Some(Self { name: name?, topics: topics?, destination: destination?, layout: layout?, start_at, rolling })
+    }
+
+    /// Tells whether it takes a topic. Our own topics are taken only by a pattern that begins like them, and what sinks decide by none: every
+    /// file would make a record, and that another file.
+    pub fn takes(&self, topic: &TopicName) -> bool {
+        let takes = |pattern: &String| topic.matches(pattern) && (!topic.is_internal() || pattern.starts_with("__"));
+        topic.as_str() != DECISIONS_TOPIC && self.topics.iter().any(takes)
+    }
+}
+
+impl Layout {
+    fn from_section(sink: &Section<'_>) -> Option<Self> {
+        let zone = sink.get("timezone", "UTC".to_owned());
+        let zone = TimeZone::get(&zone).map_err(|_| {
+            sink.mistake("timezone", format!("{zone:?} is no time zone; write UTC, or a name such as Europe/Berlin"));
+        });
+        let path = sink.get("path", "{topic}/dt=%Y-%m-%d/hour=%H".to_owned());
+        let path = FolderTemplate::parse(&path, zone.unwrap_or(TimeZone::UTC));
+        let path = path.map_err(|reason| sink.mistake("path", reason)).ok();
+        let names = sink.get("columns", COLUMNS.map(|column| column.name().to_owned()).to_vec());
+        let mut columns = Vec::new();
+        for name in names {
+            match Column::named(&name) {
+                Some(column) if !columns.contains(&column) => columns.push(column),
+                Some(_) => sink.mistake("columns", format!("names {name:?} twice")),
+                None => {
+                    let known = Column::ALL.map(|(name, _)| name).join(", ");
+                    sink.mistake("columns", format!("there is no column {name:?}; there are {known}"));
+                }
+            }
+        }
+        let format = sink.choice("format", Format::Ndjson, &Format::ALL);
+        let compression = sink.choice("compression", Compression::Gzip, &Compression::ALL);
+        let inline_json = sink.get("inline_json", false);
+        Some(Self { path: path?, format, compression, columns, inline_json })
+    }
+
+    /// Writes it down, so that files can be made again whatever the configuration says by then.
+    pub fn recipe(&self) -> Recipe {
+        Recipe {
+            path: self.path.text().to_owned(),
+            timezone: self.path.zone().to_owned(),
+            format: self.format.name().to_owned(),
+            compression: self.compression.name().to_owned(),
+            columns: self.columns.iter().map(|column| column.name().to_owned()).collect(),
+            inline_json: self.inline_json,
+        }
+    }
+
+    /// Reads what [`Layout::recipe`] wrote.
+    ///
+    /// # Errors
+    /// What this build does not know of it, in words.
+    pub fn of(recipe: &Recipe) -> Result<Self, String> {
+        let find = |name: &str, what: &str| format!("this build knows no {what} {name:?}");
+        let zone = TimeZone::get(&recipe.timezone).map_err(|_| find(&recipe.timezone, "time zone"))?;
+        let format = Format::ALL.iter().find(|(name, _)| *name == recipe.format);
+        let compression = Compression::ALL.iter().find(|(name, _)| *name == recipe.compression);
+        let column = |name: &String| Column::named(name).ok_or_else(|| find(name, "column"));
+        Ok(Self {
+            path: FolderTemplate::parse(&recipe.path, zone)?,
+            format: format.ok_or_else(|| find(&recipe.format, "format"))?.1,
+            compression: compression.ok_or_else(|| find(&recipe.compression, "compression"))?.1,
+            columns: recipe.columns.iter().map(column).collect::<Result<_, _>>()?,
+            inline_json: recipe.inline_json,
+        })
+    }
+}
+
+fn rolling(roll: &Section<'_>) -> Rolling {
+    let (second, day) = (Duration::from_secs(1), Duration::from_secs(86_400));
+    let bytes = ByteSize::mib(128);
+    Rolling {
+        bytes: roll.within("bytes", bytes, ByteSize::kib(1)..=ByteSize::gib(64)).0,
+        records: roll.within("records", u64::MAX >> 1, 1..=u64::MAX >> 1),
+        age: roll.within("age", Duration::from_secs(3600), second..=7 * day),
+        idle: roll.within("idle", Duration::from_secs(600), second..=7 * day),
+        open_files_max: roll.within("open_files", 20, 1..=1000),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use skidway_daemon::config::Document;
+
+    fn read(text: &str) -> Result<Vec<SinkConfig>, String> {
+        let document = Document::parse("collector.toml", text).map_err(|it| it.to_string())?;
+        let sinks = SinkConfig::all(&document.section());
+        document.finish().map_err(|it| it.to_string()).map(|()| sinks)
+    }
+
+    const LEAST: &str = "[[sinks]]\nname = 'archive'\ntopics = ['app-*']\nurl = 'file:///archive'\n";
+
+    #[test]
+    fn a_sink_needs_a_name_topics_and_a_place() {
+        let sinks = read(LEAST).unwrap();
+        assert_eq!(sinks[0].layout.path.text(), "{topic}/dt=%Y-%m-%d/hour=%H");
+        let takes = |name: &str| sinks[0].takes(&TopicName::new(name).unwrap());
+        assert_eq!((takes("app-web"), takes("web"), takes("__skidway.events")), (true, false, false));
+        let ours = &read(&LEAST.replace("app-*", "__*")).unwrap()[0];
+        let takes = |name: &str| ours.takes(&TopicName::new(name).unwrap());
+        assert_eq!((takes("app-web"), takes("__skidway.events"), takes(DECISIONS_TOPIC)), (false, true, false));
+        let missing = read("[[sinks]]\n").unwrap_err();
+        for key in ["name", "topics", "url"] {
+            assert!(missing.contains(&format!("sinks.0.{key}: is missing")), "{missing}");
+        }
+    }
+
+    #[test]
+    fn every_mistake_is_told_at_once() {
+        let mistakes = read(
+            "[[sinks]]\nname = 'a b'\ntopics = []\nurl = 's3://bucket'\ntimezone = 'Mars/Base'\npath = '/abs/%Q'\ncolumns = ['x']\nformat = 'csv'\n",
+        )
+        .unwrap_err();
+        for words in [
+            "sinks.0.name: is 1 to 64",
+            "sinks.0.topics: names no topic",
+            "sinks.0.url: this build writes to file:///",
+            "sinks.0.timezone: \"Mars/Base\" is no time zone",
+            "sinks.0.path: has %Q",
+            "sinks.0.columns: there is no column \"x\"; there are topic, partition",
+            "sinks.0.format",
+        ] {
+            assert!(mistakes.contains(words), "{words} in {mistakes}");
+        }
+        assert!(read(&[LEAST, LEAST].concat()).unwrap_err().contains("two sinks named \"archive\""));
+    }
+
+    #[test]
+    fn a_layout_is_read_back_from_its_recipe() {
+        let text =
+            format!("{LEAST}format = 'raw'\ncompression = 'zstd'\npath = '{{host}}/%Y'\ntimezone = 'Asia/Kolkata'\n");
+        let layout = read(&text).unwrap().remove(0).layout;
+        assert_eq!(Layout::of(&layout.recipe()).unwrap(), layout);
+        let newer = Recipe { format: "orc".into(), ..layout.recipe() };
+        assert!(Layout::of(&newer).unwrap_err().contains("knows no format \"orc\""));
+    }
+}

@@ -1,0 +1,382 @@
+//! What sinks have decided, as records of the topic `__skidway.sinks`: the truth about every sink, in the log itself.
+//!
+//! ```text
+//! opened    the sink's first start is over
+//! begun     a partition is read from here on
+//! cut       offsets from..to are these files (none, if nothing was in them); nothing is published before this is durable
+//! done      a cut's files are all published
+//! gap       offsets from..to could not be had; they are in no file
+//! paused, resumed
+//! standing  all of the above of one partition, so that older records can be deleted
+//! ```
+//!
+//! Each record is a JSON object with its version, its key the sink's name. Pure; the log is read and written by [`super::worker`].
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use skidway_record::TopicName;
+
+use super::lane::Cause;
+
+/// Names the topic.
+pub const DECISIONS_TOPIC: &str = "__skidway.sinks";
+
+/// Numbers the records' format.
+const VERSION: u8 = 1;
+
+/// Names one partition of one incarnation of a topic.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Shard {
+    /// The topic's name.
+    pub topic: TopicName,
+    /// Its id, which never comes back.
+    #[serde(with = "hex_id")]
+    pub topic_id: [u8; 16],
+    /// The partition.
+    pub partition: u32,
+}
+
+/// Is a file that was decided: what is in it, and where it goes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Intent {
+    /// Its folder, as the template made it.
+    pub folder: String,
+    /// Its name in that folder.
+    pub name: String,
+    /// Offset of its first record.
+    pub first: u64,
+    /// Of its last.
+    pub last: u64,
+    /// How many it has.
+    pub records: u64,
+    /// XXH3-128 of its rows before compression, in hexadecimal.
+    pub digest: String,
+}
+
+impl Intent {
+    /// Gives its path below the sink's url.
+    pub fn path(&self) -> String {
+        if self.folder.is_empty() { self.name.clone() } else { format!("{}/{}", self.folder, self.name) }
+    }
+}
+
+/// Is a cut: with what made its files, they can be made again from the log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cut {
+    /// First offset it decides.
+    pub from: u64,
+    /// The frontier after it.
+    pub to: u64,
+    /// Why it came.
+    pub cause: Cause,
+    /// How rows and names are made.
+    pub recipe: Recipe,
+    /// Its files.
+    pub files: Vec<Intent>,
+}
+
+/// Says how records become files.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recipe {
+    /// The folder template.
+    pub path: String,
+    /// Its time zone.
+    pub timezone: String,
+    /// `ndjson` or `raw`.
+    pub format: String,
+    /// `gzip`, `zstd` or `none`.
+    pub compression: String,
+    /// What an NDJSON row shows, in order.
+    pub columns: Vec<String>,
+    /// Whether a value that is JSON appears as it is.
+    pub inline_json: bool,
+}
+
+/// Is one decision.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Decision {
+    /// A partition is read from here on.
+    Begun {
+        /// Which.
+        shard: Shard,
+        /// From where.
+        from: u64,
+    },
+    /// Files were decided.
+    Cut {
+        /// Of which partition.
+        shard: Shard,
+        /// What.
+        cut: Cut,
+    },
+    /// A cut's files are published.
+    Done {
+        /// Of which partition.
+        shard: Shard,
+        /// The cut's frontier.
+        to: u64,
+        /// Bytes of its files.
+        bytes: u64,
+    },
+    /// Records are in no file.
+    Gap {
+        /// Of which partition.
+        shard: Shard,
+        /// First offset.
+        from: u64,
+        /// Next one that can be had.
+        to: u64,
+        /// Why.
+        reason: String,
+    },
+    /// The sink's first start is over: what it comes upon from now on it takes from its first record on.
+    Opened,
+    /// The sink stands still.
+    Paused,
+    /// It goes on.
+    Resumed,
+    /// Where a partition stood.
+    Standing {
+        /// Which.
+        shard: Shard,
+        /// How.
+        standing: Standing,
+    },
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Stored {
+    v: u8,
+    sink: String,
+    #[serde(flatten)]
+    decision: Decision,
+}
+
+/// Says how a partition stands.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Standing {
+    /// All before it was decided.
+    pub frontier: u64,
+    /// Cuts whose files are not all published, oldest first.
+    pub pending: Vec<Cut>,
+    /// Files published so far.
+    pub files: u64,
+    /// Their records.
+    pub records: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Records that are in no file.
+    pub lost: u64,
+}
+
+impl Standing {
+    /// Gives the first offset that is still needed from the log: files that are not published may have to be made again.
+    pub fn needs_from(&self) -> u64 {
+        self.pending.first().map_or(self.frontier, |cut| cut.from)
+    }
+}
+
+/// Holds what one sink has decided.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SinkState {
+    /// By partition.
+    pub shards: BTreeMap<Shard, Standing>,
+    /// Its first start is over.
+    pub is_opened: bool,
+    /// It stands still.
+    pub is_paused: bool,
+}
+
+/// Holds what all sinks have decided, those that are not configured any more included.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct State {
+    sinks: BTreeMap<String, SinkState>,
+}
+
+impl Decision {
+    /// Encodes the record's value.
+    pub fn encode(&self, sink: &str) -> Vec<u8> {
+        let stored = Stored { v: VERSION, sink: sink.to_owned(), decision: self.clone() };
+        serde_json::to_vec(&stored).expect("maps have text for keys, and nothing else can fail")
+    }
+}
+
+impl SinkState {
+    /// Takes in a decision.
+    pub fn apply(&mut self, decision: &Decision) {
+        match decision {
+            Decision::Begun { shard, from } => {
+                self.shards.entry(shard.clone()).or_insert(Standing { frontier: *from, ..Standing::default() });
+            }
+            Decision::Cut { shard, cut } => {
+                let standing = self.shards.entry(shard.clone()).or_default();
+                standing.frontier = cut.to;
+                standing.pending.push(cut.clone());
+            }
+            Decision::Done { shard, to, bytes } => {
+                let standing = self.shards.entry(shard.clone()).or_default();
+                let (done, pending) = standing.pending.drain(..).partition(|cut| cut.to <= *to);
+                standing.pending = pending;
+                let done: Vec<Cut> = done;
+                let files = done.iter().flat_map(|cut| &cut.files);
+                standing.files += files.clone().count() as u64;
+                standing.records += files.map(|file| file.records).sum::<u64>();
+                standing.bytes += bytes;
+            }
+            Decision::Gap { shard, from, to, .. } => {
+                let standing = self.shards.entry(shard.clone()).or_default();
+                standing.frontier = standing.frontier.max(*to);
+                standing.lost += to - from;
+                standing.pending.retain(|cut| cut.to <= *from || cut.from >= *to);
+            }
+            Decision::Opened => self.is_opened = true,
+            Decision::Paused => self.is_paused = true,
+            Decision::Resumed => self.is_paused = false,
+            Decision::Standing { shard, standing } => {
+                self.shards.insert(shard.clone(), standing.clone());
+            }
+        }
+    }
+
+    /// Gives what says the same as all decisions so far.
+    fn standing(&self) -> impl Iterator<Item = Decision> {
+        let standing = |(shard, standing): (&Shard, &Standing)| Decision::Standing {
+            shard: shard.clone(),
+            standing: standing.clone(),
+        };
+        let paused = if self.is_paused { Decision::Paused } else { Decision::Resumed };
+        self.shards.iter().map(standing).chain(self.is_opened.then_some(Decision::Opened)).chain([paused])
+    }
+}
+
+impl State {
+    /// Takes in a record's value.
+    ///
+    /// # Errors
+    /// What is wrong with it: another version's, or damaged (halt).
+    pub fn take(&mut self, value: &[u8]) -> Result<(), String> {
+        let stored: Stored = serde_json::from_slice(value).map_err(|error| error.to_string())?;
+        if stored.v != VERSION {
+            return Err(format!("it is of version {}, this build knows {VERSION}", stored.v));
+        }
+        self.sinks.entry(stored.sink).or_default().apply(&stored.decision);
+        Ok(())
+    }
+
+    /// Takes out what one sink has decided.
+    pub fn of(&self, sink: &str) -> SinkState {
+        self.sinks.get(sink).cloned().unwrap_or_default()
+    }
+
+    /// Forgets partitions of topics that are not there any more and have nothing left to publish.
+    pub fn forget(&mut self, topics: &BTreeSet<[u8; 16]>) {
+        for sink in self.sinks.values_mut() {
+            sink.shards.retain(|shard, standing| topics.contains(&shard.topic_id) || !standing.pending.is_empty());
+        }
+    }
+
+    /// Gives what says the same as all records so far, by sink.
+    pub fn standing(&self) -> impl Iterator<Item = (&str, Decision)> {
+        self.sinks.iter().flat_map(|(name, sink)| sink.standing().map(move |decision| (name.as_str(), decision)))
+    }
+}
+
+/// Writes ids as the collector does elsewhere.
+mod hex_id {
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(id: &[u8; 16], out: S) -> Result<S::Ok, S::Error> {
+        out.serialize_str(&format!("{:032x}", u128::from_be_bytes(*id)))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(input: D) -> Result<[u8; 16], D::Error> {
+        let text = String::deserialize(input)?;
+        u128::from_str_radix(&text, 16).map(u128::to_be_bytes).map_err(D::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shard(partition: u32) -> Shard {
+        Shard { topic: TopicName::new("app").unwrap(), topic_id: [7; 16], partition }
+    }
+
+    fn cut(from: u64, to: u64) -> Cut {
+        let intent = Intent {
+            folder: "app/dt=2026-11-22".into(),
+            name: "app+0+0+9.ndjson.gz".into(),
+            first: from,
+            last: to - 1,
+            records: to - from,
+            digest: "00".into(),
+        };
+        let recipe = Recipe {
+            path: "{topic}".into(),
+            timezone: "UTC".into(),
+            format: "ndjson".into(),
+            compression: "gzip".into(),
+            columns: vec!["value".into()],
+            inline_json: false,
+        };
+        Cut { from, to, cause: Cause::Age, recipe, files: vec![intent] }
+    }
+
+    fn decisions() -> Vec<Decision> {
+        let reason = "retention took them".to_owned();
+        vec![
+            Decision::Begun { shard: shard(0), from: 5 },
+            Decision::Begun { shard: shard(1), from: 0 },
+            Decision::Cut { shard: shard(0), cut: cut(5, 10) },
+            Decision::Cut { shard: shard(0), cut: cut(10, 20) },
+            Decision::Done { shard: shard(0), to: 10, bytes: 100 },
+            Decision::Gap { shard: shard(1), from: 0, to: 4, reason },
+            Decision::Opened,
+            Decision::Paused,
+        ]
+    }
+
+    #[test]
+    fn what_was_decided_is_read_back() {
+        let mut state = State::default();
+        for decision in decisions() {
+            state.take(&decision.encode("archive")).unwrap();
+        }
+        let sink = state.of("archive");
+        let first = &sink.shards[&shard(0)];
+        assert_eq!((first.frontier, &first.pending), (20, &vec![cut(10, 20)]));
+        assert_eq!((first.files, first.records, first.bytes, first.lost), (1, 5, 100, 0));
+        assert_eq!((sink.shards[&shard(1)].frontier, sink.shards[&shard(1)].lost, sink.is_paused), (4, 4, true));
+        assert_eq!(state.of("another"), SinkState::default());
+    }
+
+    #[test]
+    fn what_stands_says_as_much_as_all_that_came_before() {
+        let mut state = State::default();
+        for decision in decisions() {
+            state.take(&decision.encode("archive")).unwrap();
+        }
+        let mut again = State::default();
+        for (sink, decision) in state.standing() {
+            again.take(&decision.encode(sink)).unwrap();
+        }
+        assert_eq!(again, state);
+        again.forget(&[[7; 16]].into());
+        assert_eq!(again, state);
+        again.forget(&BTreeSet::new());
+        assert_eq!(again.of("archive").shards.keys().collect::<Vec<_>>(), [&shard(0)]);
+    }
+
+    #[test]
+    fn another_versions_decisions_are_not_guessed_at() {
+        let mut state = State::default();
+        let newer = String::from_utf8(Decision::Paused.encode("archive")).unwrap().replace("\"v\":1", "\"v\":2");
+        assert!(state.take(newer.as_bytes()).unwrap_err().contains("version 2"));
+        assert!(state.take(b"{}").is_err());
+        assert_eq!(state, State::default());
+    }
+}

@@ -1,0 +1,207 @@
+//! A file being written in the spool: rows in, compressed bytes out, a digest of the rows kept on the way.
+//!
+//! The digest tells whether two files hold the same rows, whatever compressed them.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
+
+use bytes::BytesMut;
+use flate2::write::GzEncoder;
+
+use super::rows::Compression;
+
+/// Rows are handed on in pieces of this size.
+const PIECE_BYTES: usize = 64 << 10;
+
+/// Of a zstd file; 3 is zstd's own default.
+const ZSTD_LEVEL: i32 = 3;
+
+/// Is a file that takes rows. Not durable, and of no use to anyone, before [`RowFile::finish`].
+pub(super) struct RowFile {
+    path: PathBuf,
+    output: Output,
+    rows: BytesMut,
+    digest: Digest,
+}
+
+/// Is a file that is complete and durable under its name in the spool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Finished {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its bytes.
+    pub bytes: u64,
+    /// Of its rows, in hexadecimal.
+    pub digest: String,
+}
+
+enum Output {
+    Gzip(GzEncoder<Counted>),
+    Zstd(zstd::Encoder<'static, Counted>),
+    None(Counted),
+}
+
+struct Counted {
+    file: BufWriter<File>,
+    bytes: u64,
+}
+
+/// Is a digest of rows.
+pub(super) struct Digest(twox_hash::XxHash3_128);
+
+impl RowFile {
+    /// Creates it; replaces what was left of an earlier try.
+    ///
+    /// # Errors
+    /// As the operating system says (retry).
+    pub(super) fn create(path: &Path, compression: Compression) -> io::Result<Self> {
+        let file = Counted { file: BufWriter::with_capacity(PIECE_BYTES, File::create(path)?), bytes: 0 };
+        let output = match compression {
+            Compression::Gzip => Output::Gzip(GzEncoder::new(file, flate2::Compression::default())),
+            Compression::Zstd => {
+                let mut encoder = zstd::Encoder::new(file, ZSTD_LEVEL)?;
+                encoder.include_checksum(true)?;
+                Output::Zstd(encoder)
+            }
+            Compression::None => Output::None(file),
+        };
+        Ok(Self { path: path.to_owned(), output, rows: BytesMut::new(), digest: Digest::new() })
+    }
+
+    /// Gives the place that takes the next row.
+    pub(super) fn rows(&mut self) -> &mut BytesMut {
+        &mut self.rows
+    }
+
+    /// Hands rows on once there are enough; tells whether there were.
+    ///
+    /// # Errors
+    /// As the operating system says (retry, from the first row on).
+    pub(super) fn hand_on(&mut self) -> io::Result<bool> {
+        let is_enough = self.rows.len() >= PIECE_BYTES;
+        if is_enough {
+            self.flush()?;
+        }
+        Ok(is_enough)
+    }
+
+    /// Tells how large it has become, as far as compression has come.
+    pub(super) fn bytes(&self) -> u64 {
+        match &self.output {
+            Output::Gzip(encoder) => encoder.get_ref().bytes,
+            Output::Zstd(encoder) => encoder.get_ref().bytes,
+            Output::None(file) => file.bytes,
+        }
+    }
+
+    /// Completes it and makes it durable.
+    ///
+    /// # Errors
+    /// As the operating system says (retry, from the first row on).
+    pub(super) fn finish(mut self) -> io::Result<Finished> {
+        self.flush()?;
+        let Counted { file, bytes } = match self.output {
+            Output::Gzip(encoder) => encoder.finish()?,
+            Output::Zstd(encoder) => encoder.finish()?,
+            Output::None(file) => file,
+        };
+        file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
+        Ok(Finished { path: self.path, bytes, digest: self.digest.finish() })
+    }
+
+    /// Takes it out of the spool: what is in it will be written again.
+    pub(super) fn discard(self) {
+        // What cannot be removed now is by the next start.
+        let _left = std::fs::remove_file(&self.path);
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.digest.write(&self.rows);
+        match &mut self.output {
+            Output::Gzip(encoder) => encoder.write_all(&self.rows)?,
+            Output::Zstd(encoder) => encoder.write_all(&self.rows)?,
+            Output::None(file) => file.write_all(&self.rows)?,
+        }
+        self.rows.clear();
+        Ok(())
+    }
+}
+
+impl Finished {
+    /// Takes it out of the spool.
+    pub(super) fn discard(&self) {
+        let _left = std::fs::remove_file(&self.path);
+    }
+}
+
+impl Digest {
+    fn new() -> Self {
+        Self(twox_hash::XxHash3_128::new())
+    }
+
+    fn write(&mut self, rows: &[u8]) {
+        self.0.write(rows);
+    }
+
+    fn finish(&self) -> String {
+        format!("{:032x}", self.0.finish_128())
+    }
+
+    /// Gives the digest of a whole file's rows.
+    ///
+    /// # Errors
+    /// It cannot be read or decompressed.
+    pub(super) fn of(file: impl Read, compression: Compression) -> io::Result<String> {
+        let mut rows: Box<dyn Read> = match compression {
+            Compression::Gzip => Box::new(flate2::read::MultiGzDecoder::new(file)),
+            Compression::Zstd => Box::new(zstd::Decoder::new(file)?),
+            Compression::None => Box::new(file),
+        };
+        let (mut digest, mut piece) = (Self::new(), vec![0; PIECE_BYTES]);
+        loop {
+            match rows.read(&mut piece)? {
+                0 => return Ok(digest.finish()),
+                read => digest.write(&piece[..read]),
+            }
+        }
+    }
+}
+
+impl Write for Counted {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.bytes += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_digest_is_of_the_rows_whatever_compresses_them() {
+        let temp = tempfile::tempdir().unwrap();
+        let mut digests = Vec::new();
+        for (compression, pieces) in [(Compression::Gzip, 1), (Compression::Zstd, 1000), (Compression::None, 10)] {
+            let mut file = RowFile::create(&temp.path().join("spool"), compression).unwrap();
+            for piece in 0..1000 {
+                file.rows().extend_from_slice(format!("{piece:0200}\n").as_bytes());
+                if piece % pieces == 0 {
+                    file.hand_on().unwrap();
+                }
+            }
+            let finished = file.finish().unwrap();
+            assert_eq!(finished.bytes, std::fs::metadata(&finished.path).unwrap().len());
+            assert_eq!(Digest::of(File::open(&finished.path).unwrap(), compression).unwrap(), finished.digest);
+            digests.push(finished.digest);
+        }
+        digests.dedup();
+        assert_eq!(digests.len(), 1);
+    }
+}

@@ -1,0 +1,149 @@
+//! The topic of decisions: read at the start, written whenever something is decided.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde_json::json;
+use skidway_record::{Batch, BatchBuilder, Compressor, EncodedHeaders, Offset, TopicName, TopicPartition};
+
+use super::decisions::{DECISIONS_TOPIC, Decision, Shard, State};
+use crate::json::rfc3339;
+use crate::log::{Commit, Log, LogError, Target, TopicChange, TopicSettings};
+
+/// Names the topic of losses and other events.
+const EVENTS_TOPIC: &str = "__skidway.events";
+
+/// Past so many records the topic begins anew with how things stand.
+const RECORDS_MAX: u64 = 5_000;
+
+/// Read of the topic by one call, in bytes.
+const FETCH_BYTES: usize = 1 << 20;
+
+/// Writes decisions.
+pub(super) struct Journal {
+    log: Arc<dyn Log>,
+    compressor: Mutex<Compressor>,
+}
+
+/// Tells why the decisions cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// The log did not do what it was asked.
+    #[error("the topic {DECISIONS_TOPIC}: {0}")]
+    Log(#[from] LogError),
+    /// A record is not one of ours, or another version's.
+    #[error("offset {offset} of the topic {DECISIONS_TOPIC} cannot be understood: {reason}")]
+    Record {
+        /// Where.
+        offset: Offset,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+impl Journal {
+    /// Opens the topic, creating it if need be, and reads what was decided.
+    ///
+    /// # Errors
+    /// [`JournalError`] (halt): without its decisions a sink would write everything again.
+    pub(super) async fn open(log: Arc<dyn Log>) -> Result<(Self, State), JournalError> {
+        let for_ever = TopicSettings { partitions: Some(1), retention_age_ms: Some(None), retention_bytes: Some(None) };
+        log.alter_topic(TopicChange::Put(topic(DECISIONS_TOPIC), for_ever)).await?;
+        let compressor = Compressor::new(1).map_err(|error| LogError::Failed(error.to_string()))?;
+        let journal = Self { log, compressor: Mutex::new(compressor) };
+        let (mut state, records) = journal.read().await?;
+        if records > RECORDS_MAX {
+            journal.begin_anew(&mut state).await?;
+        }
+        Ok((journal, state))
+    }
+
+    async fn read(&self) -> Result<(State, u64), JournalError> {
+        let of = decisions();
+        let offsets = self.log.offsets(&of)?;
+        let (mut state, mut at) = (State::default(), offsets.log_start);
+        while at < offsets.high_watermark {
+            for batch in self.log.fetch(of.clone(), at, FETCH_BYTES).await? {
+                let broken = |reason: String| JournalError::Record { offset: batch.base_offset(), reason };
+                let decoded = batch.decode().map_err(|error| broken(error.to_string()))?;
+                for record in decoded.records() {
+                    let record = record.map_err(|error| broken(error.to_string()))?;
+                    let offset = decoded.offset_of(&record);
+                    if offset >= at {
+                        let value = record.value.unwrap_or_default();
+                        state.take(value).map_err(|reason| JournalError::Record { offset, reason })?;
+                    }
+                }
+                at = batch.next_offset();
+            }
+        }
+        Ok((state, offsets.high_watermark.0 - offsets.log_start.0))
+    }
+
+    /// Writes how things stand as one batch, and deletes all before it.
+    async fn begin_anew(&self, state: &mut State) -> Result<(), JournalError> {
+        let topics: BTreeSet<[u8; 16]> = self.log.topics().iter().map(|topic| topic.id).collect();
+        state.forget(&topics);
+        let standing: Vec<(String, Vec<u8>)> =
+            state.standing().map(|(sink, decision)| (sink.to_owned(), decision.encode(sink))).collect();
+        let Some(batch) = self.batch(&standing, super::now_ms()) else { return Ok(()) };
+        let commit = Commit { batches: vec![(Target::Partition(decisions()), batch)], ..Commit::default() };
+        let committed = self.log.submit(commit).await.await?;
+        let Some(appended) = committed.appended.first() else { return Ok(()) };
+        let delete = TopicChange::DeleteRecords { partition: decisions(), before: appended.base_offset };
+        self.log.alter_topic(delete).await?;
+        Ok(())
+    }
+
+    /// Writes a decision; it counts once this returns.
+    ///
+    /// # Errors
+    /// [`LogError`], with its own fate; nothing is decided then.
+    pub(super) async fn decide(&self, sink: &str, decision: &Decision) -> Result<(), LogError> {
+        let now_ms = super::now_ms();
+        let value = [(sink.to_owned(), decision.encode(sink))];
+        let mut batches: Vec<(Target, Batch)> = Vec::new();
+        batches.extend(self.batch(&value, now_ms).map(|batch| (Target::Partition(decisions()), batch)));
+        // What is in no file is in the ledger, with the decision and not without it.
+        if let Decision::Gap { shard, from, to, reason } = decision {
+            let event = [(sink.to_owned(), event(sink, shard, (*from, *to), reason, now_ms))];
+            let events = TopicPartition::new(topic(EVENTS_TOPIC), 0);
+            batches.extend(self.batch(&event, now_ms).map(|batch| (Target::Partition(events), batch)));
+        }
+        self.log.submit(Commit { batches, ..Commit::default() }).await.await?;
+        Ok(())
+    }
+
+    fn batch(&self, records: &[(String, Vec<u8>)], now_ms: i64) -> Option<Batch> {
+        let mut builder = BatchBuilder::new();
+        let none = EncodedHeaders::none();
+        for (key, value) in records {
+            builder.push(now_ms, Some(key.as_bytes()), Some(value), &none);
+        }
+        builder.finish(&mut self.compressor.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Describes records that a sink could not have.
+fn event(sink: &str, shard: &Shard, (from, to): (u64, u64), reason: &str, at_ms: i64) -> Vec<u8> {
+    let event = json!({
+        "kind": "sink-gap",
+        "sink": sink,
+        "topic": shard.topic.as_str(),
+        "partition": shard.partition,
+        "start": from,
+        "end": to,
+        "records": to - from,
+        "reason": reason,
+        "at": rfc3339(at_ms),
+    });
+    event.to_string().into_bytes()
+}
+
+fn decisions() -> TopicPartition {
+    TopicPartition::new(topic(DECISIONS_TOPIC), 0)
+}
+
+fn topic(name: &str) -> TopicName {
+    TopicName::new(name).expect("our own topics' names are valid")
+}

@@ -1,0 +1,311 @@
+//! Sinks: topics as files, every record in exactly one of them (DESIGN §5, docs/sinks.md).
+//!
+//! ```text
+//! log ─▶ worker ─▶ writing (lane decides, rows, file) ─▶ journal: a cut ─▶ store: published ─▶ journal: done
+//! ```
+//!
+//! A sink decides, then writes. Records go into files in a spool; a *cut* closes all files of a partition at one offset and is committed to
+//! our own log with their names and digests; only then they are published, never over another file. After a crash the decision says what has
+//! to be there: a file that is not is made again from the log, which keeps the records until then.
+
+pub mod board;
+pub mod config;
+pub mod decisions;
+mod file;
+pub mod journal;
+pub mod lane;
+pub mod path;
+pub mod rows;
+pub mod store;
+mod writing;
+mod worker;
+mod publishing;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use rand::random;
+use skidway_daemon::backoff::Backoff;
+use skidway_record::TopicPartition;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use crate::blocking::blocking;
+use crate::log::{Log, LogError, Pins};
+use board::{Board, Desk};
+use config::{SinkConfig, StartAt};
+use decisions::{Cut, Decision, Shard, SinkState};
+use journal::{Journal, JournalError};
+use store::Store;
+use worker::Worker;
+
+/// How often topics are looked for that a sink takes.
+const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Holds all sinks, with what each had decided when the collector started.
+pub struct Sinks {
+    rooms: Arc<Rooms>,
+    sinks: Vec<(SinkConfig, SinkState)>,
+}
+
+/// Holds what sinks share.
+struct Rooms {
+    log: Arc<dyn Log>,
+    pins: Arc<Pins>,
+    journal: Journal,
+    board: Board,
+}
+
+/// Is one sink, ready to run.
+pub struct Sink {
+    rooms: Arc<Rooms>,
+    config: Arc<SinkConfig>,
+    state: SinkState,
+}
+
+impl Sinks {
+    /// Reads what was decided, and pins what is not in files. From then on retention may go on.
+    ///
+    /// # Errors
+    /// [`JournalError`] (halt).
+    pub async fn open(configs: Vec<SinkConfig>, log: Arc<dyn Log>, pins: Arc<Pins>) -> Result<Self, JournalError> {
+        let (journal, state) = Journal::open(log.clone()).await?;
+        let mut board = Board::default();
+        let mut sinks = Vec::new();
+        for config in configs {
+            let mut state = state.of(&config.name);
+            if !state.is_opened {
+                first_start(&config, &mut state, &journal, &*log).await?;
+            }
+            give_up_deleted(&config.name, &mut state, &journal, &*log).await?;
+            let format = rows::extension(config.layout.format, config.layout.compression);
+            board.add(&config.name, (config.destination.to_string(), format), state.is_paused);
+            pin_all(&config, &state, &pins);
+            sinks.push((config, state));
+        }
+        pins.is_told();
+        Ok(Self { rooms: Arc::new(Rooms { log, pins, journal, board }), sinks })
+    }
+
+    /// Gives what shows and steers them.
+    pub fn control(&self) -> Control {
+        Control(self.rooms.clone())
+    }
+
+    /// Gives each sink, to be run.
+    pub fn each(self) -> impl Iterator<Item = Sink> {
+        let rooms = self.rooms;
+        let sink = move |(config, state)| Sink { rooms: rooms.clone(), config: Arc::new(config), state };
+        self.sinks.into_iter().map(sink)
+    }
+}
+
+impl Sink {
+    /// Writes files until `stop` is cancelled; then closes and publishes what is open, and ends.
+    pub async fn run(self, stop: CancellationToken) {
+        let store = self.config.destination.store(&self.config.name);
+        let Some(desk) = self.rooms.board.desk(&self.config.name) else { return };
+        if !self.open_store(&store, desk, &stop).await {
+            return;
+        }
+        let mut workers = FuturesUnordered::new();
+        let mut running: BTreeSet<[u8; 16]> = BTreeSet::new();
+        let mut known: BTreeMap<[u8; 16], SinkState> = by_topic(&self.state);
+        let mut is_warned = false;
+        loop {
+            for topic in self.rooms.log.topics().into_iter().filter(|topic| self.config.takes(&topic.name)) {
+                let Some(progress) = self.rooms.log.watch(&topic.name) else { continue };
+                if running.insert(topic.id) {
+                    let before = known.remove(&topic.id).unwrap_or_default();
+                    let worker = Worker::new(&self, store.clone(), (topic, progress), before);
+                    workers.push(worker.run(desk, stop.clone()));
+                }
+            }
+            let ended = tokio::select! {
+                Some(id) = workers.next() => Some(id),
+                () = stop.cancelled() => break,
+                () = sleep(LOOK_INTERVAL), if !stop.is_cancelled() => None,
+            };
+            if let Some(id) = ended {
+                running.remove(&id);
+            }
+            let (pinned, most) = self.rooms.pins.usage();
+            crate::metrics::sink_pinned(pinned);
+            if pinned > most / 10 * 8 && !std::mem::replace(&mut is_warned, true) {
+                let bytes = skidway_daemon::human::size(pinned);
+                tracing::warn!(
+                    sink = self.config.name,
+                    "sinks hold {bytes} past retention; past engine.pinned_bytes the oldest records go"
+                );
+            }
+            is_warned &= pinned > most / 2;
+        }
+        while workers.next().await.is_some() {}
+        drop(workers);
+        let closed = blocking(move || store.close()).await;
+        if let Err(error) = closed {
+            tracing::warn!(sink = self.config.name, %error, "the spool is left for the next start to delete");
+        }
+    }
+
+    /// Opens the store, however long it is away. False if there is no time left.
+    async fn open_store(&self, store: &Arc<dyn Store>, desk: &Desk, stop: &CancellationToken) -> bool {
+        let mut patience = Patience::new(&self.config.name, "");
+        loop {
+            let opened = {
+                let store = store.clone();
+                blocking(move || store.open()).await
+            };
+            match opened {
+                Ok(()) => break,
+                Err(error) => {
+                    let url = self.config.destination.to_string();
+                    patience.complain(desk, &format!("{url} cannot be used: {error}"));
+                }
+            }
+            tokio::select! {
+                () = patience.wait() => {}
+                () = stop.cancelled() => return false,
+            }
+        }
+        patience.over(desk);
+        true
+    }
+}
+
+/// Waits between tries, longer each time, and says what is wrong when it begins and when it is over.
+struct Patience {
+    sink: String,
+    /// What is tried: a topic's name, or nothing if it is the store.
+    what: String,
+    backoff: Backoff,
+    complained: Option<String>,
+}
+
+impl Patience {
+    fn new(sink: &str, what: &str) -> Self {
+        let backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(30));
+        Self { sink: sink.to_owned(), what: what.to_owned(), backoff, complained: None }
+    }
+
+    fn complain(&mut self, desk: &Desk, trouble: &str) {
+        desk.trouble(&self.what, Some(trouble), now_ms());
+        crate::metrics::sink_failed(&self.sink);
+        if self.complained.as_deref() != Some(trouble) {
+            tracing::error!(sink = self.sink, "{trouble}; trying again");
+            self.complained = Some(trouble.to_owned());
+        }
+    }
+
+    fn wait(&mut self) -> impl Future<Output = ()> + use<> {
+        sleep(self.backoff.next(random()))
+    }
+
+    fn over(&mut self, desk: &Desk) {
+        if self.complained.take().is_some() {
+            tracing::info!(sink = self.sink, "it works again");
+            desk.trouble(&self.what, None, now_ms());
+        }
+        self.backoff.reset();
+    }
+}
+
+/// Names an owner of pins.
+fn owner(sink: &str) -> String {
+    format!("sink {sink}")
+}
+
+/// At a sink's first start, `latest` passes over what is there. Whatever comes later it takes from its first record on.
+async fn first_start(
+    config: &SinkConfig,
+    state: &mut SinkState,
+    journal: &Journal,
+    log: &dyn Log,
+) -> Result<(), JournalError> {
+    let mut decisions = Vec::new();
+    let taken =
+        log.topics().into_iter().filter(|topic| config.start_at == StartAt::Latest && config.takes(&topic.name));
+    for topic in taken {
+        for partition in 0..topic.config.partitions {
+            let from = log.offsets(&TopicPartition::new(topic.name.clone(), partition))?.high_watermark.0;
+            let shard = Shard { topic: topic.name.clone(), topic_id: topic.id, partition };
+            decisions.push(Decision::Begun { shard, from });
+        }
+    }
+    // Last: a start that was cut short is begun again.
+    decisions.push(Decision::Opened);
+    for decision in decisions {
+        journal.decide(&config.name, &decision).await?;
+        state.apply(&decision);
+    }
+    Ok(())
+}
+
+/// Records what was decided of topics that were deleted while the sink was not configured, and never published.
+async fn give_up_deleted(
+    sink: &str,
+    state: &mut SinkState,
+    journal: &Journal,
+    log: &dyn Log,
+) -> Result<(), JournalError> {
+    let topics: BTreeSet<[u8; 16]> = log.topics().iter().map(|topic| topic.id).collect();
+    let deleted = state.shards.iter().filter(|(shard, _)| !topics.contains(&shard.topic_id));
+    let gap = |shard: &Shard, cut: &Cut| {
+        let reason = "the topic was deleted before its files were published".to_owned();
+        Decision::Gap { shard: shard.clone(), from: cut.from, to: cut.to, reason }
+    };
+    let gaps: Vec<Decision> =
+        deleted.flat_map(|(shard, standing)| standing.pending.iter().map(move |cut| gap(shard, cut))).collect();
+    for decision in gaps {
+        journal.decide(sink, &decision).await?;
+        state.apply(&decision);
+    }
+    Ok(())
+}
+
+/// Pins what a sink has not in files: where it stands in what it has begun, and all of what it has not.
+fn pin_all(config: &SinkConfig, state: &SinkState, pins: &Pins) {
+    let (owner, config) = (owner(&config.name), config.clone());
+    for (shard, standing) in &state.shards {
+        pins.pin(&owner, (shard.topic_id, shard.partition), standing.needs_from());
+    }
+    pins.pin_all(&owner, move |topic| config.takes(topic));
+}
+
+fn by_topic(state: &SinkState) -> BTreeMap<[u8; 16], SinkState> {
+    let mut topics: BTreeMap<[u8; 16], SinkState> = BTreeMap::new();
+    for (shard, standing) in &state.shards {
+        topics.entry(shard.topic_id).or_default().shards.insert(shard.clone(), standing.clone());
+    }
+    topics
+}
+
+/// Shows sinks, and lets them stand still or go on.
+#[derive(Clone)]
+pub struct Control(Arc<Rooms>);
+
+impl Control {
+    /// Shows how they stand.
+    pub fn board(&self) -> &Board {
+        &self.0.board
+    }
+
+    /// Lets a sink stand still, or go on; durably. False if there is none of this name.
+    ///
+    /// # Errors
+    /// [`LogError`]; the sink goes on as before.
+    pub async fn pause(&self, name: &str, pause: bool) -> Result<bool, LogError> {
+        let Some(desk) = self.0.board.desk(name) else { return Ok(false) };
+        let decision = if pause { Decision::Paused } else { Decision::Resumed };
+        self.0.journal.decide(name, &decision).await?;
+        desk.pause(pause);
+        Ok(true)
+    }
+}
+
+fn now_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
+}

@@ -1,0 +1,133 @@
+//! Where a sink's files go: one small trait, and whoever keeps files behind it.
+//!
+//! A store publishes a complete file under its name in one step, and never over another one. It blocks.
+
+mod local;
+
+use std::fmt;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+pub use local::LocalStore;
+
+/// Says what came of publishing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Published {
+    /// The file is there, durably.
+    New,
+    /// There was a file of that name, which was left alone and is durable.
+    Exists,
+}
+
+/// Keeps published files.
+pub trait Store: Send + Sync + fmt::Debug {
+    /// Makes ready: checks that files can be kept there, and deletes what an earlier run left unpublished.
+    ///
+    /// # Errors
+    /// As the storage says (retry).
+    fn open(&self) -> io::Result<()>;
+
+    /// Gives the folder of files being written.
+    fn spool(&self) -> &Path;
+
+    /// Publishes a complete and durable file of the spool at `path`, and takes it out of the spool.
+    ///
+    /// # Errors
+    /// As the storage says (retry); nothing, or all of the file, is published.
+    fn publish(&self, spooled: &Path, path: &str) -> io::Result<Published>;
+
+    /// Reads a published file.
+    ///
+    /// # Errors
+    /// As the storage says (retry).
+    fn read(&self, path: &str) -> io::Result<Box<dyn Read + Send>>;
+
+    /// Leaves nothing but published files behind.
+    ///
+    /// # Errors
+    /// As the storage says; what is left is deleted by the next run.
+    fn close(&self) -> io::Result<()>;
+}
+
+/// Says where files go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Destination {
+    /// A folder of this machine.
+    Local(PathBuf),
+}
+
+impl Destination {
+    /// Reads a sink's `url`.
+    ///
+    /// # Errors
+    /// What is wrong with it, in words (reject).
+    pub fn parse(url: &str) -> Result<Self, String> {
+        let Some((scheme, rest)) = url.split_once("://") else {
+            return Err("is not a URL; write file:///folder".to_owned());
+        };
+        match scheme {
+            "file" if rest.starts_with('/') => Ok(Self::Local(rest.into())),
+            "file" => Err("names no absolute folder; write file:///folder, with three slashes".to_owned()),
+            "hdfs" | "s3" | "gs" | "az" => {
+                Err(format!("this build writes to file:/// only; {scheme}:// comes with a later release"))
+            }
+            other => Err(format!("{other}:// is not known; write file:///folder")),
+        }
+    }
+
+    /// Opens the store of a sink of this name.
+    pub fn store(&self, sink: &str) -> Arc<dyn Store> {
+        match self {
+            Self::Local(root) => Arc::new(LocalStore::new(root, sink)),
+        }
+    }
+}
+
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Local(root) => write!(f, "file://{}", root.display()),
+        }
+    }
+}
+
+#[cfg(test)]
+pub(in crate::sink) mod conformance {
+    //! What every store does.
+
+    use super::*;
+
+    /// Runs a store through all of it.
+    #[track_caller]
+    pub(in crate::sink) fn conforms(store: &dyn Store) {
+        let spool = |name: &str, text: &str| {
+            let path = store.spool().join(name);
+            std::fs::write(&path, text).unwrap();
+            path
+        };
+        let read = |path: &str| {
+            let mut text = String::new();
+            store.read(path).unwrap().read_to_string(&mut text).unwrap();
+            text
+        };
+        store.open().unwrap();
+        assert_eq!(store.publish(&spool("1", "one"), "dt=2026-11-22/hour=10/a+0+0+1.log").unwrap(), Published::New);
+        assert_eq!(store.publish(&spool("2", "two"), "top.log").unwrap(), Published::New);
+        assert_eq!(read("dt=2026-11-22/hour=10/a+0+0+1.log"), "one");
+
+        let again = spool("3", "three");
+        assert_eq!(store.publish(&again, "top.log").unwrap(), Published::Exists);
+        assert_eq!(read("top.log"), "two");
+        assert!(store.publish(&store.spool().join("none"), "other.log").is_err());
+        assert_eq!(store.publish(&store.spool().join("none"), "top.log").unwrap(), Published::Exists);
+        assert!(store.read("other.log").is_err());
+        assert!(store.read("").is_err());
+
+        spool("left behind", "x");
+        store.open().unwrap();
+        assert_eq!(std::fs::read_dir(store.spool()).unwrap().count(), 0);
+        store.close().unwrap();
+        assert_eq!(read("top.log"), "two");
+    }
+}

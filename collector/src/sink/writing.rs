@@ -1,0 +1,202 @@
+//! One partition being written: its open files and what is open in them. Blocks: decoding, compression and files are all here.
+
+use std::collections::HashMap;
+use std::io;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use skidway_record::{Batch, Offset, PartitionId, Record, TopicPartition};
+
+use super::config::Layout;
+use super::decisions::Intent;
+use super::file::{Finished, RowFile};
+use super::lane::{Cause, Lane, Rolling};
+use super::path::{Kept, cut};
+use super::rows::{Rows, extension};
+
+/// Bounds the topic in a file's name, which with all else in it takes at most 255 bytes.
+const TOPIC_BYTES_MAX: usize = 180;
+
+/// Tells how a piece of the log went into files.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// All of it did.
+    All,
+    /// The partition is to be cut before anything more.
+    Cut(Cause),
+    /// The batch that comes next cannot be decoded: offsets up to this one are in no file.
+    Undecodable(u64, String),
+}
+
+/// Holds what a cut closes: offsets, and each file as it is decided and as it lies in the spool.
+pub(super) struct Closing {
+    pub(super) span: Range<u64>,
+    pub(super) files: Vec<(Intent, Finished)>,
+}
+
+/// Writes one partition.
+pub(super) struct Writing {
+    of: TopicPartition,
+    layout: Arc<Layout>,
+    rolling: Rolling,
+    spool: PathBuf,
+    spooled: u64,
+    lane: Lane,
+    files: HashMap<String, RowFile>,
+    rows: Rows,
+    kept: Kept,
+}
+
+impl Writing {
+    /// Stands at a frontier; files are written in the `spool` folder.
+    pub(super) fn new(
+        of: TopicPartition,
+        (layout, rolling): (Arc<Layout>, Rolling),
+        spool: PathBuf,
+        frontier: u64,
+    ) -> Self {
+        let rows = Rows::new(&of.topic, layout.format, &layout.columns, layout.inline_json);
+        Self {
+            of,
+            layout,
+            rolling,
+            spool,
+            spooled: 0,
+            lane: Lane::new(frontier),
+            files: HashMap::new(),
+            rows,
+            kept: Kept::default(),
+        }
+    }
+
+    /// Gives what is open.
+    pub(super) fn lane(&self) -> &Lane {
+        &self.lane
+    }
+
+    /// Stands at another frontier, with nothing open: what was not decided is of no use, and offsets that cannot be had are passed over.
+    pub(super) fn stand_at(&mut self, frontier: u64) {
+        self.files.drain().for_each(|(_, file)| file.discard());
+        self.lane = Lane::new(frontier);
+    }
+
+    /// Tells whether the partition is to be cut by now.
+    pub(super) fn due(&self, now_ms: i64) -> Option<Cause> {
+        self.lane.due(now_ms, &self.rolling)
+    }
+
+    /// Tells when it will be due by time alone.
+    pub(super) fn deadline_ms(&self) -> Option<i64> {
+        self.lane.deadline_ms(&self.rolling)
+    }
+
+    /// Writes batches, the first of which contains the next offset, up to `end`; stops where the partition is to be cut.
+    ///
+    /// # Errors
+    /// As the operating system says; nothing since the last cut is of use then, and the partition stands there again.
+    pub(super) fn write(&mut self, batches: &[Batch], end: u64, now_ms: i64) -> io::Result<Progress> {
+        let progress = self.try_write(batches, end, now_ms);
+        if progress.is_err() {
+            self.rewind();
+        }
+        progress
+    }
+
+    fn try_write(&mut self, batches: &[Batch], end: u64, now_ms: i64) -> io::Result<Progress> {
+        for batch in batches.iter().filter(|batch| batch.base_offset().0 < end) {
+            let next = batch.next_offset().0;
+            let decoded = match batch.verify_crc().and_then(|()| batch.decode()) {
+                Ok(decoded) => decoded,
+                Err(reason) => return Ok(Progress::Undecodable(next, reason.to_string())),
+            };
+            for record in decoded.records() {
+                let record = match record {
+                    Ok(record) => record,
+                    Err(reason) => return Ok(Progress::Undecodable(next, reason.to_string())),
+                };
+                let offset = decoded.offset_of(&record);
+                if !(self.lane.next()..end).contains(&offset.0) {
+                    continue;
+                }
+                if let Some(cause) = self.write_row(offset, &record, now_ms)? {
+                    return Ok(Progress::Cut(cause));
+                }
+            }
+            self.lane.pass(next.min(end));
+        }
+        Ok(Progress::All)
+    }
+
+    /// Writes a record's row, unless a cut has to come first; tells of a cut that has to come now.
+    fn write_row(&mut self, offset: Offset, record: &Record<'_>, now_ms: i64) -> io::Result<Option<Cause>> {
+        let path = &self.layout.path;
+        let folder = path.fill_kept(&mut self.kept, (&self.of.topic, self.of.partition), record);
+        let is_full = self.files.len() >= self.rolling.open_files_max;
+        let file = match self.files.get_mut(folder) {
+            Some(file) => file,
+            None if is_full => return Ok(Some(Cause::OpenFiles)),
+            None => {
+                self.spooled += 1;
+                let name = format!("{}-{}-{}", self.of.topic, self.of.partition, self.spooled);
+                let file = RowFile::create(&self.spool.join(name), self.layout.compression)?;
+                self.files.entry(folder.to_owned()).or_insert(file)
+            }
+        };
+        self.rows.write(file.rows(), self.of.partition, offset, record);
+        let has_handed_on = file.hand_on()?;
+        let records = self.lane.take(folder, offset.0, now_ms, || path.ends_at(record.timestamp_ms));
+        if has_handed_on {
+            self.lane.has_bytes(folder, file.bytes());
+        }
+        // What time alone brings is looked at between reads.
+        let due = (has_handed_on || records >= self.rolling.records).then(|| self.due(now_ms)).flatten();
+        Ok(due.filter(|cause| matches!(cause, Cause::Bytes | Cause::Records)))
+    }
+
+    /// Closes all files.
+    ///
+    /// # Errors
+    /// As for [`Writing::write`].
+    pub(super) fn cut(&mut self) -> io::Result<Closing> {
+        let mut finished: HashMap<String, Finished> = HashMap::new();
+        for (folder, file) in std::mem::take(&mut self.files) {
+            match file.finish() {
+                Ok(file) => _ = finished.insert(folder, file),
+                Err(error) => {
+                    finished.values().for_each(Finished::discard);
+                    self.rewind();
+                    return Err(error);
+                }
+            }
+        }
+        let (span, closed) = self.lane.cut();
+        let extension = extension(self.layout.format, self.layout.compression);
+        let decided = closed.into_iter().filter_map(|file| {
+            let written = finished.remove(&file.folder)?;
+            let (first, last) = file.offsets;
+            let intent = Intent {
+                name: file_name(&self.of, first, last, &extension),
+                folder: file.folder,
+                first,
+                last,
+                records: file.records,
+                digest: written.digest.clone(),
+            };
+            Some((intent, written))
+        });
+        Ok(Closing { span, files: decided.collect() })
+    }
+
+    /// Starts over at the last cut.
+    fn rewind(&mut self) {
+        self.files.drain().for_each(|(_, file)| file.discard());
+        self.lane.rewind();
+    }
+}
+
+/// Names a file: unique, as no offset is in two files of a folder. Padded, so that names sort as offsets do.
+fn file_name(of: &TopicPartition, first: u64, last: u64, extension: &str) -> String {
+    let PartitionId(partition) = of.partition;
+    format!("{}+{partition}+{first:010}+{last:010}.{extension}", cut(of.topic.as_str(), TOPIC_BYTES_MAX))
+}

@@ -1,0 +1,167 @@
+//! `sinks [--mib 256] [--rounds 3]`: a topic into local files against a bare loop of the same work. See bench/sinks.
+//!
+//! The bound decompresses the same lines from memory, escapes them into the same rows and compresses those at the same level, on one thread, and
+//! writes nothing anywhere.
+
+#![expect(clippy::print_stdout, reason = "its output is its result")]
+
+use std::io::Write;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use flate2::write::GzEncoder;
+use skidway_tests::arguments::number;
+use skidway_tests::program::used;
+use skidway_tests::{Site, sink, wait};
+
+const PIECE_BYTES: usize = 1 << 20;
+
+/// Says what is written: format, compression.
+const CASES: [(&str, &str); 4] = [("ndjson", "gzip"), ("ndjson", "zstd"), ("ndjson", "none"), ("raw", "zstd")];
+
+/// Holds what one run took.
+struct Run {
+    mb_per_second: f64,
+    cpu_seconds_per_gb: f64,
+    peak_mib: u64,
+}
+
+fn main() {
+    let (mib, rounds): (usize, u32) = (number("--mib", 256), number("--rounds", 3));
+    let lines = corpus(mib << 20);
+    let bytes = lines.len() as f64;
+    let pieces: Vec<Vec<u8>> =
+        cut(&lines).iter().map(|piece| zstd::encode_all(*piece, 1).expect("zstd compresses")).collect();
+    let site = Site::new();
+    fill(&site, &lines);
+    drop(lines);
+    println!(
+        "# A topic into local files\n\n{bytes:.0} bytes of real log lines in one partition; the best of {rounds} rounds, in turn.\n"
+    );
+    println!("| rows | bound MB/s | bound CPU s/GB | sink MB/s | sink CPU s/GB | peak RSS MiB | of the bound |");
+    println!("|---|---|---|---|---|---|---|");
+    for (format, compression) in CASES {
+        let (mut bound, mut ours): (Option<Run>, Option<Run>) = (None, None);
+        for round in 0..rounds {
+            bound = faster(bound, bare_loop(&pieces, (format, compression), bytes));
+            ours = faster(ours, through_the_sink(&site, (format, compression), (bytes, round)));
+        }
+        let (Some(bound), Some(ours)) = (bound, ours) else { continue };
+        println!(
+            "| {format}, {compression} | {:.0} | {:.2} | {:.0} | {:.2} | {} | {:.2} |",
+            bound.mb_per_second,
+            bound.cpu_seconds_per_gb,
+            ours.mb_per_second,
+            ours.cpu_seconds_per_gb,
+            ours.peak_mib,
+            ours.mb_per_second / bound.mb_per_second,
+        );
+    }
+}
+
+fn faster(best: Option<Run>, run: Run) -> Option<Run> {
+    match best {
+        Some(best) if best.mb_per_second >= run.mb_per_second => Some(best),
+        _ => Some(run),
+    }
+}
+
+/// Repeats the sample logs to so many bytes of whole lines.
+fn corpus(bytes: usize) -> Vec<u8> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../bench/data");
+    let mut paths: Vec<_> = std::fs::read_dir(folder).expect("the sample logs").flatten().map(|it| it.path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|ending| ending == "log"));
+    paths.sort();
+    let mut sample: Vec<u8> = Vec::new();
+    for path in paths {
+        let text = std::fs::read(path).expect("a sample log");
+        let lines =
+            text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty() && std::str::from_utf8(line).is_ok());
+        lines.for_each(|line| sample.extend([line, b"\n"].concat()));
+    }
+    let mut lines = Vec::with_capacity(bytes + sample.len());
+    while lines.len() < bytes {
+        lines.extend_from_slice(&sample);
+    }
+    lines
+}
+
+/// Cuts text into pieces of whole lines.
+fn cut(lines: &[u8]) -> Vec<&[u8]> {
+    let (mut pieces, mut rest) = (Vec::new(), lines);
+    while !rest.is_empty() {
+        let most = rest.len().min(PIECE_BYTES);
+        let end = rest[..most].iter().rposition(|byte| *byte == b'\n').map_or(rest.len(), |at| at + 1);
+        let (piece, after) = rest.split_at(end);
+        (pieces, rest) = ([pieces, vec![piece]].concat(), after);
+    }
+    pieces
+}
+
+fn fill(site: &Site, lines: &[u8]) {
+    let mut collector = site.collector().with("[topics]\npartitions = 1\n[engine]\ndurability = \"os\"").started();
+    for piece in cut(lines) {
+        let answer = collector.client().post("/v1/topics/app/records", "text/plain", piece);
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+    assert_eq!(collector.program().stop(), Some(0));
+}
+
+/// Does what a sink has to do, and nothing else.
+fn bare_loop(pieces: &[Vec<u8>], (format, compression): (&str, &str), bytes: f64) -> Run {
+    let mut output: Box<dyn Write> = match compression {
+        "gzip" => Box::new(GzEncoder::new(std::io::sink(), flate2::Compression::default())),
+        "zstd" => Box::new(zstd::Encoder::new(std::io::sink(), 3).expect("zstd starts").auto_finish()),
+        _ => Box::new(std::io::sink()),
+    };
+    let (start, mut offset, mut rows) = (Instant::now(), 0u64, Vec::new());
+    for piece in pieces {
+        let lines = zstd::decode_all(&piece[..]).expect("it was compressed above");
+        for line in lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            if format == "ndjson" {
+                write!(rows, "{{\"topic\":\"app\",\"partition\":0,\"offset\":{offset},\"timestamp\":\"2026-11-22T10:05:00.000Z\",\"key\":null,\"headers\":{{}},\"value\":").expect("memory takes it");
+                serde_json::to_writer(&mut rows, std::str::from_utf8(line).expect("it was checked"))
+                    .expect("text is JSON");
+                rows.extend_from_slice(b"}\n");
+            } else {
+                rows.extend_from_slice(line);
+                rows.push(b'\n');
+            }
+            offset += 1;
+        }
+        output.write_all(&rows).expect("nothing takes it");
+        rows.clear();
+    }
+    drop(output);
+    let seconds = start.elapsed().as_secs_f64();
+    Run { mb_per_second: bytes / 1e6 / seconds, cpu_seconds_per_gb: seconds / (bytes / 1e9), peak_mib: 0 }
+}
+
+/// Starts the collector with a new sink, and waits until all is in files.
+fn through_the_sink(site: &Site, (format, compression): (&str, &str), (bytes, round): (f64, u32)) -> Run {
+    let name = format!("{format}-{compression}-{round}");
+    let sink = format!(
+        "[[sinks]]\nname = {name:?}\ntopics = [\"app\"]\nurl = \"file://{}\"\nformat = {format:?}\ncompression = {compression:?}\n\
+         roll = {{ idle = \"1s\" }}",
+        site.text(&format!("out-{name}"))
+    );
+    let mut collector = site.collector().with(&sink).started();
+    let start = Instant::now();
+    let client = collector.client();
+    let before = used(collector.program().pid()).0;
+    let all_read = wait::within(Duration::from_secs(600), || {
+        let stands = sink::stands(&client, &name)?;
+        let shard = &stands["partitions"][0];
+        (shard["high_watermark"].as_u64()? > 0 && shard["read"] == shard["high_watermark"]).then_some(())
+    });
+    let seconds = start.elapsed().as_secs_f64();
+    let (after, peak) = used(collector.program().pid());
+    assert!(all_read.is_some(), "the sink does not come to the end of its topic");
+    assert_eq!(collector.program().stop(), Some(0));
+    std::fs::remove_dir_all(site.path(&format!("out-{name}"))).expect("its files are removed");
+    Run {
+        mb_per_second: bytes / 1e6 / seconds,
+        cpu_seconds_per_gb: (after - before) / (bytes / 1e9),
+        peak_mib: peak >> 20,
+    }
+}
