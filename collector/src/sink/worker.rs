@@ -140,6 +140,8 @@ impl Worker {
         self.look_for_partitions(stands_still).await?;
         let mut moved = false;
         let numbers: Vec<u32> = self.partitions.keys().copied().collect();
+        // Also of those that an obstacle keeps from their step.
+        numbers.iter().for_each(|number| self.show(*number, desk));
         for number in numbers {
             moved |= self.step(number, stands_still).await?;
             self.show(number, desk);
