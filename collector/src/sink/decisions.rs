@@ -172,6 +172,33 @@ pub struct Standing {
 }
 
 impl Standing {
+    /// Takes in a decision of this partition.
+    pub fn apply(&mut self, decision: &Decision) {
+        match decision {
+            Decision::Begun { from, .. } => self.frontier = *from,
+            Decision::Cut { cut, .. } => {
+                self.frontier = cut.to;
+                self.pending.push(cut.clone());
+            }
+            Decision::Done { to, bytes, .. } => {
+                let (done, pending) = self.pending.drain(..).partition(|cut| cut.to <= *to);
+                self.pending = pending;
+                let done: Vec<Cut> = done;
+                let files = done.iter().flat_map(|cut| &cut.files);
+                self.files += files.clone().count() as u64;
+                self.records += files.map(|file| file.records).sum::<u64>();
+                self.bytes += bytes;
+            }
+            Decision::Gap { from, to, .. } => {
+                self.frontier = self.frontier.max(*to);
+                self.lost += to - from;
+                self.pending.retain(|cut| cut.to <= *from || cut.from >= *to);
+            }
+            Decision::Standing { standing, .. } => *self = standing.clone(),
+            Decision::Opened | Decision::Paused | Decision::Resumed => {}
+        }
+    }
+
     /// Gives the first offset that is still needed from the log: files that are not published may have to be made again.
     pub fn needs_from(&self) -> u64 {
         self.pending.first().map_or(self.frontier, |cut| cut.from)
@@ -207,36 +234,15 @@ impl SinkState {
     /// Takes in a decision.
     pub fn apply(&mut self, decision: &Decision) {
         match decision {
-            Decision::Begun { shard, from } => {
-                self.shards.entry(shard.clone()).or_insert(Standing { frontier: *from, ..Standing::default() });
-            }
-            Decision::Cut { shard, cut } => {
-                let standing = self.shards.entry(shard.clone()).or_default();
-                standing.frontier = cut.to;
-                standing.pending.push(cut.clone());
-            }
-            Decision::Done { shard, to, bytes } => {
-                let standing = self.shards.entry(shard.clone()).or_default();
-                let (done, pending) = standing.pending.drain(..).partition(|cut| cut.to <= *to);
-                standing.pending = pending;
-                let done: Vec<Cut> = done;
-                let files = done.iter().flat_map(|cut| &cut.files);
-                standing.files += files.clone().count() as u64;
-                standing.records += files.map(|file| file.records).sum::<u64>();
-                standing.bytes += bytes;
-            }
-            Decision::Gap { shard, from, to, .. } => {
-                let standing = self.shards.entry(shard.clone()).or_default();
-                standing.frontier = standing.frontier.max(*to);
-                standing.lost += to - from;
-                standing.pending.retain(|cut| cut.to <= *from || cut.from >= *to);
-            }
+            Decision::Begun { shard, .. } if self.shards.contains_key(shard) => {}
+            Decision::Begun { shard, .. }
+            | Decision::Cut { shard, .. }
+            | Decision::Done { shard, .. }
+            | Decision::Gap { shard, .. }
+            | Decision::Standing { shard, .. } => self.shards.entry(shard.clone()).or_default().apply(decision),
             Decision::Opened => self.is_opened = true,
             Decision::Paused => self.is_paused = true,
             Decision::Resumed => self.is_paused = false,
-            Decision::Standing { shard, standing } => {
-                self.shards.insert(shard.clone(), standing.clone());
-            }
         }
     }
 

@@ -21,7 +21,7 @@ mod writing;
 mod worker;
 mod publishing;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -113,13 +113,13 @@ impl Sink {
         }
         let mut workers = FuturesUnordered::new();
         let mut running: BTreeSet<[u8; 16]> = BTreeSet::new();
-        let mut known: BTreeMap<[u8; 16], SinkState> = by_topic(&self.state);
         let mut is_warned = false;
         loop {
             for topic in self.rooms.log.topics().into_iter().filter(|topic| self.config.takes(&topic.name)) {
                 let Some(progress) = self.rooms.log.watch(&topic.name) else { continue };
                 if running.insert(topic.id) {
-                    let before = known.remove(&topic.id).unwrap_or_default();
+                    let before = self.state.shards.iter().filter(|(shard, _)| shard.topic_id == topic.id);
+                    let before = before.map(|(shard, standing)| (shard.clone(), standing.clone())).collect();
                     let worker = Worker::new(&self, store.clone(), (topic, progress), before);
                     workers.push(worker.run(desk, stop.clone()));
                 }
@@ -253,9 +253,11 @@ async fn give_up_deleted(
 ) -> Result<(), JournalError> {
     let topics: BTreeSet<[u8; 16]> = log.topics().iter().map(|topic| topic.id).collect();
     let deleted = state.shards.iter().filter(|(shard, _)| !topics.contains(&shard.topic_id));
-    let gap = |shard: &Shard, cut: &Cut| {
-        let reason = "the topic was deleted before its files were published".to_owned();
-        Decision::Gap { shard: shard.clone(), from: cut.from, to: cut.to, reason }
+    let gap = |shard: &Shard, cut: &Cut| Decision::Gap {
+        shard: shard.clone(),
+        from: cut.from,
+        to: cut.to,
+        reason: publishing::TOPIC_GONE.to_owned(),
     };
     let gaps: Vec<Decision> =
         deleted.flat_map(|(shard, standing)| standing.pending.iter().map(move |cut| gap(shard, cut))).collect();
@@ -273,14 +275,6 @@ fn pin_all(config: &SinkConfig, state: &SinkState, pins: &Pins) {
         pins.pin(&owner, (shard.topic_id, shard.partition), standing.needs_from());
     }
     pins.pin_all(&owner, move |topic| config.takes(topic));
-}
-
-fn by_topic(state: &SinkState) -> BTreeMap<[u8; 16], SinkState> {
-    let mut topics: BTreeMap<[u8; 16], SinkState> = BTreeMap::new();
-    for (shard, standing) in &state.shards {
-        topics.entry(shard.topic_id).or_default().shards.insert(shard.clone(), standing.clone());
-    }
-    topics
 }
 
 /// Shows sinks, and lets them stand still or go on.

@@ -21,6 +21,9 @@ use crate::log::{Log, LogError};
 /// Read of a partition at a time, in compressed bytes.
 const FETCH_BYTES: usize = 1 << 20;
 
+/// Why what was decided of a topic can never be published.
+pub(super) const TOPIC_GONE: &str = "the topic was deleted before its files were published";
+
 /// Closes nothing by itself: what is made again was cut before.
 const NEVER: Rolling =
     Rolling { bytes: u64::MAX, records: u64::MAX, age: Duration::MAX, idle: Duration::MAX, open_files_max: usize::MAX };
@@ -149,7 +152,7 @@ async fn make_again(
 /// Reads of a partition what a cut was made of.
 async fn read_again(log: &Arc<dyn Log>, shard: &Shard, at: u64) -> Result<Vec<Batch>, Failure> {
     if log.topic(&shard.topic).is_none_or(|topic| topic.id != shard.topic_id) {
-        return Err(Failure::Gone("the topic was deleted before its files were published".to_owned()));
+        return Err(Failure::Gone(TOPIC_GONE.to_owned()));
     }
     let of = TopicPartition::new(shard.topic.clone(), shard.partition);
     match log.fetch(of, Offset(at), FETCH_BYTES).await {

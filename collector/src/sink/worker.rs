@@ -1,6 +1,7 @@
 //! One topic on its way into files: reads its partitions in turn, cuts them when they are due, publishes what was cut.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::board::Desk;
 use super::config::SinkConfig;
-use super::decisions::{Cut, Decision, Shard, SinkState, Standing};
+use super::decisions::{Cut, Decision, Shard, Standing};
 use super::file::Finished;
 use super::lane::Cause;
 use super::publishing::{Failure, Publishing};
@@ -41,7 +42,7 @@ pub(super) struct Worker {
     store: Arc<dyn Store>,
     topic: Topic,
     progress: watch::Receiver<Reach>,
-    before: SinkState,
+    before: BTreeMap<Shard, Standing>,
     partitions: BTreeMap<u32, Partition>,
     patience: Patience,
 }
@@ -71,7 +72,7 @@ impl Worker {
         sink: &Sink,
         store: Arc<dyn Store>,
         (topic, progress): (Topic, watch::Receiver<Reach>),
-        before: SinkState,
+        before: BTreeMap<Shard, Standing>,
     ) -> Self {
         Self {
             rooms: sink.rooms.clone(),
@@ -140,11 +141,10 @@ impl Worker {
         self.look_for_partitions(stands_still).await?;
         let mut moved = false;
         let numbers: Vec<u32> = self.partitions.keys().copied().collect();
-        // Also of those that an obstacle keeps from their step.
+        // Before any takes its step, which an obstacle may keep the others from; what comes of the steps the next turn shows.
         numbers.iter().for_each(|number| self.show(*number, desk));
         for number in numbers {
             moved |= self.step(number, stands_still).await?;
-            self.show(number, desk);
         }
         Ok(moved)
     }
@@ -159,7 +159,7 @@ impl Worker {
                 continue;
             }
             let shard = Shard { topic: topic.name.clone(), topic_id: topic.id, partition: number };
-            let standing = match self.before.shards.get(&shard) {
+            let standing = match self.before.get(&shard) {
                 Some(standing) => standing.clone(),
                 None if stands_still => continue,
                 None => self.begin(&shard).await?,
@@ -177,8 +177,10 @@ impl Worker {
 
     async fn begin(&self, shard: &Shard) -> Step<Standing> {
         let from = self.rooms.log.offsets(&of(shard))?.log_start.0;
-        self.rooms.journal.decide(&self.config.name, &Decision::Begun { shard: shard.clone(), from }).await?;
-        Ok(Standing { frontier: from, ..Standing::default() })
+        let (begun, mut standing) = (Decision::Begun { shard: shard.clone(), from }, Standing::default());
+        self.rooms.journal.decide(&self.config.name, &begun).await?;
+        standing.apply(&begun);
+        Ok(standing)
     }
 
     /// Does one thing for a partition; false if there is nothing to do now.
@@ -247,35 +249,50 @@ impl Worker {
         }
         let (files, spooled): (Vec<_>, Vec<Finished>) = files.into_iter().unzip();
         let cut = Cut { from: span.start, to: span.end, cause, recipe: self.config.layout.recipe(), files };
-        let decision = Decision::Cut { shard: partition.shard.clone(), cut: cut.clone() };
-        if let Err(error) = self.rooms.journal.decide(&self.config.name, &decision).await {
+        let decision = Decision::Cut { shard: partition.shard.clone(), cut };
+        let decided = self.decide(number, &decision).await;
+        let Some(partition) = self.partitions.get_mut(&number) else { return decided };
+        if decided.is_err() {
             // Whether it is decided is not known if the log halts; if it only refused, it is not, and the files are made again.
             spooled.iter().for_each(Finished::discard);
             partition.writing.as_mut().into_iter().for_each(|writing| writing.stand_at(span.start));
-            return Err(error.into());
+            return decided;
         }
+        partition.publishing.push(spooled);
         metrics::sink_cut(&self.config.name, cause.as_str());
         self.rooms.board.desk(&self.config.name).into_iter().for_each(|desk| desk.cut(cause));
-        partition.standing.frontier = span.end;
-        partition.standing.pending.push(cut);
-        partition.publishing.push(spooled);
-        self.pin_partition(number);
+        Ok(())
+    }
+
+    /// Writes a decision of a partition down, and lets it stand so: from then on it keeps in the log what it still needs.
+    async fn decide(&mut self, number: u32, decision: &Decision) -> Step<()> {
+        self.rooms.journal.decide(&self.config.name, decision).await?;
+        let Some(partition) = self.partitions.get_mut(&number) else { return Ok(()) };
+        partition.standing.apply(decision);
+        let Partition { shard, standing, .. } = &self.partitions[&number];
+        self.pin(shard, standing);
         Ok(())
     }
 
     /// Records that offsets up to `next` cannot be had, after a cut of all before them.
     async fn gap(&mut self, number: u32, next: u64, reason: &str) -> Step<()> {
         self.cut(number, Cause::Gap).await?;
-        let Some(partition) = self.partitions.get_mut(&number) else { return Ok(()) };
-        let from = partition.standing.frontier;
-        let (shard, reason) = (partition.shard.clone(), reason.to_owned());
-        tracing::error!(sink = self.config.name, topic = %shard.topic, partition = number, from, to = next, reason, "records are in no file");
-        self.rooms.journal.decide(&self.config.name, &Decision::Gap { shard, from, to: next, reason }).await?;
-        partition.standing.lost += next - from;
-        partition.standing.frontier = next;
-        partition.writing.as_mut().into_iter().for_each(|writing| writing.stand_at(next));
-        metrics::sink_lost(&self.config.name, next - from);
-        self.pin_partition(number);
+        let Some(from) = self.partitions.get(&number).map(|partition| partition.standing.frontier) else {
+            return Ok(());
+        };
+        self.give_up(number, from..next, reason).await?;
+        let writing = self.partitions.get_mut(&number).and_then(|partition| partition.writing.as_mut());
+        writing.into_iter().for_each(|writing| writing.stand_at(next));
+        Ok(())
+    }
+
+    /// Records that offsets are in no file.
+    async fn give_up(&mut self, number: u32, offsets: Range<u64>, reason: &str) -> Step<()> {
+        let Some(shard) = self.partitions.get(&number).map(|partition| partition.shard.clone()) else { return Ok(()) };
+        let Range { start: from, end: to } = offsets;
+        tracing::error!(sink = self.config.name, topic = %shard.topic, partition = number, from, to, reason, "records are in no file");
+        self.decide(number, &Decision::Gap { shard, from, to, reason: reason.to_owned() }).await?;
+        metrics::sink_lost(&self.config.name, to - from);
         Ok(())
     }
 
@@ -284,38 +301,17 @@ impl Worker {
         let Some(partition) = self.partitions.get_mut(&number) else { return Ok(false) };
         let Some(cut) = partition.standing.pending.first().cloned() else { return Ok(false) };
         let shard = partition.shard.clone();
-        let bytes = match partition.publishing.publish(&self.rooms.log, &self.store, &shard, &cut).await {
-            Ok(bytes) => bytes,
-            Err(Failure::Gone(reason)) => {
-                tracing::error!(sink = self.config.name, topic = %shard.topic, partition = number, from = cut.from, to = cut.to, reason, "records are in no file");
-                let gap = Decision::Gap { shard, from: cut.from, to: cut.to, reason };
-                self.rooms.journal.decide(&self.config.name, &gap).await?;
-                partition.standing.lost += cut.to - cut.from;
-                partition.standing.pending.remove(0);
-                partition.publishing.pop();
-                metrics::sink_lost(&self.config.name, cut.to - cut.from);
-                self.pin_partition(number);
-                return Ok(true);
+        match partition.publishing.publish(&self.rooms.log, &self.store, &shard, &cut).await {
+            Ok(bytes) => {
+                self.decide(number, &Decision::Done { shard, to: cut.to, bytes }).await?;
+                let (files, records) = (cut.files.len() as u64, cut.files.iter().map(|file| file.records).sum());
+                metrics::sink_published(&self.config.name, files, records, bytes);
             }
+            Err(Failure::Gone(reason)) => self.give_up(number, cut.from..cut.to, &reason).await?,
             Err(Failure::Trouble(trouble)) => return Err(Obstacle::Trouble(trouble)),
-        };
-        let done = Decision::Done { shard, to: cut.to, bytes };
-        self.rooms.journal.decide(&self.config.name, &done).await?;
-        let (files, records) = (cut.files.len() as u64, cut.files.iter().map(|file| file.records).sum::<u64>());
-        metrics::sink_published(&self.config.name, files, records, bytes);
-        let standing = &mut partition.standing;
-        (standing.files, standing.records, standing.bytes) =
-            (standing.files + files, standing.records + records, standing.bytes + bytes);
-        standing.pending.remove(0);
-        partition.publishing.pop();
-        self.pin_partition(number);
-        Ok(true)
-    }
-
-    fn pin_partition(&self, number: u32) {
-        if let Some(partition) = self.partitions.get(&number) {
-            self.pin(&partition.shard, &partition.standing);
         }
+        self.partitions.get_mut(&number).into_iter().for_each(|partition| partition.publishing.pop());
+        Ok(true)
     }
 
     fn pin(&self, shard: &Shard, standing: &Standing) {
@@ -324,8 +320,7 @@ impl Worker {
 
     fn show(&self, number: u32, desk: &Desk) {
         let Some(partition) = self.partitions.get(&number) else { return };
-        let high_watermark =
-            self.rooms.log.offsets(&of(&partition.shard)).map_or(0, |offsets| offsets.high_watermark.0);
+        let high_watermark = self.progress.borrow().high_watermarks.get(number as usize).map_or(0, |end| end.0);
         let next = partition.writing.as_ref().map_or(0, |writing| writing.lane().next());
         desk.stands(&partition.shard, &partition.standing, next, high_watermark);
     }

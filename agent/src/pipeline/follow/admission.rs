@@ -19,7 +19,6 @@ use super::skipped::reason_to_skip;
 use crate::batch::FileHeaders;
 use crate::config::template::Facts;
 use crate::config::{Input, PartitionBy};
-use crate::discover::copies::{may_be_archive, may_be_copy};
 use crate::discover::matching::path_of;
 use crate::discover::{Found, path_bytes};
 use crate::flow::FileSlot;
@@ -354,18 +353,6 @@ impl Follow {
             Ok(stat) => stat.physical == stored.source.physical && !self.by_file.contains_key(&key(&stat.physical)),
             Err(error) => error.kind() != io::ErrorKind::NotFound,
         }
-    }
-
-    /// Gives the files that are named as copies or archives of this one.
-    pub(super) fn named_after(&self, path: &Path) -> impl Iterator<Item = &Source> {
-        let is_named_after = |file: &&Source| may_be_copy(&file.path, path) || may_be_archive(&file.path, path);
-        self.sources.values().map(Box::as_ref).filter(is_named_after)
-    }
-
-    /// Tells whether a file is named as a copy or an archive of one that is followed, or that the collector knows.
-    pub(super) fn is_named_after_any(&self, path: &Path) -> bool {
-        let is_after = |original: &Path| may_be_copy(path, original) || may_be_archive(path, original);
-        self.sources.values().any(|file| is_after(&file.path)) || self.unattached.iter().any(|it| is_after(path_of(it)))
     }
 
     /// Compares what the collector knows with what it had acknowledged.

@@ -1,12 +1,16 @@
 //! Files that are packed while they are followed: an archive is held for the file it was made of, which is read to its end first; then, or when
 //! that file cannot be kept, its source goes on in the archive.
 
+use std::io;
+use std::path::Path;
+
 use skidway_record::source::FINGERPRINT_BYTES_MAX;
 
 use super::admission::key;
 use super::copies::is_like;
 use super::{FileSlot, Follow};
-use crate::discover::copies::{may_be_archive, unpacked};
+use crate::discover::copies::{may_be_archive, may_be_copy, unpacked};
+use crate::discover::matching::path_of;
 use crate::flow::fingerprint::{self, ANCHOR_BYTES_MAX, Evidence};
 use crate::pipeline::source::Source;
 
@@ -33,6 +37,18 @@ impl Follow {
             candidates.iter().copied().find(|it| self.sources.get(it).is_some_and(|source| is_it(*it, source)))
         };
         find(&by_name).or_else(|| find(&as_before)).or_else(|| find(&by_stem))
+    }
+
+    /// Gives the files that are named as copies or archives of this one.
+    pub(super) fn named_after(&self, path: &Path) -> impl Iterator<Item = &Source> {
+        let is_named_after = |file: &&Source| may_be_copy(&file.path, path) || may_be_archive(&file.path, path);
+        self.sources.values().map(Box::as_ref).filter(is_named_after)
+    }
+
+    /// Tells whether a file is named as a copy or an archive of one that is followed, or that the collector knows.
+    pub(super) fn is_named_after_any(&self, path: &Path) -> bool {
+        let is_after = |original: &Path| may_be_copy(path, original) || may_be_archive(path, original);
+        self.sources.values().any(|file| is_after(&file.path)) || self.unattached.iter().any(|it| is_after(path_of(it)))
     }
 
     /// Tells which file is there that this one was held for.
@@ -74,9 +90,10 @@ fn holds_other(archive: &Source, source: &Source) -> bool {
     let size = source.file.stat_now().map_or(0, |stat| stat.size);
     let len = size.min(ANCHOR_BYTES_MAX as u64) as usize;
     let (mut unpacked, mut plain) = ([0; ANCHOR_BYTES_MAX], [0; ANCHOR_BYTES_MAX]);
-    let end = |file: &Source, bytes: &mut [u8]| file.file.peek().and_then(|mut read| read(bytes, size - len as u64));
-    let is_there = |read: std::io::Result<usize>| read.is_ok_and(|read| read == len);
-    let is_alike = is_there(end(archive, &mut unpacked[..len])) && is_there(end(source, &mut plain[..len]));
+    let end = size - len as u64;
+    let is_there = |read: io::Result<usize>| read.is_ok_and(|read| read == len);
+    let is_alike =
+        is_there(bytes_at(archive, end, &mut unpacked[..len])) && is_there(bytes_at(source, end, &mut plain[..len]));
     size == 0 || !is_alike || unpacked[..len] != plain[..len]
 }
 
@@ -88,8 +105,9 @@ fn begins_as(archive: &Source, source: &Source) -> bool {
 
 fn holds_the_start_of(archive: &Source, source: &Source) -> bool {
     let (mut unpacked, mut plain) = ([0; FINGERPRINT_BYTES_MAX as usize], [0; FINGERPRINT_BYTES_MAX as usize]);
-    let start = |file: &Source, bytes: &mut [u8]| file.file.peek().and_then(|mut read| read(bytes, 0));
-    let (Ok(unpacked_len), Ok(len)) = (start(archive, &mut unpacked), start(source, &mut plain)) else { return false };
+    let (Ok(unpacked_len), Ok(len)) = (bytes_at(archive, 0, &mut unpacked), bytes_at(source, 0, &mut plain)) else {
+        return false;
+    };
     let len = len.min(unpacked_len);
     len > 0 && unpacked[..len] == plain[..len]
 }
@@ -97,13 +115,17 @@ fn holds_the_start_of(archive: &Source, source: &Source) -> bool {
 fn begins_as_read(archive: &Source, source: &Source) -> bool {
     let head = source.file.head();
     let (mut unpacked, mut plain) = ([0; FINGERPRINT_BYTES_MAX as usize], [0; FINGERPRINT_BYTES_MAX as usize]);
-    let start = |file: &Source, bytes: &mut [u8]| file.file.peek().and_then(|mut read| read(bytes, 0));
     // Of a file that was not read nothing is known but what it holds.
     let holds = || source.file.stat_now().map_or(0, |stat| stat.size.min(plain.len() as u64) as usize);
     let want = if head.len > 0 { head.len as usize } else { holds() };
-    let Ok(len) = start(archive, &mut unpacked[..want]) else { return false };
+    let Ok(len) = bytes_at(archive, 0, &mut unpacked[..want]) else { return false };
     if len > 0 && len == head.len as usize {
         return fingerprint::of(&unpacked[..len]) == head;
     }
-    want > 0 && start(source, &mut plain[..len]).is_ok_and(|read| read == len) && unpacked[..len] == plain[..len]
+    want > 0 && bytes_at(source, 0, &mut plain[..len]).is_ok_and(|read| read == len) && unpacked[..len] == plain[..len]
+}
+
+/// Reads a file's bytes at a position, decompressed if it is an archive, without moving in it.
+fn bytes_at(file: &Source, position: u64, bytes: &mut [u8]) -> io::Result<usize> {
+    file.file.peek().and_then(|mut read| read(bytes, position))
 }
