@@ -186,7 +186,7 @@ async fn open_sinks(config: &Config, log: &EmbeddedLog) -> Result<Option<Sinks>,
     if config.sinks.is_empty() {
         return Ok(None);
     }
-    let sinks = Sinks::open(config.sinks.clone(), Arc::new(log.clone()), log.pins()).await;
+    let sinks = Sinks::open(config.sinks.clone(), &config.data_dir, Arc::new(log.clone()), log.pins()).await;
     sinks.map(Some).map_err(|error| StartError::Sinks(Box::new(error)))
 }
 

@@ -22,6 +22,7 @@ mod worker;
 mod publishing;
 
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -53,6 +54,7 @@ pub struct Sinks {
 
 /// Holds what sinks share.
 struct Rooms {
+    data_dir: PathBuf,
     log: Arc<dyn Log>,
     pins: Arc<Pins>,
     journal: Journal,
@@ -71,7 +73,12 @@ impl Sinks {
     ///
     /// # Errors
     /// [`JournalError`] (halt).
-    pub async fn open(configs: Vec<SinkConfig>, log: Arc<dyn Log>, pins: Arc<Pins>) -> Result<Self, JournalError> {
+    pub async fn open(
+        configs: Vec<SinkConfig>,
+        data_dir: &Path,
+        log: Arc<dyn Log>,
+        pins: Arc<Pins>,
+    ) -> Result<Self, JournalError> {
         let (journal, state) = Journal::open(log.clone()).await?;
         let mut board = Board::default();
         let mut sinks = Vec::new();
@@ -87,7 +94,7 @@ impl Sinks {
             sinks.push((config, state));
         }
         pins.is_told();
-        Ok(Self { rooms: Arc::new(Rooms { log, pins, journal, board }), sinks })
+        Ok(Self { rooms: Arc::new(Rooms { data_dir: data_dir.to_owned(), log, pins, journal, board }), sinks })
     }
 
     /// Gives what shows and steers them.
@@ -106,7 +113,7 @@ impl Sinks {
 impl Sink {
     /// Writes files until `stop` is cancelled; then closes and publishes what is open, and ends.
     pub async fn run(self, stop: CancellationToken) {
-        let store = self.config.destination.store(&self.config.name);
+        let store = self.config.destination.store(&self.config.name, &self.rooms.data_dir);
         let Some(desk) = self.rooms.board.desk(&self.config.name) else { return };
         if !self.open_store(&store, desk, &stop).await {
             return;

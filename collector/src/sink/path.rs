@@ -15,6 +15,9 @@ use skidway_record::{PartitionId, Record, TopicName};
 /// Takes the place of a header or field that a record does not have.
 const ABSENT: &str = "_";
 
+/// Begins the names of the folders where stores keep files that are being written; no record is filed there.
+pub const RESERVED: &str = ".skidway-";
+
 /// Bounds what a value from a record becomes, in bytes.
 const VALUE_BYTES_MAX: usize = 120;
 
@@ -142,6 +145,9 @@ impl FolderTemplate {
                 Part::Field(pointer) => push_value(&mut folder, field(record, pointer).as_deref()),
                 Part::Time(letter) => push_time(&mut folder, *letter, &time),
             }
+        }
+        if folder.starts_with(RESERVED) {
+            folder.replace_range(..1, "%2E");
         }
         match folder.split('/').any(|name| name.len() > NAME_BYTES_MAX) {
             true => folder.split('/').map(|name| cut(name, NAME_BYTES_MAX)).collect::<Vec<_>>().join("/"),
@@ -295,6 +301,13 @@ mod tests {
             assert_eq!(fill(text, "UTC", record), expected);
         }
         assert_eq!(fill("%H", "Asia/Kolkata", record), "15");
+    }
+
+    #[test]
+    fn no_record_is_filed_where_unfinished_files_are() {
+        let headers: &[(&str, &str)] = &[("x", ".skidway-archive")];
+        assert_eq!(fill("{header:x}/%H", "UTC", (0, headers, "")), "%2Eskidway-archive/00");
+        assert_eq!(fill("a/{header:x}", "UTC", (0, headers, "")), "a/.skidway-archive");
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! From decided to published: a cut's files are taken from the spool, or made again from the log if the spool is not this run's.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::{StreamExt, stream};
 use skidway_record::{Batch, Offset, TopicPartition};
 
 use super::config::Layout;
@@ -20,6 +21,9 @@ use crate::log::{Log, LogError};
 
 /// Read of a partition at a time, in compressed bytes.
 const FETCH_BYTES: usize = 1 << 20;
+
+/// Files of a cut that are published at once: some storages take half a second for each.
+const SIDE_BY_SIDE: usize = 4;
 
 /// Why what was decided of a topic can never be published.
 pub(super) const TOPIC_GONE: &str = "the topic was deleted before its files were published";
@@ -42,14 +46,14 @@ pub(super) enum Failure {
 pub(super) struct Publishing {
     /// `None`: they have to be made again.
     cuts: VecDeque<Option<Vec<Finished>>>,
-    /// Files of the first that are published, and their bytes.
-    published: (usize, u64),
+    /// Which files of the first are published.
+    published: BTreeSet<usize>,
 }
 
 impl Publishing {
     /// Begins with so many cuts of an earlier run.
     pub(super) fn new(pending: usize) -> Self {
-        Self { cuts: vec![None; pending].into(), published: (0, 0) }
+        Self { cuts: vec![None; pending].into(), published: BTreeSet::new() }
     }
 
     /// Adds a cut whose files are in the spool.
@@ -60,7 +64,7 @@ impl Publishing {
     /// Forgets the first: it is done.
     pub(super) fn pop(&mut self) {
         self.cuts.pop_front();
-        self.published = (0, 0);
+        self.published.clear();
     }
 
     /// Publishes the first cut; a later try goes on where this one ended. Gives the bytes of all its files.
@@ -79,17 +83,30 @@ impl Publishing {
             Some(spooled) => spooled,
             None => first.insert(make_again(log, store, shard, cut).await?),
         };
-        while let Some((intent, file)) = cut.files.iter().zip(&*spooled).nth(self.published.0) {
-            let (store, intent, path, layout) =
-                (store.clone(), intent.clone(), file.path.clone(), Layout::of(&cut.recipe));
-            let layout = layout.map_err(Failure::Trouble)?;
-            let published = blocking(move || publish_file(&*store, &intent, &path, &layout)).await;
-            published.map_err(|error| {
-                Failure::Trouble(format!("{} cannot be published: {error}", cut.files[self.published.0].path()))
-            })?;
-            self.published = (self.published.0 + 1, self.published.1 + file.bytes);
+        let layout = Arc::new(Layout::of(&cut.recipe).map_err(Failure::Trouble)?);
+        let is_left = |(at, _): &(usize, _)| !self.published.contains(at);
+        let left: Vec<(usize, (Intent, PathBuf))> = {
+            let files = cut.files.iter().zip(&*spooled).map(|(intent, file)| (intent.clone(), file.path.clone()));
+            files.enumerate().filter(is_left).collect()
+        };
+        let publish = move |(at, (intent, path)): (usize, (Intent, PathBuf))| {
+            let (store, layout) = (store.clone(), layout.clone());
+            blocking(move || (at, publish_file(&*store, &intent, &path, &layout)))
+        };
+        let results: Vec<_> = stream::iter(left).map(publish).buffer_unordered(SIDE_BY_SIDE).collect().await;
+        let mut trouble = None;
+        for (at, result) in results {
+            match result {
+                Ok(()) => _ = self.published.insert(at),
+                Err(error) => {
+                    trouble = Some(format!("{} cannot be published: {error}", cut.files[at].path()));
+                }
+            }
         }
-        Ok(self.published.1)
+        match trouble {
+            Some(trouble) => Err(Failure::Trouble(trouble)),
+            None => Ok(spooled.iter().map(|file| file.bytes).sum()),
+        }
     }
 }
 

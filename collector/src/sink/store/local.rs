@@ -12,53 +12,53 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 
+use super::spool::{Spool, make_folders, sync_folder};
 use super::{Published, Store};
+use crate::sink::path::RESERVED;
 
 /// Keeps files below a folder.
 #[derive(Debug)]
 pub struct LocalStore {
     root: PathBuf,
-    spool: PathBuf,
+    spool: Spool,
 }
 
 impl LocalStore {
     /// Keeps files of the sink of this name below `root`.
     pub fn new(root: &Path, sink: &str) -> Self {
-        Self { root: root.to_owned(), spool: root.join(format!(".skidway-{sink}")) }
+        Self { root: root.to_owned(), spool: Spool::new(root.join(format!("{RESERVED}{sink}"))) }
     }
 
-    /// Makes the folders above a file, each durably in the one above it.
-    fn make_folders(&self, folder: &Path) -> io::Result<()> {
-        if folder.is_dir() {
-            return Ok(());
+    /// Tells of the files below a folder; `below` is its path from the root, with a slash at its end unless it is the root.
+    fn list_below(&self, below: &str, each: &mut dyn FnMut(&str, u64)) -> io::Result<()> {
+        for entry in fs::read_dir(self.root.join(below))? {
+            let entry = entry?;
+            // Names that we make are text.
+            let Some(path) = entry.file_name().to_str().map(|name| format!("{below}{name}")) else { continue };
+            let kind = entry.file_type()?;
+            if kind.is_dir() && !path.starts_with(RESERVED) {
+                self.list_below(&format!("{path}/"), each)?;
+            } else if kind.is_file() {
+                each(&path, entry.metadata()?.len());
+            }
         }
-        let above = folder.parent().ok_or_else(|| io::Error::other("it has no folder above it"))?;
-        self.make_folders(above)?;
-        match fs::create_dir(folder) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-            _ => {}
-        }
-        sync_folder(above)
+        Ok(())
     }
 }
 
 impl Store for LocalStore {
     fn open(&self) -> io::Result<()> {
-        match fs::remove_dir_all(&self.spool) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        self.make_folders(&self.spool)
+        self.spool.open()
     }
 
     fn spool(&self) -> &Path {
-        &self.spool
+        self.spool.folder()
     }
 
     fn publish(&self, spooled: &Path, path: &str) -> io::Result<Published> {
         let path = self.root.join(path);
         let folder = path.parent().ok_or_else(|| io::Error::other("it has no folder above it"))?;
-        self.make_folders(folder)?;
+        make_folders(folder)?;
         match renameat_with(CWD, spooled, CWD, &path, RenameFlags::NOREPLACE) {
             Ok(()) => sync_folder(folder).map(|()| Published::New),
             // An earlier try may have come as far as this.
@@ -87,13 +87,22 @@ impl Store for LocalStore {
         Ok(Box::new(File::open(path)?))
     }
 
-    fn close(&self) -> io::Result<()> {
-        fs::remove_dir_all(&self.spool)
+    fn list(&self, each: &mut dyn FnMut(&str, u64)) -> io::Result<()> {
+        self.list_below("", each)
     }
-}
 
-fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
+    fn remove(&self, path: &str) -> io::Result<()> {
+        let path = self.root.join(path);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            removed => removed?,
+        }
+        path.parent().map_or(Ok(()), sync_folder)
+    }
+
+    fn close(&self) -> io::Result<()> {
+        self.spool.close()
+    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! A store publishes a complete file under its name in one step, and never over another one. It blocks.
 
 mod local;
+mod spool;
 
 use std::fmt;
 use std::io::{self, Read};
@@ -43,6 +44,18 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// As the storage says (retry).
     fn read(&self, path: &str) -> io::Result<Box<dyn Read + Send>>;
 
+    /// Tells the path and bytes of every published file, in no order; those of other writers too.
+    ///
+    /// # Errors
+    /// As the storage says (retry).
+    fn list(&self, each: &mut dyn FnMut(&str, u64)) -> io::Result<()>;
+
+    /// Removes a published file; it may be gone already.
+    ///
+    /// # Errors
+    /// As the storage says (retry).
+    fn remove(&self, path: &str) -> io::Result<()>;
+
     /// Leaves nothing but published files behind.
     ///
     /// # Errors
@@ -76,8 +89,8 @@ impl Destination {
         }
     }
 
-    /// Opens the store of a sink of this name.
-    pub fn store(&self, sink: &str) -> Arc<dyn Store> {
+    /// Gives the store of a sink of this name. What is written elsewhere than on this machine is spooled below `data_dir`.
+    pub fn store(&self, sink: &str, _data_dir: &Path) -> Arc<dyn Store> {
         match self {
             Self::Local(root) => Arc::new(LocalStore::new(root, sink)),
         }
@@ -123,6 +136,18 @@ pub(in crate::sink) mod conformance {
         assert_eq!(store.publish(&store.spool().join("none"), "top.log").unwrap(), Published::Exists);
         assert!(store.read("other.log").is_err());
         assert!(store.read("").is_err());
+
+        let list = || {
+            let mut found = Vec::new();
+            store.list(&mut |path, bytes| found.push((path.to_owned(), bytes))).unwrap();
+            found.sort();
+            found
+        };
+        let (deep, top) = (("dt=2026-11-22/hour=10/a+0+0+1.log".to_owned(), 3), ("top.log".to_owned(), 3));
+        assert_eq!(list(), [deep.clone(), top.clone()]);
+        store.remove(&deep.0).unwrap();
+        store.remove(&deep.0).unwrap();
+        assert_eq!(list(), [top]);
 
         spool("left behind", "x");
         store.open().unwrap();
