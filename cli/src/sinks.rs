@@ -52,8 +52,19 @@ fn show(body: &Value, form: Form, out: &mut impl Write) -> Result<(), Error> {
     let trouble = sink.trouble.as_deref().unwrap_or("none");
     writeln!(out, "{} to {} as {}: {}", sink.name, sink.url, sink.format, sink.state)?;
     writeln!(out, "trouble: {trouble}")?;
-    let files =
-        [("files", sink.files), ("records", sink.records), ("behind", sink.behind), ("lost", sink.lost_records)];
+    if let Some(error) = sink.last_error.filter(|_| sink.trouble.is_none()) {
+        writeln!(out, "last error: {}, {}", error.at, error.detail)?;
+    }
+    if let Some(file) = sink.last_file {
+        writeln!(out, "last file: {}, {}", file.at, file.path)?;
+    }
+    let files = [
+        ("files", sink.files),
+        ("records", sink.records),
+        ("behind", sink.behind),
+        ("lost", sink.lost_records),
+        ("dropped, late", sink.late_dropped_records),
+    ];
     for (what, number) in files {
         writeln!(out, "{what}: {}", count(number))?;
     }

@@ -24,6 +24,7 @@ pub fn describe() {
     describe_counter!("skidway_sink_records_total", "Records in published files, by `sink`");
     describe_counter!("skidway_sink_bytes_total", Unit::Bytes, "Bytes of published files, by `sink`");
     describe_counter!("skidway_sink_lost_records_total", "Records that a sink could not have, by `sink`");
+    describe_counter!("skidway_sink_late_dropped_records_total", "Late records that are in no file, by `sink`");
     describe_gauge!("skidway_sink_pinned_bytes", Unit::Bytes, "Bytes of records kept past retention for sinks");
     describe_counter!("skidway_sink_failures_total", "Tries that failed, by `sink`; each is made again");
     describe_counter!("skidway_collector_fetches_total", "Reads of the log that the shared memory could not answer");
@@ -50,6 +51,11 @@ pub fn sink_published(sink: &str, files: u64, records: u64, bytes: u64) {
 /// Counts records that are in no file of a sink.
 pub fn sink_lost(sink: &str, records: u64) {
     counter!("skidway_sink_lost_records_total", "sink" => sink.to_owned()).increment(records);
+}
+
+/// Counts late records that are in no file.
+pub fn sink_late_dropped(sink: &str, records: u64) {
+    counter!("skidway_sink_late_dropped_records_total", "sink" => sink.to_owned()).increment(records);
 }
 
 /// Shows how many bytes are kept past retention for sinks.

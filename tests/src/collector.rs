@@ -39,6 +39,16 @@ impl Collector {
         self
     }
 
+    /// Takes lines out of its configuration, for the next start.
+    ///
+    /// # Panics
+    /// When they are not in it.
+    pub fn without(&mut self, toml: &str) -> &mut Self {
+        assert!(self.extra.contains(toml), "{toml} is in the configuration");
+        self.extra = self.extra.replace(toml, "");
+        self
+    }
+
     /// Starts it and waits until it is ready.
     ///
     /// # Panics

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use skidway_wire::http::{SinkList, SinkShard, SinkSummary};
+use skidway_wire::http::{SinkError, SinkFile, SinkList, SinkShard, SinkSummary};
 use tokio::sync::watch;
 
 use super::decisions::{Shard, Standing};
@@ -31,6 +31,7 @@ struct Shown {
     cuts: BTreeMap<&'static str, u64>,
     /// By what is tried.
     troubles: BTreeMap<String, (String, i64)>,
+    last_error: Option<(String, i64)>,
 }
 
 impl Board {
@@ -57,9 +58,9 @@ impl Desk {
         self.wants_pause.subscribe()
     }
 
-    /// Lets it stand still, or go on. Tells whether that is a change.
-    pub fn pause(&self, pause: bool) -> bool {
-        self.wants_pause.send_replace(pause) != pause
+    /// Lets it stand still, or go on.
+    pub fn pause(&self, pause: bool) {
+        self.wants_pause.send_replace(pause);
     }
 
     /// Shows how a partition stands: what is decided, what was read, what there is.
@@ -81,7 +82,10 @@ impl Desk {
     pub(super) fn trouble(&self, what: &str, trouble: Option<&str>, now_ms: i64) {
         let mut shown = self.shown();
         match trouble {
-            Some(text) => shown.troubles.entry(what.to_owned()).or_insert((String::new(), now_ms)).0 = text.to_owned(),
+            Some(text) => {
+                shown.troubles.entry(what.to_owned()).or_insert((String::new(), now_ms)).0 = text.to_owned();
+                shown.last_error = Some((text.to_owned(), now_ms));
+            }
             None => _ = shown.troubles.remove(what),
         }
     }
@@ -103,6 +107,8 @@ impl Desk {
             pending_files: standing.pending.iter().map(|cut| cut.files.len() as u64).sum(),
         };
         let sum = |of: fn(&Standing) -> u64| shown.shards.values().map(|(standing, ..)| of(standing)).sum();
+        let last_file = shown.shards.values().filter_map(|(standing, ..)| standing.last_file.as_ref());
+        let last_file = last_file.max_by_key(|file| file.at_ms);
         SinkSummary {
             name: name.to_owned(),
             url: self.url.clone(),
@@ -110,6 +116,9 @@ impl Desk {
             state: state.to_owned(),
             trouble: oldest.map(|(text, _)| text.clone()),
             trouble_since: oldest.map(|(_, since)| rfc3339(*since)),
+            last_error: shown.last_error.clone().map(|(detail, at)| SinkError { at: rfc3339(at), detail }),
+            last_file: last_file.map(|file| SinkFile { at: rfc3339(file.at_ms), path: file.path.clone() }),
+            late_dropped_records: sum(|standing| standing.late_dropped),
             files: sum(|standing| standing.files),
             records: sum(|standing| standing.records),
             bytes: sum(|standing| standing.bytes),

@@ -7,6 +7,7 @@ use skidway_daemon::config::{ByteSize, Section};
 use skidway_record::TopicName;
 
 use super::decisions::{DECISIONS_TOPIC, Recipe};
+use super::event_time::TimeSource;
 use super::lane::Rolling;
 use super::path::FolderTemplate;
 use super::rows::{Compression, Format};
@@ -35,6 +36,8 @@ pub struct SinkConfig {
     pub start_at: StartAt,
     /// When files are rolled.
     pub rolling: Rolling,
+    /// A topic's partitions are in the same files.
+    pub merges: bool,
 }
 
 /// Says how records become files.
@@ -50,6 +53,23 @@ pub struct Layout {
     pub columns: Vec<Column>,
     /// A value that is JSON appears as it is, not as a string.
     pub inline_json: bool,
+    /// What becomes of late records.
+    pub late: Late,
+}
+
+/// Says what becomes of records of a time whose files were closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Late {
+    /// They are in a file of their own in the folder of their time.
+    Keep,
+    /// They are in the folder of their time below `late/`.
+    Aside,
+    /// They are in no file, and counted.
+    Drop,
+}
+
+impl Late {
+    const ALL: [(&'static str, Self); 3] = [("keep", Self::Keep), ("aside", Self::Aside), ("drop", Self::Drop)];
 }
 
 /// Says where a partition is begun.
@@ -98,7 +118,16 @@ impl SinkConfig {
         let starts = [("earliest", StartAt::Earliest), ("latest", StartAt::Latest)];
         let start_at = sink.choice("start_at", StartAt::Earliest, &starts);
         let rolling = rolling(&sink.section("roll"));
-        Some(Self { name: name?, topics: topics?, destination: destination?, layout: layout?, start_at, rolling })
+        let merges = sink.get("merge_partitions", false);
+        Some(Self {
+            name: name?,
+            topics: topics?,
+            destination: destination?,
+            layout: layout?,
+            start_at,
+            rolling,
+            merges,
+        })
     }
 
     /// Tells whether it takes a topic. Our own topics are taken only by a pattern that begins like them, and what sinks decide by none: every
@@ -118,6 +147,8 @@ impl Layout {
         let path = sink.get("path", "{topic}/dt=%Y-%m-%d/hour=%H".to_owned());
         let path = FolderTemplate::parse(&path, zone.unwrap_or(TimeZone::UTC));
         let path = path.map_err(|reason| sink.mistake("path", reason)).ok();
+        let time = TimeSource::parse(&sink.get("time", "timestamp".to_owned()));
+        let time = time.map_err(|reason| sink.mistake("time", reason)).ok();
         let names = sink.get("columns", COLUMNS.map(|column| column.name().to_owned()).to_vec());
         let mut columns = Vec::new();
         for name in names {
@@ -133,7 +164,8 @@ impl Layout {
         let format = sink.choice("format", Format::Ndjson, &Format::ALL);
         let compression = sink.choice("compression", Compression::Gzip, &Compression::ALL);
         let inline_json = sink.get("inline_json", false);
-        Some(Self { path: path?, format, compression, columns, inline_json })
+        let late = sink.choice("late", Late::Keep, &Late::ALL);
+        Some(Self { path: path?.timed_by(time?), format, compression, columns, inline_json, late })
     }
 
     /// Writes it down, so that files can be made again whatever the configuration says by then.
@@ -145,6 +177,8 @@ impl Layout {
             compression: self.compression.name().to_owned(),
             columns: self.columns.iter().map(|column| column.name().to_owned()).collect(),
             inline_json: self.inline_json,
+            time: self.path.time().text(),
+            late: Late::ALL.iter().find(|(_, late)| *late == self.late).map_or("", |(name, _)| name).to_owned(),
         }
     }
 
@@ -158,12 +192,14 @@ impl Layout {
         let format = Format::ALL.iter().find(|(name, _)| *name == recipe.format);
         let compression = Compression::ALL.iter().find(|(name, _)| *name == recipe.compression);
         let column = |name: &String| Column::named(name).ok_or_else(|| find(name, "column"));
+        let late = Late::ALL.iter().find(|(name, _)| *name == recipe.late);
         Ok(Self {
-            path: FolderTemplate::parse(&recipe.path, zone)?,
+            path: FolderTemplate::parse(&recipe.path, zone)?.timed_by(TimeSource::parse(&recipe.time)?),
             format: format.ok_or_else(|| find(&recipe.format, "format"))?.1,
             compression: compression.ok_or_else(|| find(&recipe.compression, "compression"))?.1,
             columns: recipe.columns.iter().map(column).collect::<Result<_, _>>()?,
             inline_json: recipe.inline_json,
+            late: late.ok_or_else(|| find(&recipe.late, "way with late records"))?.1,
         })
     }
 }
@@ -211,7 +247,7 @@ mod tests {
     #[test]
     fn every_mistake_is_told_at_once() {
         let mistakes = read(
-            "[[sinks]]\nname = 'a b'\ntopics = []\nurl = 's3://bucket'\ntimezone = 'Mars/Base'\npath = '/abs/%Q'\ncolumns = ['x']\nformat = 'csv'\n",
+            "[[sinks]]\nname = 'a b'\ntopics = []\nurl = 's3://bucket'\ntimezone = 'Mars/Base'\npath = '/abs/%Q'\ncolumns = ['x']\nformat = 'csv'\ntime = 'ingest'\nlate = 'never'\n",
         )
         .unwrap_err();
         for words in [
@@ -222,6 +258,8 @@ mod tests {
             "sinks.0.path: has %Q",
             "sinks.0.columns: there is no column \"x\"; there are topic, partition",
             "sinks.0.format",
+            "sinks.0.time: is \"ingest\"; there are timestamp",
+            "sinks.0.late",
         ] {
             assert!(mistakes.contains(words), "{words} in {mistakes}");
         }
@@ -230,8 +268,9 @@ mod tests {
 
     #[test]
     fn a_layout_is_read_back_from_its_recipe() {
-        let text =
-            format!("{LEAST}format = 'raw'\ncompression = 'zstd'\npath = '{{host}}/%Y'\ntimezone = 'Asia/Kolkata'\n");
+        let text = format!(
+            "{LEAST}format = 'raw'\ncompression = 'zstd'\npath = '{{host}}/%Y'\ntimezone = 'Asia/Kolkata'\ntime = 'field:/at'\nlate = 'aside'\n"
+        );
         let layout = read(&text).unwrap().remove(0).layout;
         assert_eq!(Layout::of(&layout.recipe()).unwrap(), layout);
         let newer = Recipe { format: "orc".into(), ..layout.recipe() };

@@ -22,8 +22,8 @@ use super::lane::Cause;
 /// Names the topic.
 pub const DECISIONS_TOPIC: &str = "__skidway.sinks";
 
-/// Numbers the records' format.
-const VERSION: u8 = 1;
+/// Numbers the records' format. 1 had no merged files, no late records and no sizes of rows, which all have a default.
+const VERSION: u8 = 2;
 
 /// Names one partition of one incarnation of a topic.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -50,8 +50,14 @@ pub struct Intent {
     pub last: u64,
     /// How many it has.
     pub records: u64,
+    /// Bytes of its rows before compression.
+    #[serde(default)]
+    pub row_bytes: u64,
     /// XXH3-128 of its rows before compression, in hexadecimal.
     pub digest: String,
+    /// Another partition's part of the same file comes before it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub continues: bool,
 }
 
 impl Intent {
@@ -72,7 +78,16 @@ pub struct Cut {
     pub cause: Cause,
     /// How rows and names are made.
     pub recipe: Recipe,
-    /// Its files.
+    /// If other partitions have parts of the same files: how many records of all were decided before, which names the files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub merged_at: Option<u64>,
+    /// By which time records were late, in ms since 1970; `None` if that made no difference.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_ms: Option<i64>,
+    /// Late records that are in no file, as the configuration wanted it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub late_dropped: u64,
+    /// Its files; of those that other partitions have a part in, the part of this one.
     pub files: Vec<Intent>,
 }
 
@@ -91,6 +106,12 @@ pub struct Recipe {
     pub columns: Vec<String>,
     /// Whether a value that is JSON appears as it is.
     pub inline_json: bool,
+    /// Where the time in `path` comes from.
+    #[serde(default = "timestamp")]
+    pub time: String,
+    /// What becomes of late records.
+    #[serde(default = "keep")]
+    pub late: String,
 }
 
 /// Is one decision.
@@ -119,6 +140,9 @@ pub enum Decision {
         to: u64,
         /// Bytes of its files.
         bytes: u64,
+        /// When, in ms since 1970.
+        #[serde(default)]
+        at_ms: i64,
     },
     /// Records are in no file.
     Gap {
@@ -167,8 +191,23 @@ pub struct Standing {
     pub records: u64,
     /// Their bytes.
     pub bytes: u64,
-    /// Records that are in no file.
+    /// Records that are in no file because they could not be had.
     pub lost: u64,
+    /// Records that are in no file because they were late.
+    #[serde(default)]
+    pub late_dropped: u64,
+    /// What was published last.
+    #[serde(default)]
+    pub last_file: Option<LastFile>,
+}
+
+/// Is the file that was published last.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastFile {
+    /// When, in ms since 1970.
+    pub at_ms: i64,
+    /// Its path below the sink's url.
+    pub path: String,
 }
 
 impl Standing {
@@ -180,14 +219,18 @@ impl Standing {
                 self.frontier = cut.to;
                 self.pending.push(cut.clone());
             }
-            Decision::Done { to, bytes, .. } => {
+            Decision::Done { to, bytes, at_ms, .. } => {
                 let (done, pending) = self.pending.drain(..).partition(|cut| cut.to <= *to);
                 self.pending = pending;
                 let done: Vec<Cut> = done;
                 let files = done.iter().flat_map(|cut| &cut.files);
-                self.files += files.clone().count() as u64;
+                self.files += files.clone().filter(|file| !file.continues).count() as u64;
                 self.records += files.map(|file| file.records).sum::<u64>();
                 self.bytes += bytes;
+                self.late_dropped += done.iter().map(|cut| cut.late_dropped).sum::<u64>();
+                if let Some(file) = done.iter().flat_map(|cut| &cut.files).next_back() {
+                    self.last_file = Some(LastFile { at_ms: *at_ms, path: file.path() });
+                }
             }
             Decision::Gap { from, to, .. } => {
                 self.frontier = self.frontier.max(*to);
@@ -223,6 +266,18 @@ pub struct State {
 }
 
 impl Decision {
+    /// Gives the partition that it is about.
+    pub fn shard(&self) -> Option<&Shard> {
+        match self {
+            Self::Begun { shard, .. }
+            | Self::Cut { shard, .. }
+            | Self::Done { shard, .. }
+            | Self::Gap { shard, .. }
+            | Self::Standing { shard, .. } => Some(shard),
+            Self::Opened | Self::Paused | Self::Resumed => None,
+        }
+    }
+
     /// Encodes the record's value.
     pub fn encode(&self, sink: &str) -> Vec<u8> {
         let stored = Stored { v: VERSION, sink: sink.to_owned(), decision: self.clone() };
@@ -235,14 +290,13 @@ impl SinkState {
     pub fn apply(&mut self, decision: &Decision) {
         match decision {
             Decision::Begun { shard, .. } if self.shards.contains_key(shard) => {}
-            Decision::Begun { shard, .. }
-            | Decision::Cut { shard, .. }
-            | Decision::Done { shard, .. }
-            | Decision::Gap { shard, .. }
-            | Decision::Standing { shard, .. } => self.shards.entry(shard.clone()).or_default().apply(decision),
             Decision::Opened => self.is_opened = true,
             Decision::Paused => self.is_paused = true,
             Decision::Resumed => self.is_paused = false,
+            of_one => {
+                let shard = of_one.shard().into_iter();
+                shard.for_each(|shard| self.shards.entry(shard.clone()).or_default().apply(of_one));
+            }
         }
     }
 
@@ -264,8 +318,8 @@ impl State {
     /// What is wrong with it: another version's, or damaged (halt).
     pub fn take(&mut self, value: &[u8]) -> Result<(), String> {
         let stored: Stored = serde_json::from_slice(value).map_err(|error| error.to_string())?;
-        if stored.v != VERSION {
-            return Err(format!("it is of version {}, this build knows {VERSION}", stored.v));
+        if !(1..=VERSION).contains(&stored.v) {
+            return Err(format!("it is of version {}, this build knows 1 to {VERSION}", stored.v));
         }
         self.sinks.entry(stored.sink).or_default().apply(&stored.decision);
         Ok(())
@@ -287,6 +341,22 @@ impl State {
     pub fn standing(&self) -> impl Iterator<Item = (&str, Decision)> {
         self.sinks.iter().flat_map(|(name, sink)| sink.standing().map(move |decision| (name.as_str(), decision)))
     }
+}
+
+fn timestamp() -> String {
+    "timestamp".to_owned()
+}
+
+fn keep() -> String {
+    "keep".to_owned()
+}
+
+fn is_false(is: &bool) -> bool {
+    !is
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// Writes ids as the collector does elsewhere.
@@ -319,7 +389,9 @@ mod tests {
             first: from,
             last: to - 1,
             records: to - from,
+            row_bytes: 7,
             digest: "00".into(),
+            continues: false,
         };
         let recipe = Recipe {
             path: "{topic}".into(),
@@ -328,8 +400,11 @@ mod tests {
             compression: "gzip".into(),
             columns: vec!["value".into()],
             inline_json: false,
+            time: "timestamp".into(),
+            late: "drop".into(),
         };
-        Cut { from, to, cause: Cause::Age, recipe, files: vec![intent] }
+        let (merged_at, clock_ms, late_dropped) = (Some(3), Some(5), 1);
+        Cut { from, to, cause: Cause::Age, recipe, merged_at, clock_ms, late_dropped, files: vec![intent] }
     }
 
     fn decisions() -> Vec<Decision> {
@@ -339,7 +414,7 @@ mod tests {
             Decision::Begun { shard: shard(1), from: 0 },
             Decision::Cut { shard: shard(0), cut: cut(5, 10) },
             Decision::Cut { shard: shard(0), cut: cut(10, 20) },
-            Decision::Done { shard: shard(0), to: 10, bytes: 100 },
+            Decision::Done { shard: shard(0), to: 10, bytes: 100, at_ms: 9 },
             Decision::Gap { shard: shard(1), from: 0, to: 4, reason },
             Decision::Opened,
             Decision::Paused,
@@ -355,7 +430,9 @@ mod tests {
         let sink = state.of("archive");
         let first = &sink.shards[&shard(0)];
         assert_eq!((first.frontier, &first.pending), (20, &vec![cut(10, 20)]));
-        assert_eq!((first.files, first.records, first.bytes, first.lost), (1, 5, 100, 0));
+        assert_eq!((first.files, first.records, first.bytes, first.lost, first.late_dropped), (1, 5, 100, 0, 1));
+        let path = "app/dt=2026-11-22/app+0+0+9.ndjson.gz".to_owned();
+        assert_eq!(first.last_file, Some(LastFile { at_ms: 9, path }));
         assert_eq!((sink.shards[&shard(1)].frontier, sink.shards[&shard(1)].lost, sink.is_paused), (4, 4, true));
         assert_eq!(state.of("another"), SinkState::default());
     }
@@ -380,9 +457,10 @@ mod tests {
     #[test]
     fn another_versions_decisions_are_not_guessed_at() {
         let mut state = State::default();
-        let newer = String::from_utf8(Decision::Paused.encode("archive")).unwrap().replace("\"v\":1", "\"v\":2");
-        assert!(state.take(newer.as_bytes()).unwrap_err().contains("version 2"));
+        assert!(state.take(br#"{"v":1,"sink":"archive","kind":"resumed"}"#).is_ok());
+        let newer = String::from_utf8(Decision::Paused.encode("archive")).unwrap().replace("\"v\":2", "\"v\":3");
+        assert!(state.take(newer.as_bytes()).unwrap_err().contains("version 3"));
         assert!(state.take(b"{}").is_err());
-        assert_eq!(state, State::default());
+        assert_eq!(state.of("archive"), SinkState::default());
     }
 }

@@ -32,6 +32,8 @@ pub(super) struct Finished {
     pub path: PathBuf,
     /// Its bytes.
     pub bytes: u64,
+    /// Bytes of its rows, before compression.
+    pub row_bytes: u64,
     /// Of its rows, in hexadecimal.
     pub digest: String,
 }
@@ -47,8 +49,11 @@ struct Counted {
     bytes: u64,
 }
 
-/// Is a digest of rows.
-pub(super) struct Digest(twox_hash::XxHash3_128);
+/// Is a digest of rows, and their bytes.
+struct Digest {
+    hash: twox_hash::XxHash3_128,
+    bytes: u64,
+}
 
 impl RowFile {
     /// Creates it; replaces what was left of an earlier try.
@@ -107,7 +112,8 @@ impl RowFile {
             Output::None(file) => file,
         };
         file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
-        Ok(Finished { path: self.path, bytes, digest: self.digest.finish() })
+        let Digest { bytes: row_bytes, .. } = self.digest;
+        Ok(Finished { path: self.path, bytes, row_bytes, digest: self.digest.finish() })
     }
 
     /// Takes it out of the spool: what is in it will be written again.
@@ -137,35 +143,45 @@ impl Finished {
 
 impl Digest {
     fn new() -> Self {
-        Self(twox_hash::XxHash3_128::new())
+        Self { hash: twox_hash::XxHash3_128::new(), bytes: 0 }
     }
 
     fn write(&mut self, rows: &[u8]) {
-        self.0.write(rows);
+        self.hash.write(rows);
+        self.bytes += rows.len() as u64;
     }
 
     fn finish(&self) -> String {
-        format!("{:032x}", self.0.finish_128())
+        format!("{:032x}", self.hash.finish_128())
     }
+}
 
-    /// Gives the digest of a whole file's rows.
-    ///
-    /// # Errors
-    /// It cannot be read or decompressed.
-    pub(super) fn of(file: impl Read, compression: Compression) -> io::Result<String> {
-        let mut rows: Box<dyn Read> = match compression {
-            Compression::Gzip => Box::new(flate2::read::MultiGzDecoder::new(file)),
-            Compression::Zstd => Box::new(zstd::Decoder::new(file)?),
-            Compression::None => Box::new(file),
-        };
-        let (mut digest, mut piece) = (Self::new(), vec![0; PIECE_BYTES]);
-        loop {
-            match rows.read(&mut piece)? {
-                0 => return Ok(digest.finish()),
-                read => digest.write(&piece[..read]),
+/// Gives the digests of a file's parts, which have so many bytes of rows; the last one is all that is left.
+///
+/// # Errors
+/// It cannot be read or decompressed.
+pub(super) fn digests(file: impl Read, compression: Compression, row_bytes: &[u64]) -> io::Result<Vec<String>> {
+    let mut rows: Box<dyn Read> = match compression {
+        Compression::Gzip => Box::new(flate2::read::MultiGzDecoder::new(file)),
+        Compression::Zstd => Box::new(zstd::Decoder::new(file)?),
+        Compression::None => Box::new(file),
+    };
+    let (mut piece, mut found) = (vec![0; PIECE_BYTES], Vec::new());
+    for (at, bytes) in row_bytes.iter().enumerate() {
+        let is_last = at + 1 == row_bytes.len();
+        let (mut digest, mut left) = (Digest::new(), if is_last { u64::MAX } else { *bytes });
+        while left > 0 {
+            let most = piece.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            let read = rows.read(&mut piece[..most])?;
+            if read == 0 {
+                break;
             }
+            digest.write(&piece[..read]);
+            left -= read as u64;
         }
+        found.push(digest.finish());
     }
+    Ok(found)
 }
 
 impl Write for Counted {
@@ -187,7 +203,7 @@ mod tests {
     #[test]
     fn the_digest_is_of_the_rows_whatever_compresses_them() {
         let temp = tempfile::tempdir().unwrap();
-        let mut digests = Vec::new();
+        let mut all = Vec::new();
         for (compression, pieces) in [(Compression::Gzip, 1), (Compression::Zstd, 1000), (Compression::None, 10)] {
             let mut file = RowFile::create(&temp.path().join("spool"), compression).unwrap();
             for piece in 0..1000 {
@@ -198,10 +214,13 @@ mod tests {
             }
             let finished = file.finish().unwrap();
             assert_eq!(finished.bytes, std::fs::metadata(&finished.path).unwrap().len());
-            assert_eq!(Digest::of(File::open(&finished.path).unwrap(), compression).unwrap(), finished.digest);
-            digests.push(finished.digest);
+            let found = |bytes: &[u64]| digests(File::open(&finished.path).unwrap(), compression, bytes);
+            assert_eq!(found(&[finished.row_bytes]).unwrap().concat(), finished.digest);
+            let halves = found(&[finished.row_bytes / 2, finished.row_bytes / 2]).unwrap();
+            assert!(halves.len() == 2 && !halves.contains(&finished.digest), "{halves:?}");
+            all.push(finished.digest);
         }
-        digests.dedup();
-        assert_eq!(digests.len(), 1);
+        all.dedup();
+        assert_eq!(all.len(), 1);
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde_json::json;
 use skidway_record::{Batch, BatchBuilder, Compressor, EncodedHeaders, Offset, TopicName, TopicPartition};
 
-use super::decisions::{DECISIONS_TOPIC, Decision, Shard, State};
+use super::decisions::{DECISIONS_TOPIC, Decision, State};
 use crate::json::rfc3339;
 use crate::log::{Commit, Log, LogError, Target, TopicChange, TopicSettings};
 
@@ -95,21 +95,18 @@ impl Journal {
         Ok(())
     }
 
-    /// Writes a decision; it counts once this returns.
+    /// Writes decisions, all or none; they count once this returns.
     ///
     /// # Errors
     /// [`LogError`], with its own fate; nothing is decided then.
-    pub(super) async fn decide(&self, sink: &str, decision: &Decision) -> Result<(), LogError> {
+    pub(super) async fn decide(&self, sink: &str, decided: &[Decision]) -> Result<(), LogError> {
         let now_ms = super::now_ms();
-        let value = [(sink.to_owned(), decision.encode(sink))];
-        let mut batches: Vec<(Target, Batch)> = Vec::new();
-        batches.extend(self.batch(&value, now_ms).map(|batch| (Target::Partition(decisions()), batch)));
+        let values: Vec<_> = decided.iter().map(|decision| (sink.to_owned(), decision.encode(sink))).collect();
         // What is in no file is in the ledger, with the decision and not without it.
-        if let Decision::Gap { shard, from, to, reason } = decision {
-            let event = [(sink.to_owned(), event(sink, shard, (*from, *to), reason, now_ms))];
-            let events = TopicPartition::new(topic(EVENTS_TOPIC), 0);
-            batches.extend(self.batch(&event, now_ms).map(|batch| (Target::Partition(events), batch)));
-        }
+        let events: Vec<_> = decided.iter().filter_map(|decision| event(sink, decision, now_ms)).collect();
+        let events_topic = TopicPartition::new(topic(EVENTS_TOPIC), 0);
+        let batches = [(decisions(), self.batch(&values, now_ms)), (events_topic, self.batch(&events, now_ms))];
+        let batches = batches.into_iter().filter_map(|(to, batch)| Some((Target::Partition(to), batch?))).collect();
         self.log.submit(Commit { batches, ..Commit::default() }).await.await?;
         Ok(())
     }
@@ -125,7 +122,8 @@ impl Journal {
 }
 
 /// Describes records that a sink could not have.
-fn event(sink: &str, shard: &Shard, (from, to): (u64, u64), reason: &str, at_ms: i64) -> Vec<u8> {
+fn event(sink: &str, decision: &Decision, at_ms: i64) -> Option<(String, Vec<u8>)> {
+    let Decision::Gap { shard, from, to, reason } = decision else { return None };
     let event = json!({
         "kind": "sink-gap",
         "sink": sink,
@@ -137,7 +135,7 @@ fn event(sink: &str, shard: &Shard, (from, to): (u64, u64), reason: &str, at_ms:
         "reason": reason,
         "at": rfc3339(at_ms),
     });
-    event.to_string().into_bytes()
+    Some((sink.to_owned(), event.to_string().into_bytes()))
 }
 
 fn decisions() -> TopicPartition {

@@ -9,8 +9,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// An hour's file is closed so long after the hour, for records that are a little late.
-const GRACE_MS: i64 = 60_000;
+/// An hour's file is closed so long after the hour, for records that are a little late. What comes after that is late.
+pub const GRACE_MS: i64 = 60_000;
+
+/// Stands for the file of records that are dropped; no folder has this name.
+const DROPPED: &str = "\0";
 
 /// Says when files are rolled, whichever comes first.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,6 +81,62 @@ struct Open {
     ends_ms: Option<i64>,
 }
 
+impl Open {
+    fn due(&self, now_ms: i64, rolling: &Rolling) -> Option<Cause> {
+        let causes = [
+            (self.bytes >= rolling.bytes, Cause::Bytes),
+            (self.records >= rolling.records, Cause::Records),
+            (self.ends_ms.is_some_and(|ends| ends <= now_ms), Cause::Period),
+            (now_ms >= after(self.opened_ms, rolling.age), Cause::Age),
+            (now_ms >= after(self.grew_ms, rolling.idle), Cause::Idle),
+        ];
+        causes.into_iter().find(|(is_due, _)| *is_due).map(|(_, cause)| cause)
+    }
+
+    /// Tells when it is due by time alone.
+    fn deadline_ms(&self, rolling: &Rolling) -> i64 {
+        let by_time = after(self.opened_ms, rolling.age).min(after(self.grew_ms, rolling.idle));
+        self.ends_ms.map_or(by_time, |ends| ends.min(by_time))
+    }
+
+    /// Takes another partition's part of the same file in.
+    fn join(&mut self, other: &Self) {
+        self.records += other.records;
+        self.bytes += other.bytes;
+        self.opened_ms = self.opened_ms.min(other.opened_ms);
+        self.grew_ms = self.grew_ms.max(other.grew_ms);
+        self.ends_ms = self.ends_ms.into_iter().chain(other.ends_ms).min();
+    }
+}
+
+/// Shows what is open of partitions that are cut together: the same folder's files of all of them are one.
+#[derive(Debug, Default)]
+pub struct Together(BTreeMap<String, Open>);
+
+impl Together {
+    /// Tells whether nothing is open.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Takes a partition in.
+    pub fn join(&mut self, lane: &Lane) {
+        for (folder, file) in &lane.files {
+            self.0.entry(folder.clone()).and_modify(|joined| joined.join(file)).or_insert_with(|| file.clone());
+        }
+    }
+
+    /// Tells whether they are to be cut now, and why.
+    pub fn due(&self, now_ms: i64, rolling: &Rolling) -> Option<Cause> {
+        self.0.values().filter_map(|file| file.due(now_ms, rolling)).min()
+    }
+
+    /// Tells when the next cut is due by time alone; `None` while nothing is open.
+    pub fn deadline_ms(&self, rolling: &Rolling) -> Option<i64> {
+        self.0.values().map(|file| file.deadline_ms(rolling)).min()
+    }
+}
+
 /// Says what a closed file holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Closed {
@@ -87,6 +146,17 @@ pub struct Closed {
     pub offsets: (u64, u64),
     /// How many records.
     pub records: u64,
+}
+
+/// Says what a cut decides.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LaneCut {
+    /// The offsets.
+    pub span: Range<u64>,
+    /// Records among them that are in no file, as the configuration wants it.
+    pub dropped: u64,
+    /// What the files hold.
+    pub files: Vec<Closed>,
 }
 
 /// Keeps what is open of one partition.
@@ -135,6 +205,11 @@ impl Lane {
         1
     }
 
+    /// Counts a record that goes into no file.
+    pub fn drop(&mut self, offset: u64, now_ms: i64) {
+        self.take(DROPPED, offset, now_ms, || None);
+    }
+
     /// Passes over offsets that no record has.
     pub fn pass(&mut self, next: u64) {
         self.next = self.next.max(next);
@@ -149,35 +224,18 @@ impl Lane {
 
     /// Tells whether the partition is to be cut now, and why.
     pub fn due(&self, now_ms: i64, rolling: &Rolling) -> Option<Cause> {
-        let cause = |file: &Open| {
-            let causes = [
-                (file.bytes >= rolling.bytes, Cause::Bytes),
-                (file.records >= rolling.records, Cause::Records),
-                (file.ends_ms.is_some_and(|ends| ends <= now_ms), Cause::Period),
-                (now_ms >= after(file.opened_ms, rolling.age), Cause::Age),
-                (now_ms >= after(file.grew_ms, rolling.idle), Cause::Idle),
-            ];
-            causes.into_iter().find(|(is_due, _)| *is_due).map(|(_, cause)| cause)
-        };
-        self.files.values().filter_map(cause).min()
+        self.files.values().filter_map(|file| file.due(now_ms, rolling)).min()
     }
 
-    /// Tells when the next cut is due by time alone; `None` while nothing is open.
-    pub fn deadline_ms(&self, rolling: &Rolling) -> Option<i64> {
-        let deadline = |file: &Open| {
-            let by_time = after(file.opened_ms, rolling.age).min(after(file.grew_ms, rolling.idle));
-            file.ends_ms.map_or(by_time, |ends| ends.min(by_time))
-        };
-        self.files.values().map(deadline).min()
-    }
-
-    /// Closes all files: gives the offsets that this decides, and what the files hold.
-    pub fn cut(&mut self) -> (Range<u64>, Vec<Closed>) {
+    /// Closes all files.
+    pub fn cut(&mut self) -> LaneCut {
         let span = self.frontier..self.next;
         self.frontier = self.next;
+        let mut files = std::mem::take(&mut self.files);
+        let dropped = files.remove(DROPPED).map_or(0, |dropped| dropped.records);
         let closed =
             |(folder, file): (String, Open)| Closed { folder, offsets: (file.first, file.last), records: file.records };
-        (span, std::mem::take(&mut self.files).into_iter().map(closed).collect())
+        LaneCut { span, dropped, files: files.into_iter().map(closed).collect() }
     }
 
     /// Starts over at the frontier: what was written since is of no use.
@@ -200,6 +258,12 @@ mod tests {
         Rolling { bytes: 1000, records: 3, age: seconds(600), idle: seconds(60), open_files_max: 2 }
     }
 
+    fn together<const N: usize>(lanes: [&Lane; N]) -> Together {
+        let mut together = Together::default();
+        lanes.into_iter().for_each(|lane| together.join(lane));
+        together
+    }
+
     const NEVER: fn() -> Option<i64> = || None;
 
     #[test]
@@ -210,12 +274,14 @@ mod tests {
         }
         lane.pass(15);
         let closed = |folder: &str, offsets, records| Closed { folder: folder.into(), offsets, records };
-        assert_eq!(lane.cut(), (10..15, vec![closed("a", (10, 12), 2), closed("b", (11, 11), 1)]));
-        assert_eq!((lane.frontier(), lane.next(), lane.open_files()), (15, 15, 0));
-        assert_eq!(lane.cut(), (15..15, vec![]));
-        lane.take("a", 15, 0, NEVER);
+        lane.drop(15, 0);
+        let files = vec![closed("a", (10, 12), 2), closed("b", (11, 11), 1)];
+        assert_eq!(lane.cut(), LaneCut { span: 10..16, dropped: 1, files });
+        assert_eq!((lane.frontier(), lane.next(), lane.open_files()), (16, 16, 0));
+        assert_eq!(lane.cut(), LaneCut { span: 16..16, dropped: 0, files: vec![] });
+        lane.take("a", 16, 0, NEVER);
         lane.rewind();
-        assert_eq!((lane.next(), lane.open_files()), (15, 0));
+        assert_eq!((lane.next(), lane.open_files()), (16, 0));
     }
 
     #[test]
@@ -236,7 +302,7 @@ mod tests {
             }
             lane.has_bytes("a", bytes);
             assert_eq!(lane.due(now_ms, &rolling()), expected, "{takes:?} {bytes} {now_ms}");
-            let deadline = lane.deadline_ms(&rolling());
+            let deadline = together([&lane]).deadline_ms(&rolling());
             let by_time = matches!(expected, Some(Cause::Idle | Cause::Age));
             assert!(!by_time || deadline == Some(now_ms), "{deadline:?}");
         }
@@ -246,13 +312,30 @@ mod tests {
     fn a_file_ends_with_its_hour_unless_it_was_late_from_the_start() {
         let mut lane = Lane::new(0);
         lane.take("h10", 0, 1_000_000, || Some(1_010_000));
-        assert_eq!(lane.deadline_ms(&rolling()), Some(1_060_000), "idle comes first");
+        assert_eq!(together([&lane]).deadline_ms(&rolling()), Some(1_060_000), "idle comes first");
         lane.take("h10", 1, 1_030_000, || unreachable!("it is open"));
-        assert_eq!(lane.deadline_ms(&rolling()), Some(1_070_000));
+        assert_eq!(together([&lane]).deadline_ms(&rolling()), Some(1_070_000));
         assert_eq!(lane.due(1_069_999, &rolling()), None);
         assert_eq!(lane.due(1_070_000, &rolling()), Some(Cause::Period));
         lane.cut();
         lane.take("h10", 2, 2_000_000, || Some(1_010_000));
         assert_eq!(lane.due(2_000_000, &rolling()), None);
+    }
+
+    #[test]
+    fn partitions_that_are_merged_have_one_size_one_age_and_are_idle_together() {
+        let (mut first, mut second) = (Lane::new(0), Lane::new(7));
+        first.take("a", 0, 0, || Some(90_000));
+        second.take("a", 7, 59_000, NEVER);
+        second.take("b", 8, 59_000, NEVER);
+        first.has_bytes("a", 600);
+        assert_eq!(together([&first, &second]).due(59_000, &rolling()), None);
+        second.has_bytes("a", 400);
+        assert_eq!(together([&first, &second]).due(59_000, &rolling()), Some(Cause::Bytes));
+        second.has_bytes("a", 0);
+        assert_eq!(first.due(60_000, &rolling()), Some(Cause::Idle));
+        assert_eq!(together([&first, &second]).due(60_000, &rolling()), None);
+        assert_eq!(together([&first, &second]).deadline_ms(&rolling()), Some(119_000));
+        assert_eq!(together([]).deadline_ms(&rolling()), None);
     }
 }

@@ -11,6 +11,7 @@
 pub mod board;
 pub mod config;
 pub mod decisions;
+pub mod event_time;
 mod file;
 pub mod journal;
 pub mod lane;
@@ -20,8 +21,10 @@ pub mod store;
 mod writing;
 mod worker;
 mod publishing;
+mod again;
 
 use std::collections::BTreeSet;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -45,6 +48,9 @@ use worker::Worker;
 
 /// How often topics are looked for that a sink takes.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Read of a partition at a time, in compressed bytes.
+const FETCH_BYTES: usize = 1 << 20;
 
 /// Holds all sinks, with what each had decided when the collector started.
 pub struct Sinks {
@@ -245,7 +251,7 @@ async fn first_start(
     // Last: a start that was cut short is begun again.
     decisions.push(Decision::Opened);
     for decision in decisions {
-        journal.decide(&config.name, &decision).await?;
+        journal.decide(&config.name, std::slice::from_ref(&decision)).await?;
         state.apply(&decision);
     }
     Ok(())
@@ -264,12 +270,12 @@ async fn give_up_deleted(
         shard: shard.clone(),
         from: cut.from,
         to: cut.to,
-        reason: publishing::TOPIC_GONE.to_owned(),
+        reason: again::TOPIC_GONE.to_owned(),
     };
     let gaps: Vec<Decision> =
         deleted.flat_map(|(shard, standing)| standing.pending.iter().map(move |cut| gap(shard, cut))).collect();
     for decision in gaps {
-        journal.decide(sink, &decision).await?;
+        journal.decide(sink, std::slice::from_ref(&decision)).await?;
         state.apply(&decision);
     }
     Ok(())
@@ -301,10 +307,14 @@ impl Control {
     pub async fn pause(&self, name: &str, pause: bool) -> Result<bool, LogError> {
         let Some(desk) = self.0.board.desk(name) else { return Ok(false) };
         let decision = if pause { Decision::Paused } else { Decision::Resumed };
-        self.0.journal.decide(name, &decision).await?;
+        self.0.journal.decide(name, &[decision]).await?;
         desk.pause(pause);
         Ok(true)
     }
+}
+
+fn unwritable(error: &io::Error) -> String {
+    format!("the spool cannot be written: {error}")
 }
 
 fn now_ms() -> i64 {

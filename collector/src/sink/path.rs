@@ -12,6 +12,8 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan, Zoned};
 use skidway_record::{PartitionId, Record, TopicName};
 
+use super::event_time::TimeSource;
+
 /// Takes the place of a header or field that a record does not have.
 const ABSENT: &str = "_";
 
@@ -33,6 +35,7 @@ pub struct FolderTemplate {
     period: Period,
     /// Headers or fields are in it.
     is_by_record: bool,
+    time: TimeSource,
 }
 
 /// Keeps the folder of a partition's last record.
@@ -41,11 +44,24 @@ pub struct Kept {
     /// Minutes since 1970; zones differ by whole ones.
     minute: Option<i64>,
     folder: String,
+    ends_ms: Option<i64>,
+}
+
+impl Kept {
+    /// Gives the folder: below the sink's url, without a slash at its ends.
+    pub fn folder(&self) -> &str {
+        &self.folder
+    }
+
+    /// Tells when the folder's times are over, in ms since 1970; `None` if that is never.
+    pub fn ends_ms(&self) -> Option<i64> {
+        self.ends_ms
+    }
 }
 
 impl PartialEq for FolderTemplate {
     fn eq(&self, other: &Self) -> bool {
-        self.text == other.text && self.zone == other.zone
+        (&self.text, &self.zone, &self.time) == (&other.text, &other.zone, &other.time)
     }
 }
 
@@ -101,7 +117,17 @@ impl FolderTemplate {
         }
         let period = parts.iter().filter_map(Part::period).min().unwrap_or(Period::Ever);
         let is_by_record = parts.iter().any(|part| matches!(part, Part::Header(_) | Part::Field(_)));
-        Ok(Self { text: text.to_owned(), zone, parts, period, is_by_record })
+        Ok(Self { text: text.to_owned(), zone, parts, period, is_by_record, time: TimeSource::Timestamp })
+    }
+
+    /// Takes the times from elsewhere than from records' timestamps.
+    pub fn timed_by(self, time: TimeSource) -> Self {
+        Self { time, ..self }
+    }
+
+    /// Says where it takes the times from.
+    pub fn time(&self) -> &TimeSource {
+        &self.time
     }
 
     /// Gives it as it was written.
@@ -114,25 +140,28 @@ impl FolderTemplate {
         self.zone.iana_name().unwrap_or("UTC")
     }
 
-    /// Fills it as [`FolderTemplate::fill`] does; what depends on the minute alone is kept from record to record.
+    /// Fills it; what depends on the minute alone is kept from record to record.
     pub fn fill_kept<'k>(
         &self,
         kept: &'k mut Kept,
         (topic, partition): (&TopicName, PartitionId),
         record: &Record<'_>,
-    ) -> &'k str {
-        let minute = record.timestamp_ms.div_euclid(60_000);
-        if kept.minute != Some(minute) || self.is_by_record {
-            kept.folder = self.fill(topic, partition, record);
-            kept.minute = Some(minute);
+    ) -> &'k Kept {
+        let time_ms = self.time.of(record, &self.zone);
+        let minute = time_ms.div_euclid(60_000);
+        let is_other = kept.minute != Some(minute);
+        if is_other || self.is_by_record {
+            kept.folder = self.fill(topic, partition, record, time_ms);
         }
-        &kept.folder
+        if is_other {
+            (kept.minute, kept.ends_ms) = (Some(minute), self.ends_at(time_ms));
+        }
+        kept
     }
 
-    /// Fills it: a folder below the sink's url, without a slash at its ends.
-    pub fn fill(&self, topic: &TopicName, partition: PartitionId, record: &Record<'_>) -> String {
+    fn fill(&self, topic: &TopicName, partition: PartitionId, record: &Record<'_>, time_ms: i64) -> String {
         let mut folder = String::with_capacity(self.text.len() + 16);
-        let time = self.zoned(record.timestamp_ms);
+        let time = self.zoned(time_ms);
         for part in &self.parts {
             match part {
                 Part::Text(text) => folder.push_str(text),
@@ -155,8 +184,8 @@ impl FolderTemplate {
         }
     }
 
-    /// Tells when a folder's times are over, in ms since 1970; `None` if that is never.
-    pub fn ends_at(&self, timestamp_ms: i64) -> Option<i64> {
+    /// Tells when the folder of a time is over.
+    fn ends_at(&self, timestamp_ms: i64) -> Option<i64> {
         let time = self.zoned(timestamp_ms);
         let clock = |minute| Time::new(time.hour(), minute, 0, 0).ok();
         let at = |start: Option<Zoned>, span: jiff::Span| start?.checked_add(span).ok();
@@ -234,7 +263,7 @@ fn push_time(folder: &mut String, letter: char, time: &Zoned) {
 }
 
 /// Gives what a JSON value has at a pointer (RFC 6901), as text.
-fn field(record: &Record<'_>, pointer: &str) -> Option<Vec<u8>> {
+pub(super) fn field(record: &Record<'_>, pointer: &str) -> Option<Vec<u8>> {
     let value: serde_json::Value = serde_json::from_slice(record.value?).ok()?;
     match value.pointer(pointer)? {
         serde_json::Value::String(text) => Some(text.clone().into_bytes()),
@@ -279,7 +308,7 @@ mod tests {
     fn fill(text: &str, zone: &str, (timestamp_ms, headers, value): (i64, &[(&str, &str)], &str)) -> String {
         let decoded = batch(timestamp_ms, headers, value).decode().unwrap();
         let record = decoded.records().next().unwrap().unwrap();
-        template(text, zone).fill(&TopicName::new("app").unwrap(), PartitionId(3), &record)
+        template(text, zone).fill(&TopicName::new("app").unwrap(), PartitionId(3), &record, record.timestamp_ms)
     }
 
     fn ms(time: &str) -> i64 {
@@ -319,8 +348,9 @@ mod tests {
                 let time = ms(&format!("2026-11-22T{at}Z"));
                 let decoded = batch(time, &[("n", &n.to_string())], "").decode().unwrap();
                 let record = decoded.records().next().unwrap().unwrap();
-                let expected = template.fill(&topic, PartitionId(0), &record);
-                assert_eq!(template.fill_kept(&mut kept, (&topic, PartitionId(0)), &record), expected);
+                let expected = template.fill(&topic, PartitionId(0), &record, time);
+                let kept = template.fill_kept(&mut kept, (&topic, PartitionId(0)), &record);
+                assert_eq!((kept.folder(), kept.ends_ms()), (expected.as_str(), template.ends_at(time)));
             }
         }
     }

@@ -1,10 +1,11 @@
 //! One topic on its way into files: reads its partitions in turn, cuts them when they are due, publishes what was cut.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::{StreamExt, stream};
 use skidway_record::{Fate, Offset, TopicPartition};
 use tokio::sync::watch;
 use tokio::time::sleep;
@@ -12,22 +13,25 @@ use tokio_util::sync::CancellationToken;
 
 use super::board::Desk;
 use super::config::SinkConfig;
-use super::decisions::{Cut, Decision, Shard, Standing};
+use super::decisions::{Cut, Decision, Intent, Shard, Standing};
 use super::file::Finished;
-use super::lane::Cause;
-use super::publishing::{Failure, Publishing};
+use super::lane::{Cause, Together};
+use super::publishing::{Failure, Group};
 use super::store::Store;
-use super::writing::{Closing, Progress, Writing};
-use super::{Patience, Rooms, Sink, now_ms, owner};
+use super::writing::{Closing, Progress, Writing, file_name};
+use super::{FETCH_BYTES, Patience, Rooms, Sink, now_ms, owner, unwritable};
 use crate::blocking::blocking;
 use crate::log::{LogError, Progress as Reach, Topic};
 use crate::metrics;
 
-/// Read of a partition at a time, in compressed bytes.
-const FETCH_BYTES: usize = 1 << 20;
-
 /// Cuts that wait to be published; past them nothing more is read.
 const PENDING_MAX: usize = 16;
+
+/// Groups that are published at once.
+const GROUPS_MAX: usize = 8;
+
+/// Stands for a partition's number in the name of a file of several.
+const MERGED: &str = "all";
 
 /// Waits at most so long without looking at the clock.
 const NAP: Duration = Duration::from_secs(60);
@@ -44,6 +48,8 @@ pub(super) struct Worker {
     progress: watch::Receiver<Reach>,
     before: BTreeMap<Shard, Standing>,
     partitions: BTreeMap<u32, Partition>,
+    /// What is decided and not published, oldest first.
+    groups: VecDeque<Group>,
     patience: Patience,
 }
 
@@ -53,7 +59,24 @@ struct Partition {
     standing: Standing,
     /// `None` only while it is written on another thread.
     writing: Option<Box<Writing>>,
-    publishing: Publishing,
+}
+
+impl Partition {
+    fn next(&self) -> u64 {
+        self.writing.as_ref().map_or(0, |writing| writing.lane().next())
+    }
+
+    fn stand_at(&mut self, frontier: u64) {
+        self.writing.as_mut().into_iter().for_each(|writing| writing.stand_at(frontier));
+    }
+}
+
+/// Is what a cut closed of one partition.
+struct Closed {
+    number: u32,
+    span: Range<u64>,
+    cut: Cut,
+    spooled: Vec<Finished>,
 }
 
 /// Says why a step was not taken.
@@ -62,6 +85,8 @@ enum Obstacle {
     Trouble(String),
     /// The topic is deleted.
     TopicGone,
+    /// None: it is tried again.
+    Again,
 }
 
 type Step<T> = Result<T, Obstacle>;
@@ -74,7 +99,12 @@ impl Worker {
         (topic, progress): (Topic, watch::Receiver<Reach>),
         before: BTreeMap<Shard, Standing>,
     ) -> Self {
+        let pending = |(shard, standing): (&Shard, &Standing)| {
+            let shard = shard.clone();
+            standing.pending.clone().into_iter().map(move |cut| (shard.clone(), cut))
+        };
         Self {
+            groups: Group::decided(before.iter().flat_map(pending)).into(),
             rooms: sink.rooms.clone(),
             config: sink.config.clone(),
             store,
@@ -97,6 +127,7 @@ impl Worker {
                     moved
                 }
                 Err(Obstacle::TopicGone) => break,
+                Err(Obstacle::Again) => true,
                 Err(Obstacle::Trouble(trouble)) => {
                     self.patience.complain(desk, &trouble);
                     tokio::select! {
@@ -126,7 +157,8 @@ impl Worker {
     }
 
     async fn wait(&mut self, pauses: &mut watch::Receiver<bool>, stop: &CancellationToken) {
-        let deadline = self.partitions.values().filter_map(|it| it.writing.as_ref()?.deadline_ms()).min();
+        let deadlines = self.lanes().into_iter().filter_map(|lane| self.open(&lane).deadline_ms(&self.config.rolling));
+        let deadline = deadlines.min();
         let nap = deadline.map_or(NAP, |at| Duration::from_millis(u64::try_from(at - now_ms()).unwrap_or(0))).min(NAP);
         tokio::select! {
             _moved_or_gone = self.progress.changed() => {}
@@ -139,14 +171,26 @@ impl Worker {
     /// Does what there is to do in each partition, once. False if nothing was.
     async fn turn(&mut self, desk: &Desk, stands_still: bool) -> Step<bool> {
         self.look_for_partitions(stands_still).await?;
-        let mut moved = false;
-        let numbers: Vec<u32> = self.partitions.keys().copied().collect();
         // Before any takes its step, which an obstacle may keep the others from; what comes of the steps the next turn shows.
-        numbers.iter().for_each(|number| self.show(*number, desk));
-        for number in numbers {
-            moved |= self.step(number, stands_still).await?;
+        self.partitions.keys().for_each(|number| self.show(*number, desk));
+        let mut moved = self.publish().await?;
+        for lane in self.lanes() {
+            moved |= self.step(&lane, stands_still).await?;
         }
         Ok(moved)
+    }
+
+    /// Gives the partitions that are cut together: each by itself, or all.
+    fn lanes(&self) -> Vec<Vec<u32>> {
+        let numbers = self.partitions.keys().copied();
+        if self.config.merges { vec![numbers.collect()] } else { numbers.map(|number| vec![number]).collect() }
+    }
+
+    fn open(&self, lane: &[u32]) -> Together {
+        let mut together = Together::default();
+        let writings = lane.iter().filter_map(|number| self.partitions.get(number)?.writing.as_ref());
+        writings.for_each(|writing| together.join(writing.lane()));
+        together
     }
 
     /// Begins the partitions there are and are not begun.
@@ -168,8 +212,7 @@ impl Worker {
             let of = TopicPartition::new(topic.name.clone(), number);
             let how = (Arc::new(self.config.layout.clone()), self.config.rolling.clone());
             let writing = Writing::new(of, how, self.store.spool().to_owned(), standing.frontier);
-            let publishing = Publishing::new(standing.pending.len());
-            let partition = Partition { shard, standing, writing: Some(Box::new(writing)), publishing };
+            let partition = Partition { shard, standing, writing: Some(Box::new(writing)) };
             self.partitions.insert(number, partition);
         }
         Ok(())
@@ -178,31 +221,33 @@ impl Worker {
     async fn begin(&self, shard: &Shard) -> Step<Standing> {
         let from = self.rooms.log.offsets(&of(shard))?.log_start.0;
         let (begun, mut standing) = (Decision::Begun { shard: shard.clone(), from }, Standing::default());
-        self.rooms.journal.decide(&self.config.name, &begun).await?;
+        self.rooms.journal.decide(&self.config.name, std::slice::from_ref(&begun)).await?;
         standing.apply(&begun);
         Ok(standing)
     }
 
-    /// Does one thing for a partition; false if there is nothing to do now.
-    async fn step(&mut self, number: u32, stands_still: bool) -> Step<bool> {
-        if self.publish(number).await? {
-            return Ok(true);
+    /// Cuts what is due, or reads on; false if there is nothing to do now.
+    async fn step(&mut self, lane: &[u32], stands_still: bool) -> Step<bool> {
+        let open = self.open(lane);
+        let due = if stands_still { Some(Cause::Stop) } else { open.due(now_ms(), &self.config.rolling) };
+        if let Some(cause) = due.filter(|_| !open.is_empty()) {
+            return self.cut(lane, cause).await.map(|()| true);
         }
-        let Some(partition) = self.partitions.get(&number) else { return Ok(false) };
-        let Some(writing) = partition.writing.as_ref() else { return Ok(false) };
-        let due = if stands_still { Some(Cause::Stop) } else { writing.due(now_ms()) };
-        match due.filter(|_| writing.lane().open_files() > 0) {
-            Some(cause) => self.cut(number, cause).await.map(|()| true),
-            None if stands_still || partition.standing.pending.len() >= PENDING_MAX => Ok(false),
-            None => self.read(number).await,
+        let mut moved = false;
+        for number in lane {
+            let has_room = self.partitions.get(number).is_some_and(|it| it.standing.pending.len() < PENDING_MAX);
+            if !stands_still && has_room {
+                moved |= self.read(*number).await?;
+            }
         }
+        Ok(moved)
     }
 
     /// Reads what comes next into files; false at the head.
     async fn read(&mut self, number: u32) -> Step<bool> {
         let Some(partition) = self.partitions.get_mut(&number) else { return Ok(false) };
         let of = of(&partition.shard);
-        let next = partition.writing.as_ref().map_or(0, |writing| writing.lane().next());
+        let next = partition.next();
         if self.progress.borrow().high_watermarks.get(number as usize).is_some_and(|end| end.0 <= next) {
             return Ok(false);
         }
@@ -224,65 +269,114 @@ impl Worker {
         })
         .await;
         partition.writing = Some(writing);
-        match written.map_err(|error| Obstacle::Trouble(format!("the spool cannot be written: {error}")))? {
+        match written.map_err(|error| Obstacle::Trouble(unwritable(&error)))? {
             Progress::All => {}
-            Progress::Cut(cause) => self.cut(number, cause).await?,
+            Progress::Cut(cause) => self.cut(&self.mates(number), cause).await?,
             Progress::Undecodable(next, reason) => self.gap(number, next, &reason).await?,
         }
         Ok(true)
     }
 
-    /// Closes all files of a partition and decides them.
-    async fn cut(&mut self, number: u32, cause: Cause) -> Step<()> {
-        let Some(partition) = self.partitions.get_mut(&number) else { return Ok(()) };
-        let Some(mut writing) = partition.writing.take() else { return Ok(()) };
-        let (writing, cut) = blocking(move || {
-            let cut = writing.cut();
-            (writing, cut)
-        })
-        .await;
-        partition.writing = Some(writing);
-        let Closing { span, files } =
-            cut.map_err(|error| Obstacle::Trouble(format!("the spool cannot be written: {error}")))?;
-        if span.is_empty() {
+    /// Gives the partitions that are cut with this one.
+    fn mates(&self, number: u32) -> Vec<u32> {
+        if self.config.merges { self.partitions.keys().copied().collect() } else { vec![number] }
+    }
+
+    /// Closes all files of partitions and decides them, all at once.
+    async fn cut(&mut self, lane: &[u32], cause: Cause) -> Step<()> {
+        let mut closed = Vec::new();
+        for number in lane {
+            match self.close(*number, cause).await {
+                Ok(one) => closed.extend(one.filter(|it| !it.span.is_empty())),
+                Err(trouble) => {
+                    self.undo(closed);
+                    return Err(trouble);
+                }
+            }
+        }
+        if closed.is_empty() {
             return Ok(());
         }
-        let (files, spooled): (Vec<_>, Vec<Finished>) = files.into_iter().unzip();
-        let cut = Cut { from: span.start, to: span.end, cause, recipe: self.config.layout.recipe(), files };
-        let decision = Decision::Cut { shard: partition.shard.clone(), cut };
-        let decided = self.decide(number, &decision).await;
-        let Some(partition) = self.partitions.get_mut(&number) else { return decided };
+        if self.config.merges {
+            self.name_merged(&mut closed);
+        }
+        let of = |it: &Closed| (self.partitions[&it.number].shard.clone(), it.cut.clone());
+        let decisions: Vec<Decision> = closed.iter().map(of).map(|(shard, cut)| Decision::Cut { shard, cut }).collect();
+        let decided = self.decide(&decisions).await;
         if decided.is_err() {
             // Whether it is decided is not known if the log halts; if it only refused, it is not, and the files are made again.
-            spooled.iter().for_each(Finished::discard);
-            partition.writing.as_mut().into_iter().for_each(|writing| writing.stand_at(span.start));
+            self.undo(closed);
             return decided;
         }
-        partition.publishing.push(spooled);
+        let shards = &self.partitions;
+        let member = |it: Closed| (shards[&it.number].shard.clone(), it.cut, it.spooled);
+        self.groups.push_back(Group::new(closed.into_iter().map(member).collect()));
         metrics::sink_cut(&self.config.name, cause.as_str());
         self.rooms.board.desk(&self.config.name).into_iter().for_each(|desk| desk.cut(cause));
         Ok(())
     }
 
-    /// Writes a decision of a partition down, and lets it stand so: from then on it keeps in the log what it still needs.
-    async fn decide(&mut self, number: u32, decision: &Decision) -> Step<()> {
-        self.rooms.journal.decide(&self.config.name, decision).await?;
-        let Some(partition) = self.partitions.get_mut(&number) else { return Ok(()) };
-        partition.standing.apply(decision);
-        let Partition { shard, standing, .. } = &self.partitions[&number];
-        self.pin(shard, standing);
+    async fn close(&mut self, number: u32, cause: Cause) -> Step<Option<Closed>> {
+        let Some(partition) = self.partitions.get_mut(&number) else { return Ok(None) };
+        let Some(mut writing) = partition.writing.take() else { return Ok(None) };
+        let (writing, closing) = blocking(move || {
+            let closing = writing.cut();
+            (writing, closing)
+        })
+        .await;
+        partition.writing = Some(writing);
+        let Closing { span, clock_ms, dropped: late_dropped, files } =
+            closing.map_err(|error| Obstacle::Trouble(unwritable(&error)))?;
+        let (files, spooled) = files.into_iter().unzip();
+        let (from, to, recipe) = (span.start, span.end, self.config.layout.recipe());
+        let cut = Cut { from, to, cause, recipe, merged_at: None, clock_ms, late_dropped, files };
+        Ok(Some(Closed { number, span, cut, spooled }))
+    }
+
+    /// Lets partitions stand where they stood before a cut that is not decided.
+    fn undo(&mut self, closed: Vec<Closed>) {
+        for Closed { number, span, spooled, .. } in closed {
+            spooled.iter().for_each(Finished::discard);
+            self.partitions.get_mut(&number).into_iter().for_each(|partition| partition.stand_at(span.start));
+        }
+    }
+
+    /// Names the files by how many records of all partitions were decided before: no other cut of the topic has the same.
+    fn name_merged(&self, closed: &mut [Closed]) {
+        let before: u64 = self.partitions.values().map(|partition| partition.standing.frontier).sum();
+        let records: u64 = closed.iter().map(|it| it.span.end - it.span.start).sum();
+        let name = |layout| file_name(&self.topic.name, MERGED, (before, before + records - 1), layout);
+        let mut begun = BTreeSet::new();
+        for Closed { cut, .. } in closed {
+            cut.merged_at = Some(before);
+            for file in &mut cut.files {
+                file.name = name(&self.config.layout);
+                file.continues = !begun.insert(file.folder.clone());
+            }
+        }
+    }
+
+    /// Writes decisions down, and lets partitions stand so: from then on they keep in the log what they still need.
+    async fn decide(&mut self, decisions: &[Decision]) -> Step<()> {
+        self.rooms.journal.decide(&self.config.name, decisions).await?;
+        for decision in decisions {
+            let Some(number) = decision.shard().map(|shard| shard.partition) else { continue };
+            let Some(partition) = self.partitions.get_mut(&number) else { continue };
+            partition.standing.apply(decision);
+            let Partition { shard, standing, .. } = &self.partitions[&number];
+            self.pin(shard, standing);
+        }
         Ok(())
     }
 
     /// Records that offsets up to `next` cannot be had, after a cut of all before them.
     async fn gap(&mut self, number: u32, next: u64, reason: &str) -> Step<()> {
-        self.cut(number, Cause::Gap).await?;
+        self.cut(&self.mates(number), Cause::Gap).await?;
         let Some(from) = self.partitions.get(&number).map(|partition| partition.standing.frontier) else {
             return Ok(());
         };
         self.give_up(number, from..next, reason).await?;
-        let writing = self.partitions.get_mut(&number).and_then(|partition| partition.writing.as_mut());
-        writing.into_iter().for_each(|writing| writing.stand_at(next));
+        self.partitions.get_mut(&number).into_iter().for_each(|partition| partition.stand_at(next));
         Ok(())
     }
 
@@ -291,27 +385,81 @@ impl Worker {
         let Some(shard) = self.partitions.get(&number).map(|partition| partition.shard.clone()) else { return Ok(()) };
         let Range { start: from, end: to } = offsets;
         tracing::error!(sink = self.config.name, topic = %shard.topic, partition = number, from, to, reason, "records are in no file");
-        self.decide(number, &Decision::Gap { shard, from, to, reason: reason.to_owned() }).await?;
+        self.decide(&[Decision::Gap { shard, from, to, reason: reason.to_owned() }]).await?;
         metrics::sink_lost(&self.config.name, to - from);
         Ok(())
     }
 
-    /// Publishes the oldest cut that is not; false if all are.
-    async fn publish(&mut self, number: u32) -> Step<bool> {
-        let Some(partition) = self.partitions.get_mut(&number) else { return Ok(false) };
-        let Some(cut) = partition.standing.pending.first().cloned() else { return Ok(false) };
-        let shard = partition.shard.clone();
-        match partition.publishing.publish(&self.rooms.log, &self.store, &shard, &cut).await {
-            Ok(bytes) => {
-                self.decide(number, &Decision::Done { shard, to: cut.to, bytes }).await?;
-                let (files, records) = (cut.files.len() as u64, cut.files.iter().map(|file| file.records).sum());
-                metrics::sink_published(&self.config.name, files, records, bytes);
-            }
-            Err(Failure::Gone(reason)) => self.give_up(number, cut.from..cut.to, &reason).await?,
-            Err(Failure::Trouble(trouble)) => return Err(Obstacle::Trouble(trouble)),
+    /// Publishes the oldest groups that are not, of each partition one; false if all are.
+    async fn publish(&mut self) -> Step<bool> {
+        let (mut chosen, mut left, mut taken) = (Vec::new(), VecDeque::new(), BTreeSet::new());
+        for group in std::mem::take(&mut self.groups) {
+            let shards: Vec<Shard> = group.cuts().map(|(shard, ..)| shard.clone()).collect();
+            let is_next = chosen.len() < GROUPS_MAX && shards.iter().all(|shard| !taken.contains(shard));
+            taken.extend(shards);
+            if is_next { chosen.push(group) } else { left.push_back(group) }
         }
-        self.partitions.get_mut(&number).into_iter().for_each(|partition| partition.publishing.pop());
-        Ok(true)
+        self.groups = left;
+        let moved = !chosen.is_empty();
+        let (log, store) = (self.rooms.log.clone(), self.store.clone());
+        let publish = move |mut group: Group| {
+            let (log, store) = (log.clone(), store.clone());
+            async move {
+                let published = group.publish(&log, &store).await;
+                (group, published)
+            }
+        };
+        let published: Vec<_> = stream::iter(chosen).map(publish).buffer_unordered(GROUPS_MAX).collect().await;
+        let mut obstacle = None;
+        for (mut group, published) in published {
+            let done = match published {
+                Ok(()) => self.done(&group).await,
+                Err(failure) => self.failed(&mut group, failure).await.and(Err(Obstacle::Again)),
+            };
+            if let Err(why) = done {
+                self.groups.push_front(group);
+                obstacle = obstacle.or(Some(why).filter(|why| !matches!(why, Obstacle::Again)));
+            }
+        }
+        obstacle.map_or(Ok(moved), Err)
+    }
+
+    async fn done(&mut self, group: &Group) -> Step<()> {
+        let at_ms = now_ms();
+        let done = |(shard, cut, bytes): (&Shard, &Cut, u64)| Decision::Done {
+            shard: shard.clone(),
+            to: cut.to,
+            bytes,
+            at_ms,
+        };
+        let decisions: Vec<Decision> = group.cuts().map(done).collect();
+        self.decide(&decisions).await?;
+        let files: BTreeSet<String> = group.cuts().flat_map(|(_, cut, _)| &cut.files).map(Intent::path).collect();
+        let records = group.cuts().flat_map(|(_, cut, _)| &cut.files).map(|file| file.records).sum();
+        metrics::sink_published(
+            &self.config.name,
+            files.len() as u64,
+            records,
+            group.cuts().map(|(.., bytes)| bytes).sum(),
+        );
+        metrics::sink_late_dropped(&self.config.name, group.cuts().map(|(_, cut, _)| cut.late_dropped).sum());
+        Ok(())
+    }
+
+    /// Leaves out of a group what cannot be had any more.
+    async fn failed(&mut self, group: &mut Group, failure: Failure) -> Step<()> {
+        match failure {
+            Failure::Trouble(trouble) => Err(Obstacle::Trouble(trouble)),
+            Failure::Gone { at, reason } => {
+                let Some((shard, cut)) = group.cuts().nth(at).map(|(shard, cut, _)| (shard.clone(), cut.clone()))
+                else {
+                    return Ok(());
+                };
+                self.give_up(shard.partition, cut.from..cut.to, &reason).await?;
+                group.leave_out(at);
+                Ok(())
+            }
+        }
     }
 
     fn pin(&self, shard: &Shard, standing: &Standing) {
@@ -321,8 +469,7 @@ impl Worker {
     fn show(&self, number: u32, desk: &Desk) {
         let Some(partition) = self.partitions.get(&number) else { return };
         let high_watermark = self.progress.borrow().high_watermarks.get(number as usize).map_or(0, |end| end.0);
-        let next = partition.writing.as_ref().map_or(0, |writing| writing.lane().next());
-        desk.stands(&partition.shard, &partition.standing, next, high_watermark);
+        desk.stands(&partition.shard, &partition.standing, partition.next(), high_watermark);
     }
 }
 

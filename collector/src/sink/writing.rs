@@ -6,17 +6,20 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use skidway_record::{Batch, Offset, PartitionId, Record, TopicPartition};
+use skidway_record::{Batch, Offset, PartitionId, Record, TopicName, TopicPartition};
 
-use super::config::Layout;
+use super::config::{Late, Layout};
 use super::decisions::Intent;
 use super::file::{Finished, RowFile};
-use super::lane::{Cause, Lane, Rolling};
+use super::lane::{Cause, GRACE_MS, Lane, LaneCut, Rolling};
 use super::path::{Kept, cut};
 use super::rows::{Rows, extension};
 
 /// Bounds the topic in a file's name, which with all else in it takes at most 255 bytes.
 const TOPIC_BYTES_MAX: usize = 180;
+
+/// Holds the folders of late records, if they are kept aside.
+const LATE_FOLDER: &str = "late";
 
 /// Tells how a piece of the log went into files.
 #[derive(Debug, PartialEq, Eq)]
@@ -32,6 +35,9 @@ pub(super) enum Progress {
 /// Holds what a cut closes: offsets, and each file as it is decided and as it lies in the spool.
 pub(super) struct Closing {
     pub(super) span: Range<u64>,
+    /// By which records were late, and how many of them were dropped.
+    pub(super) clock_ms: Option<i64>,
+    pub(super) dropped: u64,
     pub(super) files: Vec<(Intent, Finished)>,
 }
 
@@ -46,6 +52,8 @@ pub(super) struct Writing {
     files: HashMap<String, RowFile>,
     rows: Rows,
     kept: Kept,
+    /// What is over by then is late: the time of the first record since the last cut, so that files made again are the same.
+    clock_ms: Option<i64>,
 }
 
 impl Writing {
@@ -67,7 +75,13 @@ impl Writing {
             files: HashMap::new(),
             rows,
             kept: Kept::default(),
+            clock_ms: None,
         }
+    }
+
+    /// Takes another time to tell what is late than that of the first record.
+    pub(super) fn set_clock(&mut self, clock_ms: Option<i64>) {
+        self.clock_ms = clock_ms;
     }
 
     /// Gives what is open.
@@ -79,16 +93,7 @@ impl Writing {
     pub(super) fn stand_at(&mut self, frontier: u64) {
         self.files.drain().for_each(|(_, file)| file.discard());
         self.lane = Lane::new(frontier);
-    }
-
-    /// Tells whether the partition is to be cut by now.
-    pub(super) fn due(&self, now_ms: i64) -> Option<Cause> {
-        self.lane.due(now_ms, &self.rolling)
-    }
-
-    /// Tells when it will be due by time alone.
-    pub(super) fn deadline_ms(&self) -> Option<i64> {
-        self.lane.deadline_ms(&self.rolling)
+        self.clock_ms = None;
     }
 
     /// Writes batches, the first of which contains the next offset, up to `end`; stops where the partition is to be cut.
@@ -131,7 +136,22 @@ impl Writing {
     /// Writes a record's row, unless a cut has to come first; tells of a cut that has to come now.
     fn write_row(&mut self, offset: Offset, record: &Record<'_>, now_ms: i64) -> io::Result<Option<Cause>> {
         let path = &self.layout.path;
-        let folder = path.fill_kept(&mut self.kept, (&self.of.topic, self.of.partition), record);
+        let kept = path.fill_kept(&mut self.kept, (&self.of.topic, self.of.partition), record);
+        let mut folder = kept.folder();
+        let aside;
+        let late = self.layout.late;
+        if late != Late::Keep {
+            let clock_ms = *self.clock_ms.get_or_insert(now_ms);
+            let is_late = kept.ends_ms().is_some_and(|ends| ends.saturating_add(GRACE_MS) <= clock_ms);
+            if is_late && late == Late::Drop {
+                self.lane.drop(offset.0, now_ms);
+                return Ok(None);
+            }
+            if is_late {
+                aside = format!("{LATE_FOLDER}/{folder}");
+                folder = aside.trim_end_matches('/');
+            }
+        }
         let is_full = self.files.len() >= self.rolling.open_files_max;
         let file = match self.files.get_mut(folder) {
             Some(file) => file,
@@ -145,12 +165,13 @@ impl Writing {
         };
         self.rows.write(file.rows(), self.of.partition, offset, record);
         let has_handed_on = file.hand_on()?;
-        let records = self.lane.take(folder, offset.0, now_ms, || path.ends_at(record.timestamp_ms));
+        let records = self.lane.take(folder, offset.0, now_ms, || kept.ends_ms());
         if has_handed_on {
             self.lane.has_bytes(folder, file.bytes());
         }
         // What time alone brings is looked at between reads.
-        let due = (has_handed_on || records >= self.rolling.records).then(|| self.due(now_ms)).flatten();
+        let due =
+            (has_handed_on || records >= self.rolling.records).then(|| self.lane.due(now_ms, &self.rolling)).flatten();
         Ok(due.filter(|cause| matches!(cause, Cause::Bytes | Cause::Records)))
     }
 
@@ -170,33 +191,36 @@ impl Writing {
                 }
             }
         }
-        let (span, closed) = self.lane.cut();
-        let extension = extension(self.layout.format, self.layout.compression);
+        let LaneCut { span, dropped, files: closed } = self.lane.cut();
+        let PartitionId(partition) = self.of.partition;
         let decided = closed.into_iter().filter_map(|file| {
             let written = finished.remove(&file.folder)?;
             let (first, last) = file.offsets;
             let intent = Intent {
-                name: file_name(&self.of, first, last, &extension),
+                name: file_name(&self.of.topic, &partition.to_string(), file.offsets, &self.layout),
                 folder: file.folder,
                 first,
                 last,
                 records: file.records,
+                row_bytes: written.row_bytes,
                 digest: written.digest.clone(),
+                continues: false,
             };
             Some((intent, written))
         });
-        Ok(Closing { span, files: decided.collect() })
+        Ok(Closing { span, clock_ms: self.clock_ms.take(), dropped, files: decided.collect() })
     }
 
     /// Starts over at the last cut.
     fn rewind(&mut self) {
         self.files.drain().for_each(|(_, file)| file.discard());
         self.lane.rewind();
+        self.clock_ms = None;
     }
 }
 
-/// Names a file: unique, as no offset is in two files of a folder. Padded, so that names sort as offsets do.
-fn file_name(of: &TopicPartition, first: u64, last: u64, extension: &str) -> String {
-    let PartitionId(partition) = of.partition;
-    format!("{}+{partition}+{first:010}+{last:010}.{extension}", cut(of.topic.as_str(), TOPIC_BYTES_MAX))
+/// Names a file of a partition, or of several: unique, as no offset is in two files of a folder. Padded, so that names sort as offsets do.
+pub(super) fn file_name(topic: &TopicName, of: &str, (first, last): (u64, u64), layout: &Layout) -> String {
+    let extension = extension(layout.format, layout.compression);
+    format!("{}+{of}+{first:010}+{last:010}.{extension}", cut(topic.as_str(), TOPIC_BYTES_MAX))
 }

@@ -177,6 +177,10 @@ pub struct SinkSummary {
     pub trouble: Option<String>,
     /// Since when; RFC 3339.
     pub trouble_since: Option<String>,
+    /// What was wrong last, since the collector started, also if it is over. Null if nothing was.
+    pub last_error: Option<SinkError>,
+    /// The file that was published last. Null if none was.
+    pub last_file: Option<SinkFile>,
     /// Files published.
     pub files: u64,
     /// Records in them.
@@ -185,12 +189,32 @@ pub struct SinkSummary {
     pub bytes: u64,
     /// Records that could not be had and are in no file.
     pub lost_records: u64,
+    /// Late records that are in no file, as `late = "drop"` wants it.
+    pub late_dropped_records: u64,
     /// Records that are in no file yet.
     pub behind: u64,
     /// Cuts since the collector started, by cause: `bytes`, `records`, `age`, `idle`, `period`, `open-files`, `gap`, `stop`.
     pub cuts: std::collections::BTreeMap<String, u64>,
     /// By topic and partition.
     pub partitions: Vec<SinkShard>,
+}
+
+/// Is something that went wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SinkError {
+    /// When it was last seen; RFC 3339.
+    pub at: String,
+    /// What.
+    pub detail: String,
+}
+
+/// Is a published file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SinkFile {
+    /// When it was published; RFC 3339.
+    pub at: String,
+    /// Its path below the sink's url.
+    pub path: String,
 }
 
 /// Says how a sink stands in one partition.

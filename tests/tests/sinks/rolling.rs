@@ -88,3 +88,68 @@ fn many_folders_at_once_close_files_before_they_are_too_many() {
     each_once(sink::all_rows(&out), 50);
     assert!(sink::stands(&client, "archive").unwrap()["cuts"]["open-files"].as_u64().unwrap() > 5);
 }
+
+/// Produces records of these values, of the times that they say, and waits until all are in files.
+fn produce_at(client: &skidway_tests::Client, times: &[(i64, u64)]) {
+    for (ago_hours, number) in times {
+        let at = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(*ago_hours);
+        let value = json!({"at": at.to_string(), "number": number}).to_string();
+        let records = json!({"records": [{"value": value, "partition": number % 2}]}).to_string();
+        let answer = client.post("/v1/topics/app/records", "application/json", records);
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+}
+
+#[test]
+fn late_records_go_where_the_configuration_says() {
+    for (late, kept, aside) in [("keep", 6, 0), ("aside", 3, 3), ("drop", 3, 0)] {
+        let site = Site::new();
+        let keys = format!(
+            "late = \"{late}\"\ntime = \"field:/at\"\npath = \"dt=%Y-%m-%d/hour=%H\"\nroll = {{ idle = \"1s\" }}\n"
+        );
+        let collector = site.collector().with("[topics]\npartitions = 2").with(&archive(&site, &keys)).started();
+        let client = collector.client();
+        produce_at(&client, &[(0, 0), (0, 1), (5, 2), (5, 3), (30, 4), (0, 5)]);
+        wait::until("all is in files or dropped", || {
+            let sink = sink::stands(&client, "archive")?;
+            let decided = sink["records"].as_u64()? + sink["late_dropped_records"].as_u64()?;
+            (decided == 6 && sink["behind"] == 0).then_some(())
+        });
+        let (late, own): (Vec<String>, Vec<String>) =
+            names(&site.path("out")).into_iter().partition(|name| name.starts_with("late/dt="));
+        let rows =
+            |names: &[String]| names.iter().map(|name| sink::rows(&site.path("out").join(name)).len()).sum::<usize>();
+        assert_eq!((rows(&own), rows(&late)), (kept, aside), "{own:?} {late:?}");
+    }
+}
+
+#[test]
+fn partitions_that_are_merged_share_their_files() {
+    let site = Site::new();
+    let keys = "merge_partitions = true\npath = \"{topic}\"\nroll = { idle = \"1s\" }\n";
+    let mut collector = site.collector().with("[topics]\npartitions = 4").with(&archive(&site, keys)).started();
+    let client = collector.client();
+    let record = |at: u64| json!({"value": format!("line {at}"), "partition": at % 4});
+    let some = |from: u64, to: u64| {
+        let records: Vec<_> = (from..to).map(record).collect();
+        let answer = client.post("/v1/topics/app/records", "application/json", json!({"records": records}).to_string());
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    };
+    some(0, 40);
+    sink::wait_for(&client, "archive", 40);
+    let out = site.path("out");
+    assert_eq!(names(&out), ["app/app+all+0000000000+0000000039.ndjson.gz"]);
+    let rows = sink::all_objects(&out);
+    let place = |row: &serde_json::Value| (row["partition"].as_u64().unwrap(), row["offset"].as_u64().unwrap());
+    assert!(rows.is_sorted_by_key(place), "a partition's records are together and in their order");
+    // Each partition by itself again: a free change at a restart.
+    collector.program().stop();
+    collector.without("merge_partitions = true\n").start();
+    some(40, 80);
+    sink::wait_for(&client, "archive", 80);
+    assert_eq!(names(&out).len(), 5);
+    let lines = sink::all_objects(&out).into_iter().map(|row| row["value"].as_str().unwrap().to_owned());
+    each_once(lines.collect(), 80);
+    let last = sink::stands(&client, "archive").unwrap()["last_file"]["path"].as_str().unwrap().to_owned();
+    assert!(names(&out).contains(&last), "{last}");
+}
