@@ -130,6 +130,41 @@ pub enum SinkAction {
         /// The sink.
         sink: String,
     },
+    /// Predict files and requests to the storage of a day, by trying out what came in the last hours
+    Plan {
+        /// The sink.
+        sink: String,
+        /// How many hours to look back.
+        #[arg(long, value_name = "N", default_value_t = 24, value_parser = clap::value_parser!(u64).range(1..=744))]
+        hours: u64,
+    },
+    /// Compare the manifest with what is in the storage; exits 1 if something is wrong
+    Verify {
+        /// The sink.
+        sink: String,
+        /// Also read every file, and compare with the records that the log still has
+        #[arg(long)]
+        deep: bool,
+    },
+    /// Make files again that are missing or damaged, as far as the log has their records
+    Repair {
+        /// The sink.
+        sink: String,
+    },
+    /// Make files anew as the configuration says today, and put them in place of the old ones
+    Replay {
+        /// The sink.
+        sink: String,
+        /// The topic
+        #[arg(long)]
+        topic: TopicName,
+        /// From the first record at least this new (RFC 3339)
+        #[arg(long, value_name = "TIME")]
+        from: String,
+        /// Up to the first record at least this new (RFC 3339)
+        #[arg(long, value_name = "TIME")]
+        to: String,
+    },
 }
 
 /// Holds the arguments of `skidway topics`.

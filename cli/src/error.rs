@@ -42,6 +42,9 @@ pub enum Error {
         /// Whether it looked like a passing failure, such as a proxy's 502.
         passing: bool,
     },
+    /// Something is wrong with the files of a sink.
+    #[error("{0}")]
+    Files(String),
     /// A stream went silent or was cut.
     #[error("the connection to the collector was lost: {reason}")]
     Lost {

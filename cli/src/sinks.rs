@@ -1,11 +1,13 @@
 //! `skidway sinks`: how topics become files; pause and resume.
 
 use std::io::Write;
+use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::Value;
-use skidway_daemon::human::{Align, Table, count, size};
+use skidway_daemon::human::{Align, Table, age, count, size};
 use skidway_wire::http::{SinkList, SinkSummary};
+use skidway_wire::{SinkFinding, SinkPlan};
 
 use crate::args::SinkAction;
 use crate::client::Client;
@@ -22,6 +24,102 @@ pub async fn run(client: Client, action: Option<SinkAction>, form: Form, out: &m
         SinkAction::Show { sink } => show(&client.get(&path(&sink, "")).await?, form, out),
         SinkAction::Pause { sink } => steer(&client, &path(&sink, "/pause"), form, out).await,
         SinkAction::Resume { sink } => steer(&client, &path(&sink, "/resume"), form, out).await,
+        SinkAction::Plan { sink, hours } => plan(&client, &sink, hours, form, out).await,
+        SinkAction::Verify { sink, deep } => {
+            audit(&client, &path(&sink, "/verify"), &[("deep", if deep { "true" } else { "false" })], form, out).await
+        }
+        SinkAction::Repair { sink } => audit(&client, &path(&sink, "/repair"), &[], form, out).await,
+        SinkAction::Replay { sink, topic, from, to } => {
+            let query = [("topic", topic.as_str()), ("from", &from), ("to", &to)];
+            audit(&client, &path(&sink, "/replay"), &query, form, out).await
+        }
+    }
+}
+
+async fn plan(client: &Client, sink: &str, hours: u64, form: Form, out: &mut impl Write) -> Result<(), Error> {
+    let request = client.stream(Method::GET, &path(sink, "/plan"), &[("hours", &hours.to_string())]);
+    let body: Value = client.fetch(request).await?;
+    let parsed = (!form.json).then(|| serde_json::from_value::<SinkPlan>(body.clone()).ok()).flatten();
+    let Some(plan) = parsed else { return Ok(writeln!(out, "{body}")?) };
+    let sample = age(Duration::from_secs(plan.sample_seconds));
+    let records = count(plan.sample_records);
+    writeln!(out, "from {records} records of the last {sample}, written into {} files on trial", plan.sample_files)?;
+    let each = plan.sample_bytes.checked_div(plan.sample_files).unwrap_or(0);
+    writeln!(out, "files a day: {}, of {} each", count(plan.files_per_day), size(each))?;
+    writeln!(out, "bytes a day: {}", size(plan.bytes_per_day))?;
+    writeln!(out, "requests to the storage a day: {}", count(plan.operations_per_day))?;
+    for (cause, cuts) in plan.cuts_per_day {
+        writeln!(out, "closed by {cause}: {} times a day", count(cuts))?;
+    }
+    Ok(())
+}
+
+/// Shows what a job finds, as it finds it. An error if something is wrong at its end.
+async fn audit(
+    client: &Client,
+    path: &str,
+    query: &[(&str, &str)],
+    form: Form,
+    out: &mut impl Write,
+) -> Result<(), Error> {
+    let mut answer = client.send(client.stream(Method::POST, path, query)).await?;
+    let (mut read, mut summary) = (Vec::new(), None);
+    while let Some(chunk) = answer.chunk().await.map_err(|source| client.unreachable(source))? {
+        read.extend_from_slice(&chunk);
+        while let Some(end) = read.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = read.drain(..=end).collect();
+            let strange = |error: serde_json::Error| Error::Lost { reason: format!("a finding is not one: {error}") };
+            let finding: SinkFinding = serde_json::from_slice(&line).map_err(strange)?;
+            if form.json {
+                out.write_all(&line)?;
+            } else {
+                writeln!(out, "{}", say(&finding))?;
+            }
+            match finding {
+                SinkFinding::Summary(all) => summary = Some(all),
+                SinkFinding::Failed { reason } => return Err(Error::Files(format!("it ended early: {reason}"))),
+                _ => {}
+            }
+        }
+    }
+    let summary = summary.ok_or_else(|| Error::Lost { reason: "there is no summary".to_owned() })?;
+    match summary.problems {
+        0 => Ok(()),
+        problems => Err(Error::Files(format!("{problems} problems"))),
+    }
+}
+
+fn say(finding: &SinkFinding) -> String {
+    match finding {
+        SinkFinding::Missing { path } => format!("missing: {path}"),
+        SinkFinding::Changed { path } => format!("damaged or changed: {path}"),
+        SinkFinding::Unknown { path, bytes } => format!("not ours, by a name like ours: {path} ({})", size(*bytes)),
+        SinkFinding::Hole { topic, partition, from, to } => {
+            format!("in no file: {topic} partition {partition}, offsets {from} to {to}")
+        }
+        SinkFinding::Gap { topic, partition, from, to, reason } => {
+            format!("a known gap: {topic} partition {partition}, offsets {from} to {to}: {reason}")
+        }
+        SinkFinding::Differs { topic, partition, from, to, reason } => {
+            format!("not as in the log: {topic} partition {partition}, offsets {from} to {to}: {reason}")
+        }
+        SinkFinding::Repaired { path } => format!("made again: {path}"),
+        SinkFinding::Beyond { path, reason } => format!("cannot be made again: {path}: {reason}"),
+        SinkFinding::Replayed { removed, files } => {
+            format!("made anew: {} for {}", files.join(", "), removed.join(", "))
+        }
+        SinkFinding::NotReplayed { files, reason } => format!("left as they are: {}: {reason}", files.join(", ")),
+        SinkFinding::Failed { reason } => format!("ended early: {reason}"),
+        SinkFinding::Summary(all) => format!(
+            "{} files, {} records, {}; {} files read, {} records compared with the log, {} files written; {}",
+            count(all.files),
+            count(all.records),
+            size(all.bytes),
+            count(all.read),
+            count(all.compared_records),
+            count(all.written),
+            if all.problems == 0 { "all well".to_owned() } else { format!("{} problems", all.problems) }
+        ),
     }
 }
 
@@ -38,7 +136,13 @@ async fn list(client: &Client, form: Form, out: &mut impl Write) -> Result<(), E
     for sink in list.sinks.iter().filter(|sink| sink.trouble.is_some()) {
         note(format_args!("{}: {}", sink.name, sink.trouble.as_deref().unwrap_or_default()));
     }
-    Ok(write!(out, "{}", table(&list.sinks))?)
+    write!(out, "{}", table(&list.sinks))?;
+    if list.pinned_bytes > 0 {
+        let when = list.full_in_seconds.map(|it| format!(", full in {}", age(Duration::from_secs(it))));
+        let (pinned, most) = (size(list.pinned_bytes), size(list.pinned_bytes_max));
+        note(format_args!("kept past retention: {pinned} of {most}{}", when.unwrap_or_default()));
+    }
+    Ok(())
 }
 
 async fn steer(client: &Client, path: &str, form: Form, out: &mut impl Write) -> Result<(), Error> {

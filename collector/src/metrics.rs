@@ -26,6 +26,11 @@ pub fn describe() {
     describe_counter!("skidway_sink_lost_records_total", "Records that a sink could not have, by `sink`");
     describe_counter!("skidway_sink_late_dropped_records_total", "Late records that are in no file, by `sink`");
     describe_gauge!("skidway_sink_pinned_bytes", Unit::Bytes, "Bytes of records kept past retention for sinks");
+    describe_gauge!(
+        "skidway_sink_full_in_seconds",
+        Unit::Seconds,
+        "When engine.pinned_bytes is reached, if it goes on so"
+    );
     describe_counter!("skidway_sink_failures_total", "Tries that failed, by `sink`; each is made again");
     describe_counter!("skidway_collector_fetches_total", "Reads of the log that the shared memory could not answer");
     describe_counter!("skidway_collector_batches_decoded_total", "Batches decoded, each once for all its readers");
@@ -58,9 +63,10 @@ pub fn sink_late_dropped(sink: &str, records: u64) {
     counter!("skidway_sink_late_dropped_records_total", "sink" => sink.to_owned()).increment(records);
 }
 
-/// Shows how many bytes are kept past retention for sinks.
-pub fn sink_pinned(bytes: u64) {
+/// Shows how many bytes are kept past retention for sinks, and when that is too much.
+pub fn sink_pinned(bytes: u64, full_in: Option<Duration>) {
     gauge!("skidway_sink_pinned_bytes").set(bytes as f64);
+    gauge!("skidway_sink_full_in_seconds").set(full_in.map_or(f64::INFINITY, |it| it.as_secs_f64()));
 }
 
 /// Counts a try of a sink that failed.

@@ -21,8 +21,9 @@ use skidway_commitlog::TopicDefaults;
 use skidway_daemon::descriptors;
 use skidway_disk::RealDisk;
 use skidway_wire::http::{About, SinkList};
+use skidway_wire::{SinkFinding, SinkJob, SinkPlan};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -109,7 +110,7 @@ impl Server {
             refusals: Arc::new(Semaphore::new(REFUSALS_MAX)),
         };
         let sinks = open_sinks(&config, &log).await?;
-        let control = sinks.as_ref().map(Sinks::control);
+        let control = sinks.as_ref().map(|sinks| Sinking { control: sinks.control(), tasks: tasks.clone() });
         let reloader = Reloader { log, auto_create: Arc::new(AtomicBool::new(config.topics.auto_create)) };
         let router = router(Arc::new(open_door(&config, &reloader, control, tasks.draining.clone()).await));
         Ok(Self { config, listener, address, reloader, router, sinks, tasks })
@@ -132,6 +133,10 @@ impl Server {
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), ServeError> {
         let Self { config, listener, address, reloader, router, sinks, tasks } = self;
         let log = reloader.log;
+        if let Some(control) = sinks.as_ref().map(Sinks::control) {
+            let stop = tasks.draining.clone();
+            tasks.tracker.spawn(async move { control.watch_budget(stop).await });
+        }
         for sink in sinks.into_iter().flat_map(Sinks::each) {
             let (stop, cut_off) = (tasks.draining.clone(), tasks.cut_off.clone());
             tasks.tracker.spawn(async move {
@@ -190,17 +195,39 @@ async fn open_sinks(config: &Config, log: &EmbeddedLog) -> Result<Option<Sinks>,
     sinks.map(Some).map_err(|error| StartError::Sinks(Box::new(error)))
 }
 
-impl SinkControl for Control {
+/// Lets the door steer sinks; what they are asked to do runs among the collector's tasks, and ends when it stops.
+struct Sinking {
+    control: Control,
+    tasks: Tasks,
+}
+
+impl SinkControl for Sinking {
     fn list(&self) -> SinkList {
-        self.board().list()
+        self.control.board().list()
     }
 
     fn pause<'a>(&'a self, name: &'a str, pause: bool) -> BoxFuture<'a, Result<bool, LogError>> {
-        Control::pause(self, name, pause).boxed()
+        self.control.pause(name, pause).boxed()
+    }
+
+    fn job(&self, name: &str, job: SinkJob) -> Option<mpsc::Receiver<SinkFinding>> {
+        let (findings, work) = self.control.job(name, job)?;
+        let stop = self.tasks.draining.clone();
+        self.tasks.tracker.spawn(async move {
+            tokio::select! {
+                () = work => {}
+                () = stop.cancelled() => {}
+            }
+        });
+        Some(findings)
+    }
+
+    fn plan<'a>(&'a self, name: &'a str, hours: u64) -> BoxFuture<'a, Option<Result<SinkPlan, String>>> {
+        self.control.plan(name, hours).boxed()
     }
 }
 
-async fn open_door(config: &Config, reloader: &Reloader, sinks: Option<Control>, draining: CancellationToken) -> Door {
+async fn open_door(config: &Config, reloader: &Reloader, sinks: Option<Sinking>, draining: CancellationToken) -> Door {
     let log = &reloader.log;
     let identity = log.identity();
     let about = About {

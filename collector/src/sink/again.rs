@@ -29,6 +29,8 @@ const NEVER: Rolling =
 pub(super) enum NotAgain {
     /// They may be later.
     Trouble(String),
+    /// What is made is not what was decided.
+    Differs(String),
     /// They never will be: the records are not there any more.
     Gone(String),
 }
@@ -37,7 +39,7 @@ impl NotAgain {
     /// Says which cut of a group it is.
     pub(super) fn of(self, at: usize) -> Failure {
         match self {
-            Self::Trouble(trouble) => Failure::Trouble(trouble),
+            Self::Trouble(trouble) | Self::Differs(trouble) => Failure::Trouble(trouble),
             Self::Gone(reason) => Failure::Gone { at, reason },
         }
     }
@@ -103,7 +105,7 @@ async fn read_again(log: &Arc<dyn Log>, shard: &Shard, at: u64) -> Result<Vec<Ba
 
 /// Finds the file that was decided among those made again.
 fn find_again(intent: &Intent, again: &[(Intent, Finished)]) -> Result<Finished, NotAgain> {
-    let cannot = |why: &str| NotAgain::Trouble(format!("{} cannot be made again: {why}", intent.path()));
+    let cannot = |why: &str| NotAgain::Differs(format!("{} cannot be made again: {why}", intent.path()));
     let found = again.iter().find(|(again, _)| again.folder == intent.folder);
     let (made, file) = found.ok_or_else(|| cannot("its records are not in the log"))?;
     let what = |it: &Intent| (it.first, it.last, it.records, it.digest.clone());

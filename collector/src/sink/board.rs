@@ -6,7 +6,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use skidway_wire::http::{SinkError, SinkFile, SinkList, SinkShard, SinkSummary};
 use tokio::sync::watch;
 
-use super::decisions::{Shard, Standing};
+use super::budget::Standing as Budget;
+use super::decisions::{Intent, Shard, Standing};
 use super::lane::Cause;
 use crate::json::rfc3339;
 
@@ -14,6 +15,7 @@ use crate::json::rfc3339;
 #[derive(Debug, Default)]
 pub struct Board {
     sinks: BTreeMap<String, Desk>,
+    budget: Mutex<Budget>,
 }
 
 /// Is one sink's place on the board.
@@ -48,7 +50,18 @@ impl Board {
 
     /// Lists all.
     pub fn list(&self) -> SinkList {
-        SinkList { sinks: self.sinks.iter().map(|(name, desk)| desk.summary(name)).collect() }
+        let budget = *self.budget.lock().unwrap_or_else(PoisonError::into_inner);
+        SinkList {
+            sinks: self.sinks.iter().map(|(name, desk)| desk.summary(name)).collect(),
+            pinned_bytes: budget.pinned,
+            pinned_bytes_max: budget.most,
+            full_in_seconds: budget.full_in.map(|it| it.as_secs()),
+        }
+    }
+
+    /// Shows how much the log keeps for sinks.
+    pub(super) fn show_budget(&self, standing: Budget) {
+        *self.budget.lock().unwrap_or_else(PoisonError::into_inner) = standing;
     }
 }
 
@@ -66,6 +79,13 @@ impl Desk {
     /// Shows how a partition stands: what is decided, what was read, what there is.
     pub(super) fn stands(&self, shard: &Shard, standing: &Standing, next: u64, high_watermark: u64) {
         self.shown().shards.insert(shard.clone(), (standing.clone(), next, high_watermark));
+    }
+
+    /// Gives the files that are decided and not published.
+    pub(super) fn pending(&self) -> Vec<Intent> {
+        let shown = self.shown();
+        let pending = shown.shards.values().flat_map(|(standing, ..)| &standing.pending);
+        pending.flat_map(|cut| cut.files.clone()).collect()
     }
 
     /// Forgets a partition.

@@ -9,6 +9,7 @@ use skidway_record::TopicName;
 use super::decisions::{DECISIONS_TOPIC, Recipe};
 use super::event_time::TimeSource;
 use super::lane::Rolling;
+use super::manifest::FILES_TOPIC;
 use super::path::FolderTemplate;
 use super::rows::{Compression, Format};
 use super::store::Destination;
@@ -130,11 +131,11 @@ impl SinkConfig {
         })
     }
 
-    /// Tells whether it takes a topic. Our own topics are taken only by a pattern that begins like them, and what sinks decide by none: every
+    /// Tells whether it takes a topic. Our own topics are taken only by a pattern that begins like them, and what sinks write by none: every
     /// file would make a record, and that another file.
     pub fn takes(&self, topic: &TopicName) -> bool {
         let takes = |pattern: &String| topic.matches(pattern) && (!topic.is_internal() || pattern.starts_with("__"));
-        topic.as_str() != DECISIONS_TOPIC && self.topics.iter().any(takes)
+        ![DECISIONS_TOPIC, FILES_TOPIC].contains(&topic.as_str()) && self.topics.iter().any(takes)
     }
 }
 

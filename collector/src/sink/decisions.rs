@@ -6,6 +6,7 @@
 //! cut       offsets from..to are these files (none, if nothing was in them); nothing is published before this is durable
 //! done      a cut's files are all published
 //! gap       offsets from..to could not be had; they are in no file
+//! replay    other files take the place of a cut's; replayed: they are in place
 //! paused, resumed
 //! standing  all of the above of one partition, so that older records can be deleted
 //! ```
@@ -155,6 +156,20 @@ pub enum Decision {
         /// Why.
         reason: String,
     },
+    /// Files are put in place of those of an earlier cut of the same offsets.
+    Replay {
+        /// Of which partition.
+        shard: Shard,
+        /// What was there and what will be.
+        replay: Box<Replay>,
+    },
+    /// They are in place.
+    Replayed {
+        /// Of which partition.
+        shard: Shard,
+        /// The first offset.
+        from: u64,
+    },
     /// The sink's first start is over: what it comes upon from now on it takes from its first record on.
     Opened,
     /// The sink stands still.
@@ -168,6 +183,15 @@ pub enum Decision {
         /// How.
         standing: Standing,
     },
+}
+
+/// Is a cut that takes the place of another one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replay {
+    /// What was there.
+    pub old: Cut,
+    /// What takes its place.
+    pub new: Cut,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -185,6 +209,9 @@ pub struct Standing {
     pub frontier: u64,
     /// Cuts whose files are not all published, oldest first.
     pub pending: Vec<Cut>,
+    /// Cuts that take the place of others and are not published.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replays: Vec<Replay>,
     /// Files published so far.
     pub files: u64,
     /// Their records.
@@ -237,9 +264,16 @@ impl Standing {
                 self.lost += to - from;
                 self.pending.retain(|cut| cut.to <= *from || cut.from >= *to);
             }
+            Decision::Replay { replay, .. } => self.replays.push(Replay::clone(replay)),
+            Decision::Replayed { from, .. } => self.replays.retain(|replay| replay.new.from != *from),
             Decision::Standing { standing, .. } => *self = standing.clone(),
             Decision::Opened | Decision::Paused | Decision::Resumed => {}
         }
+    }
+
+    /// Tells whether all that was decided is published.
+    fn is_at_rest(&self) -> bool {
+        self.pending.is_empty() && self.replays.is_empty()
     }
 
     /// Gives the first offset that is still needed from the log: files that are not published may have to be made again.
@@ -273,6 +307,8 @@ impl Decision {
             | Self::Cut { shard, .. }
             | Self::Done { shard, .. }
             | Self::Gap { shard, .. }
+            | Self::Replay { shard, .. }
+            | Self::Replayed { shard, .. }
             | Self::Standing { shard, .. } => Some(shard),
             Self::Opened | Self::Paused | Self::Resumed => None,
         }
@@ -333,7 +369,7 @@ impl State {
     /// Forgets partitions of topics that are not there any more and have nothing left to publish.
     pub fn forget(&mut self, topics: &BTreeSet<[u8; 16]>) {
         for sink in self.sinks.values_mut() {
-            sink.shards.retain(|shard, standing| topics.contains(&shard.topic_id) || !standing.pending.is_empty());
+            sink.shards.retain(|shard, standing| topics.contains(&shard.topic_id) || !standing.is_at_rest());
         }
     }
 
@@ -416,6 +452,9 @@ mod tests {
             Decision::Cut { shard: shard(0), cut: cut(10, 20) },
             Decision::Done { shard: shard(0), to: 10, bytes: 100, at_ms: 9 },
             Decision::Gap { shard: shard(1), from: 0, to: 4, reason },
+            Decision::Replay { shard: shard(0), replay: Replay { old: cut(0, 2), new: cut(0, 2) }.into() },
+            Decision::Replay { shard: shard(0), replay: Replay { old: cut(5, 10), new: cut(5, 10) }.into() },
+            Decision::Replayed { shard: shard(0), from: 0 },
             Decision::Opened,
             Decision::Paused,
         ]
@@ -430,6 +469,7 @@ mod tests {
         let sink = state.of("archive");
         let first = &sink.shards[&shard(0)];
         assert_eq!((first.frontier, &first.pending), (20, &vec![cut(10, 20)]));
+        assert_eq!(first.replays, [Replay { old: cut(5, 10), new: cut(5, 10) }]);
         assert_eq!((first.files, first.records, first.bytes, first.lost, first.late_dropped), (1, 5, 100, 0, 1));
         let path = "app/dt=2026-11-22/app+0+0+9.ndjson.gz".to_owned();
         assert_eq!(first.last_file, Some(LastFile { at_ms: 9, path }));

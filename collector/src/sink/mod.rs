@@ -8,13 +8,16 @@
 //! our own log with their names and digests; only then they are published, never over another file. After a crash the decision says what has
 //! to be there: a file that is not is made again from the log, which keeps the records until then.
 
+mod audit;
 pub mod board;
+mod budget;
 pub mod config;
 pub mod decisions;
 pub mod event_time;
 mod file;
 pub mod journal;
 pub mod lane;
+pub mod manifest;
 pub mod path;
 pub mod rows;
 pub mod store;
@@ -22,18 +25,22 @@ mod writing;
 mod worker;
 mod publishing;
 mod again;
+mod plan;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures::StreamExt;
+use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use rand::random;
 use skidway_daemon::backoff::Backoff;
 use skidway_record::TopicPartition;
+use skidway_wire::{SinkFinding, SinkJob, SinkPlan};
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -43,6 +50,7 @@ use board::{Board, Desk};
 use config::{SinkConfig, StartAt};
 use decisions::{Cut, Decision, Shard, SinkState};
 use journal::{Journal, JournalError};
+use publishing::Failure;
 use store::Store;
 use worker::Worker;
 
@@ -55,22 +63,30 @@ const FETCH_BYTES: usize = 1 << 20;
 /// Holds all sinks, with what each had decided when the collector started.
 pub struct Sinks {
     rooms: Arc<Rooms>,
-    sinks: Vec<(SinkConfig, SinkState)>,
+    sinks: Vec<(Arc<Place>, SinkState)>,
 }
 
 /// Holds what sinks share.
 struct Rooms {
-    data_dir: PathBuf,
+    places: BTreeMap<String, Arc<Place>>,
     log: Arc<dyn Log>,
     pins: Arc<Pins>,
     journal: Journal,
     board: Board,
 }
 
+/// Holds what is one sink's.
+struct Place {
+    config: Arc<SinkConfig>,
+    store: Arc<dyn Store>,
+    /// One job at a time.
+    busy: Arc<Semaphore>,
+}
+
 /// Is one sink, ready to run.
 pub struct Sink {
     rooms: Arc<Rooms>,
-    config: Arc<SinkConfig>,
+    place: Arc<Place>,
     state: SinkState,
 }
 
@@ -87,7 +103,7 @@ impl Sinks {
     ) -> Result<Self, JournalError> {
         let (journal, state) = Journal::open(log.clone()).await?;
         let mut board = Board::default();
-        let mut sinks = Vec::new();
+        let (mut sinks, mut places) = (Vec::new(), BTreeMap::new());
         for config in configs {
             let mut state = state.of(&config.name);
             if !state.is_opened {
@@ -97,10 +113,14 @@ impl Sinks {
             let format = rows::extension(config.layout.format, config.layout.compression);
             board.add(&config.name, (config.destination.to_string(), format), state.is_paused);
             pin_all(&config, &state, &pins);
-            sinks.push((config, state));
+            let store = config.destination.store(&config.name, data_dir);
+            let (name, config, busy) = (config.name.clone(), Arc::new(config), Arc::new(Semaphore::new(1)));
+            let place = Arc::new(Place { config, store, busy });
+            places.insert(name, place.clone());
+            sinks.push((place, state));
         }
         pins.is_told();
-        Ok(Self { rooms: Arc::new(Rooms { data_dir: data_dir.to_owned(), log, pins, journal, board }), sinks })
+        Ok(Self { rooms: Arc::new(Rooms { places, log, pins, journal, board }), sinks })
     }
 
     /// Gives what shows and steers them.
@@ -111,7 +131,7 @@ impl Sinks {
     /// Gives each sink, to be run.
     pub fn each(self) -> impl Iterator<Item = Sink> {
         let rooms = self.rooms;
-        let sink = move |(config, state)| Sink { rooms: rooms.clone(), config: Arc::new(config), state };
+        let sink = move |(place, state)| Sink { rooms: rooms.clone(), place, state };
         self.sinks.into_iter().map(sink)
     }
 }
@@ -119,21 +139,21 @@ impl Sinks {
 impl Sink {
     /// Writes files until `stop` is cancelled; then closes and publishes what is open, and ends.
     pub async fn run(self, stop: CancellationToken) {
-        let store = self.config.destination.store(&self.config.name, &self.rooms.data_dir);
-        let Some(desk) = self.rooms.board.desk(&self.config.name) else { return };
-        if !self.open_store(&store, desk, &stop).await {
+        let Place { config, store, .. } = &*self.place;
+        let Some(desk) = self.rooms.board.desk(&config.name) else { return };
+        let is_ready = self.open_store(desk, &stop).await && self.finish_replays(desk, &stop).await;
+        if !is_ready {
             return;
         }
         let mut workers = FuturesUnordered::new();
         let mut running: BTreeSet<[u8; 16]> = BTreeSet::new();
-        let mut is_warned = false;
         loop {
-            for topic in self.rooms.log.topics().into_iter().filter(|topic| self.config.takes(&topic.name)) {
+            for topic in self.rooms.log.topics().into_iter().filter(|topic| config.takes(&topic.name)) {
                 let Some(progress) = self.rooms.log.watch(&topic.name) else { continue };
                 if running.insert(topic.id) {
                     let before = self.state.shards.iter().filter(|(shard, _)| shard.topic_id == topic.id);
                     let before = before.map(|(shard, standing)| (shard.clone(), standing.clone())).collect();
-                    let worker = Worker::new(&self, store.clone(), (topic, progress), before);
+                    let worker = Worker::new(&self, (topic, progress), before);
                     workers.push(worker.run(desk, stop.clone()));
                 }
             }
@@ -145,28 +165,22 @@ impl Sink {
             if let Some(id) = ended {
                 running.remove(&id);
             }
-            let (pinned, most) = self.rooms.pins.usage();
-            crate::metrics::sink_pinned(pinned);
-            if pinned > most / 10 * 8 && !std::mem::replace(&mut is_warned, true) {
-                let bytes = skidway_daemon::human::size(pinned);
-                tracing::warn!(
-                    sink = self.config.name,
-                    "sinks hold {bytes} past retention; past engine.pinned_bytes the oldest records go"
-                );
-            }
-            is_warned &= pinned > most / 2;
         }
         while workers.next().await.is_some() {}
         drop(workers);
-        let closed = blocking(move || store.close()).await;
+        let closed = {
+            let store = store.clone();
+            blocking(move || store.close()).await
+        };
         if let Err(error) = closed {
-            tracing::warn!(sink = self.config.name, %error, "the spool is left for the next start to delete");
+            tracing::warn!(sink = config.name, %error, "the spool is left for the next start to delete");
         }
     }
 
     /// Opens the store, however long it is away. False if there is no time left.
-    async fn open_store(&self, store: &Arc<dyn Store>, desk: &Desk, stop: &CancellationToken) -> bool {
-        let mut patience = Patience::new(&self.config.name, "");
+    async fn open_store(&self, desk: &Desk, stop: &CancellationToken) -> bool {
+        let Place { config, store, .. } = &*self.place;
+        let mut patience = Patience::new(&config.name, "");
         loop {
             let opened = {
                 let store = store.clone();
@@ -175,13 +189,34 @@ impl Sink {
             match opened {
                 Ok(()) => break,
                 Err(error) => {
-                    let url = self.config.destination.to_string();
+                    let url = config.destination.to_string();
                     patience.complain(desk, &format!("{url} cannot be used: {error}"));
                 }
             }
             tokio::select! {
                 () = patience.wait() => {}
                 () = stop.cancelled() => return false,
+            }
+        }
+        patience.over(desk);
+        true
+    }
+
+    /// Finishes exchanges of files that were cut short. False if there is no time left.
+    async fn finish_replays(&self, desk: &Desk, stop: &CancellationToken) -> bool {
+        let name = &self.place.config.name;
+        let mut patience = Patience::new(name, "replay");
+        let replays = self.state.shards.iter();
+        let replays =
+            replays.flat_map(|(shard, standing)| standing.replays.iter().map(|it| (shard.clone(), it.clone())));
+        for mut swap in audit::Swap::decided(replays) {
+            while let Err(failure) = audit::finish(&self.rooms, &self.place, &mut swap).await {
+                let (Failure::Trouble(trouble) | Failure::Gone { reason: trouble, .. }) = failure;
+                patience.complain(desk, &format!("an exchange of files is not finished: {trouble}"));
+                tokio::select! {
+                    () = patience.wait() => {}
+                    () = stop.cancelled() => return false,
+                }
             }
         }
         patience.over(desk);
@@ -287,6 +322,11 @@ fn pin_all(config: &SinkConfig, state: &SinkState, pins: &Pins) {
     for (shard, standing) in &state.shards {
         pins.pin(&owner, (shard.topic_id, shard.partition), standing.needs_from());
     }
+    for (shard, standing) in &state.shards {
+        let from = standing.replays.iter().map(|replay| replay.new.from).min();
+        let pin = |from| pins.pin(&audit::owner(&config.name), (shard.topic_id, shard.partition), from);
+        from.into_iter().for_each(pin);
+    }
     pins.pin_all(&owner, move |topic| config.takes(topic));
 }
 
@@ -310,6 +350,25 @@ impl Control {
         self.0.journal.decide(name, &[decision]).await?;
         desk.pause(pause);
         Ok(true)
+    }
+
+    /// Prepares a job on a sink's files: what it finds, and the work itself, to be run. `None` if there is no sink of this name, or it
+    /// has another job.
+    pub fn job(&self, name: &str, job: SinkJob) -> Option<(mpsc::Receiver<SinkFinding>, BoxFuture<'static, ()>)> {
+        audit::begin(&self.0, self.0.places.get(name)?, job)
+    }
+
+    /// Tries out what a sink will do in a day, by the last hours; `None` if there is none of this name.
+    ///
+    /// # Errors
+    /// What cannot be read or written, in words (retry).
+    pub async fn plan(&self, name: &str, hours: u64) -> Option<Result<SinkPlan, String>> {
+        Some(plan::plan(&self.0, self.0.places.get(name)?, hours).await)
+    }
+
+    /// Measures what the log keeps for sinks, and warns before that is too much; until `stop` is cancelled.
+    pub async fn watch_budget(&self, stop: CancellationToken) {
+        budget::watch(&self.0, stop).await;
     }
 }
 

@@ -10,8 +10,9 @@ use futures::{StreamExt, stream};
 
 use super::again::make_again;
 use super::config::Layout;
-use super::decisions::{Cut, Intent, Shard};
+use super::decisions::{Cut, Decision, Intent, Shard};
 use super::file::{Finished, digests};
+use super::manifest::Entry;
 use super::store::{Published, Store};
 use crate::blocking::blocking;
 use crate::log::Log;
@@ -70,10 +71,33 @@ impl Group {
         alone.into_iter().chain(merged.into_values()).map(group).collect()
     }
 
-    /// Gives its cuts, with the bytes of their files as far as they are known.
-    pub(super) fn cuts(&self) -> impl Iterator<Item = (&Shard, &Cut, u64)> {
-        let bytes = |member: &Member| member.spooled.iter().flatten().map(|file| file.bytes).sum();
+    /// Gives its cuts, with the bytes of each of their files once it is published.
+    pub(super) fn cuts(&self) -> impl Iterator<Item = (&Shard, &Cut, Vec<u64>)> {
+        let bytes = |member: &Member| member.spooled.iter().flatten().map(|file| file.bytes).collect();
         self.cuts.iter().map(move |member| (&member.shard, &member.cut, bytes(member)))
+    }
+
+    /// Says of each cut that it is published, for the decisions and for the manifest.
+    pub(super) fn done(&self, sink: &str, at_ms: i64) -> (Vec<Decision>, Vec<Entry>) {
+        let done = |(shard, cut, bytes): (&Shard, &Cut, Vec<u64>)| {
+            let total = bytes.iter().sum();
+            let decision = Decision::Done { shard: shard.clone(), to: cut.to, bytes: total, at_ms };
+            (decision, Entry::published(sink, shard, cut, bytes, at_ms))
+        };
+        self.cuts().map(done).unzip()
+    }
+
+    /// Gives the parts of each of its files, in the order in which they are in it, with their places in the spool.
+    pub(super) fn files(&self) -> BTreeMap<String, Vec<(Intent, PathBuf)>> {
+        let mut files: BTreeMap<String, Vec<(Intent, PathBuf)>> = BTreeMap::new();
+        for member in &self.cuts {
+            let mut spooled = member.spooled.iter().flatten().map(|file| file.path.clone());
+            for intent in &member.cut.files {
+                let part = (intent.clone(), spooled.next().unwrap_or_default());
+                files.entry(intent.path()).or_default().push(part);
+            }
+        }
+        files
     }
 
     /// Leaves a cut out: its records are not there any more.
@@ -81,25 +105,28 @@ impl Group {
         self.cuts.remove(at);
     }
 
-    /// Publishes its files; a later try goes on where this one ended.
+    /// Makes files again that are not in the spool.
     ///
     /// # Errors
     /// [`Failure`].
-    pub(super) async fn publish(&mut self, log: &Arc<dyn Log>, store: &Arc<dyn Store>) -> Result<(), Failure> {
+    pub(super) async fn prepare(&mut self, log: &Arc<dyn Log>, spool: &Path) -> Result<(), Failure> {
         for (at, member) in self.cuts.iter_mut().enumerate() {
             if member.spooled.is_none() {
-                let again = make_again(log, store.spool(), &member.shard, &member.cut).await;
+                let again = make_again(log, spool, &member.shard, &member.cut).await;
                 member.spooled = Some(again.map_err(|failure| failure.of(at))?);
             }
         }
+        Ok(())
+    }
+
+    /// Publishes its files, which are prepared; a later try goes on where this one ended.
+    ///
+    /// # Errors
+    /// [`Failure::Trouble`].
+    pub(super) async fn publish(&mut self, store: &Arc<dyn Store>) -> Result<(), Failure> {
         let Some(first) = self.cuts.first() else { return Ok(()) };
         let layout = Arc::new(Layout::of(&first.cut.recipe).map_err(Failure::Trouble)?);
-        let mut files: BTreeMap<String, Vec<(Intent, PathBuf)>> = BTreeMap::new();
-        for member in &self.cuts {
-            for (intent, file) in member.cut.files.iter().zip(member.spooled.iter().flatten()) {
-                files.entry(intent.path()).or_default().push((intent.clone(), file.path.clone()));
-            }
-        }
+        let mut files = self.files();
         files.retain(|path, _| !self.published.contains(path));
         let publish = move |(path, parts): (String, Vec<(Intent, PathBuf)>)| {
             let (store, layout) = (store.clone(), layout.clone());
@@ -127,11 +154,7 @@ fn publish_file(store: &dyn Store, parts: &[(Intent, PathBuf)], layout: &Layout)
         return Ok(());
     };
     let spooled = joined(store.spool(), parts)?;
-    // A topic's name may have dots.
-    let (start, last) = intent.name.rsplit_once('+').unwrap_or(("", &intent.name));
-    let (last, ending) = last.split_once('.').unwrap_or((last, ""));
-    let second = Intent { name: format!("{start}+{last}+{}.{ending}", &intent.digest[..8]), ..intent.clone() };
-    for path in [intent.path(), second.path()] {
+    for path in paths(intent) {
         match store.publish(&spooled, &path)? {
             Published::New => {}
             Published::Exists if is_same(store, &path, &intents, layout) => {
@@ -148,6 +171,15 @@ fn publish_file(store: &dyn Store, parts: &[(Intent, PathBuf)], layout: &Layout)
         return Ok(());
     }
     Err(io::Error::new(io::ErrorKind::AlreadyExists, "other files have both its names"))
+}
+
+/// Gives the path that a file has, and the one that it has if another file had that.
+pub(super) fn paths(intent: &Intent) -> [String; 2] {
+    // A topic's name may have dots.
+    let (start, last) = intent.name.rsplit_once('+').unwrap_or(("", &intent.name));
+    let (last, ending) = last.split_once('.').unwrap_or((last, ""));
+    let second = Intent { name: format!("{start}+{last}+{}.{ending}", &intent.digest[..8]), ..intent.clone() };
+    [intent.path(), second.path()]
 }
 
 /// Gives a file of all parts: compressed texts one after the other are the compressed text of all, in gzip as in zstd.

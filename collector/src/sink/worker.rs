@@ -13,12 +13,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::board::Desk;
 use super::config::SinkConfig;
-use super::decisions::{Cut, Decision, Intent, Shard, Standing};
+use super::decisions::{Cut, Decision, Shard, Standing};
 use super::file::Finished;
 use super::lane::{Cause, Together};
 use super::publishing::{Failure, Group};
 use super::store::Store;
-use super::writing::{Closing, Progress, Writing, file_name};
+use super::writing::{Closing, Progress, Writing, name_merged};
 use super::{FETCH_BYTES, Patience, Rooms, Sink, now_ms, owner, unwritable};
 use crate::blocking::blocking;
 use crate::log::{LogError, Progress as Reach, Topic};
@@ -29,9 +29,6 @@ const PENDING_MAX: usize = 16;
 
 /// Groups that are published at once.
 const GROUPS_MAX: usize = 8;
-
-/// Stands for a partition's number in the name of a file of several.
-const MERGED: &str = "all";
 
 /// Waits at most so long without looking at the clock.
 const NAP: Duration = Duration::from_secs(60);
@@ -95,7 +92,6 @@ impl Worker {
     /// Takes `topic`, going on where it stood `before`.
     pub(super) fn new(
         sink: &Sink,
-        store: Arc<dyn Store>,
         (topic, progress): (Topic, watch::Receiver<Reach>),
         before: BTreeMap<Shard, Standing>,
     ) -> Self {
@@ -106,12 +102,12 @@ impl Worker {
         Self {
             groups: Group::decided(before.iter().flat_map(pending)).into(),
             rooms: sink.rooms.clone(),
-            config: sink.config.clone(),
-            store,
+            config: sink.place.config.clone(),
+            store: sink.place.store.clone(),
             progress,
             before,
             partitions: BTreeMap::new(),
-            patience: Patience::new(&sink.config.name, topic.name.as_str()),
+            patience: Patience::new(&sink.place.config.name, topic.name.as_str()),
             topic,
         }
     }
@@ -298,7 +294,9 @@ impl Worker {
             return Ok(());
         }
         if self.config.merges {
-            self.name_merged(&mut closed);
+            let before = self.partitions.values().map(|partition| partition.standing.frontier).sum();
+            let layout = &self.config.layout;
+            name_merged(&self.topic.name, before, closed.iter_mut().map(|it| &mut it.cut), layout);
         }
         let of = |it: &Closed| (self.partitions[&it.number].shard.clone(), it.cut.clone());
         let decisions: Vec<Decision> = closed.iter().map(of).map(|(shard, cut)| Decision::Cut { shard, cut }).collect();
@@ -341,24 +339,15 @@ impl Worker {
         }
     }
 
-    /// Names the files by how many records of all partitions were decided before: no other cut of the topic has the same.
-    fn name_merged(&self, closed: &mut [Closed]) {
-        let before: u64 = self.partitions.values().map(|partition| partition.standing.frontier).sum();
-        let records: u64 = closed.iter().map(|it| it.span.end - it.span.start).sum();
-        let name = |layout| file_name(&self.topic.name, MERGED, (before, before + records - 1), layout);
-        let mut begun = BTreeSet::new();
-        for Closed { cut, .. } in closed {
-            cut.merged_at = Some(before);
-            for file in &mut cut.files {
-                file.name = name(&self.config.layout);
-                file.continues = !begun.insert(file.folder.clone());
-            }
-        }
-    }
-
-    /// Writes decisions down, and lets partitions stand so: from then on they keep in the log what they still need.
+    /// Writes decisions down, and lets partitions stand so.
     async fn decide(&mut self, decisions: &[Decision]) -> Step<()> {
         self.rooms.journal.decide(&self.config.name, decisions).await?;
+        self.apply(decisions);
+        Ok(())
+    }
+
+    /// Lets partitions stand as is decided: from then on they keep in the log what they still need.
+    fn apply(&mut self, decisions: &[Decision]) {
         for decision in decisions {
             let Some(number) = decision.shard().map(|shard| shard.partition) else { continue };
             let Some(partition) = self.partitions.get_mut(&number) else { continue };
@@ -366,7 +355,6 @@ impl Worker {
             let Partition { shard, standing, .. } = &self.partitions[&number];
             self.pin(shard, standing);
         }
-        Ok(())
     }
 
     /// Records that offsets up to `next` cannot be had, after a cut of all before them.
@@ -405,7 +393,10 @@ impl Worker {
         let publish = move |mut group: Group| {
             let (log, store) = (log.clone(), store.clone());
             async move {
-                let published = group.publish(&log, &store).await;
+                let published = match group.prepare(&log, store.spool()).await {
+                    Ok(()) => group.publish(&store).await,
+                    failed => failed,
+                };
                 (group, published)
             }
         };
@@ -425,24 +416,14 @@ impl Worker {
     }
 
     async fn done(&mut self, group: &Group) -> Step<()> {
-        let at_ms = now_ms();
-        let done = |(shard, cut, bytes): (&Shard, &Cut, u64)| Decision::Done {
-            shard: shard.clone(),
-            to: cut.to,
-            bytes,
-            at_ms,
-        };
-        let decisions: Vec<Decision> = group.cuts().map(done).collect();
-        self.decide(&decisions).await?;
-        let files: BTreeSet<String> = group.cuts().flat_map(|(_, cut, _)| &cut.files).map(Intent::path).collect();
-        let records = group.cuts().flat_map(|(_, cut, _)| &cut.files).map(|file| file.records).sum();
-        metrics::sink_published(
-            &self.config.name,
-            files.len() as u64,
-            records,
-            group.cuts().map(|(.., bytes)| bytes).sum(),
-        );
-        metrics::sink_late_dropped(&self.config.name, group.cuts().map(|(_, cut, _)| cut.late_dropped).sum());
+        let (decisions, files) = group.done(&self.config.name, now_ms());
+        self.rooms.journal.publish(&self.config.name, &decisions, &files).await?;
+        self.apply(&decisions);
+        let cuts = || group.cuts().map(|(_, cut, _)| cut);
+        let count = cuts().flat_map(|cut| &cut.files).filter(|file| !file.continues).count() as u64;
+        let records = cuts().flat_map(|cut| &cut.files).map(|file| file.records).sum();
+        metrics::sink_published(&self.config.name, count, records, group.cuts().flat_map(|(.., bytes)| bytes).sum());
+        metrics::sink_late_dropped(&self.config.name, cuts().map(|cut| cut.late_dropped).sum());
         Ok(())
     }
 

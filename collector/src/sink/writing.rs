@@ -1,6 +1,6 @@
 //! One partition being written: its open files and what is open in them. Blocks: decoding, compression and files are all here.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -9,14 +9,17 @@ use std::sync::Arc;
 use skidway_record::{Batch, Offset, PartitionId, Record, TopicName, TopicPartition};
 
 use super::config::{Late, Layout};
-use super::decisions::Intent;
+use super::decisions::{Cut, Intent};
 use super::file::{Finished, RowFile};
 use super::lane::{Cause, GRACE_MS, Lane, LaneCut, Rolling};
-use super::path::{Kept, cut};
+use super::path::{Kept, cut as cut_to};
 use super::rows::{Rows, extension};
 
 /// Bounds the topic in a file's name, which with all else in it takes at most 255 bytes.
 const TOPIC_BYTES_MAX: usize = 180;
+
+/// Stands for a partition's number in the name of a file of several.
+const MERGED: &str = "all";
 
 /// Holds the folders of late records, if they are kept aside.
 const LATE_FOLDER: &str = "late";
@@ -219,8 +222,28 @@ impl Writing {
     }
 }
 
+/// Names the files of several partitions by how many records of all were decided before: no other cuts of the topic have the same.
+pub(super) fn name_merged<'c>(
+    topic: &TopicName,
+    before: u64,
+    cuts: impl Iterator<Item = &'c mut Cut>,
+    layout: &Layout,
+) {
+    let cuts: Vec<&mut Cut> = cuts.collect();
+    let records: u64 = cuts.iter().map(|cut| cut.to - cut.from).sum();
+    let name = file_name(topic, MERGED, (before, before + records - 1), layout);
+    let mut begun = BTreeSet::new();
+    for cut in cuts {
+        cut.merged_at = Some(before);
+        for file in &mut cut.files {
+            file.name.clone_from(&name);
+            file.continues = !begun.insert(file.folder.clone());
+        }
+    }
+}
+
 /// Names a file of a partition, or of several: unique, as no offset is in two files of a folder. Padded, so that names sort as offsets do.
-pub(super) fn file_name(topic: &TopicName, of: &str, (first, last): (u64, u64), layout: &Layout) -> String {
+fn file_name(topic: &TopicName, of: &str, (first, last): (u64, u64), layout: &Layout) -> String {
     let extension = extension(layout.format, layout.compression);
-    format!("{}+{of}+{first:010}+{last:010}.{extension}", cut(topic.as_str(), TOPIC_BYTES_MAX))
+    format!("{}+{of}+{first:010}+{last:010}.{extension}", cut_to(topic.as_str(), TOPIC_BYTES_MAX))
 }

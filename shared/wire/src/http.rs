@@ -156,10 +156,16 @@ pub struct AgentSummary {
 }
 
 /// Answers `GET /v1/sinks`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct SinkList {
     /// By name.
     pub sinks: Vec<SinkSummary>,
+    /// Bytes of records that the log keeps past retention because sinks have not got them.
+    pub pinned_bytes: u64,
+    /// How many may be (`engine.pinned_bytes`).
+    pub pinned_bytes_max: u64,
+    /// When there will be as many, in seconds, if it goes on so. Null if that is not to be expected.
+    pub full_in_seconds: Option<u64>,
 }
 
 /// Says how a sink stands.

@@ -9,10 +9,12 @@ pub mod item;
 pub mod commit;
 pub mod http;
 pub mod problem;
+pub mod sinks;
 
 pub use commit::{CommitAnswer, CommitRequest, OpenSession, SessionOpened};
 pub use error::WireError;
 pub use http::{JsonRecord, TopicList};
 pub use item::{Item, ItemResult, SpanKind};
 pub use problem::Problem;
+pub use sinks::{SinkAudit, SinkFinding, SinkJob, SinkPlan};
 pub use source::SourcePage;

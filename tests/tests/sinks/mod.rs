@@ -1,5 +1,6 @@
 //! Topics as files (docs/sinks.md): every record in exactly one, whatever is killed, full or away.
 
+mod audit;
 mod exactly_once;
 mod operations;
 mod rolling;

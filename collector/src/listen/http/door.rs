@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use skidway_wire::http::{About, SinkList};
+use skidway_wire::{SinkFinding, SinkJob, SinkPlan};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::HttpConfig;
@@ -57,6 +59,12 @@ pub trait SinkControl: Send + Sync {
 
     /// Lets a sink stand still or go on, durably; false if there is none of this name.
     fn pause<'a>(&'a self, name: &'a str, pause: bool) -> BoxFuture<'a, Result<bool, LogError>>;
+
+    /// Begins a job on a sink's files; `None` if it has another one. What it finds comes until it is over, or nobody listens.
+    fn job(&self, name: &str, job: SinkJob) -> Option<mpsc::Receiver<SinkFinding>>;
+
+    /// Tries out what a sink will do in a day, by the last hours; what cannot be read or written is told in words.
+    fn plan<'a>(&'a self, name: &'a str, hours: u64) -> BoxFuture<'a, Option<Result<SinkPlan, String>>>;
 }
 
 /// Is the address a request came from, put into its extensions by whoever accepted the connection.

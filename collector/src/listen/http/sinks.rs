@@ -1,15 +1,23 @@
-//! Sinks over HTTP: how they stand; pause and resume.
+//! Sinks over HTTP: how they stand; pause and resume; work on their files, whose findings are streamed as NDJSON.
 
 use std::sync::Arc;
 
 use axum::Json;
+use axum::body::{Body, Bytes};
 use axum::extract::{Path, State};
-use axum::http::Uri;
+use axum::http::{Uri, header};
+use axum::response::{IntoResponse, Response};
+use futures::stream;
+use jiff::Timestamp;
 use skidway_wire::http::{SinkList, SinkSummary};
+use skidway_wire::{SinkJob, SinkPlan};
 
 use crate::listen::http::answers::Failure;
 use crate::listen::http::door::Door;
 use crate::listen::http::query::Query;
+
+/// Greatest number of hours that a plan looks back; by default a day.
+const PLAN_HOURS_MAX: u64 = 24 * 31;
 
 /// `GET /v1/sinks`
 pub(super) async fn list(State(door): State<Arc<Door>>, uri: Uri) -> Result<Json<SinkList>, Failure> {
@@ -28,26 +36,75 @@ pub(super) async fn show(
 }
 
 /// `POST /v1/sinks/{sink}/pause`: what is open is closed and published, then nothing more is read.
-pub(super) async fn pause(
-    State(door): State<Arc<Door>>,
-    Path(name): Path<String>,
-    uri: Uri,
-) -> Result<Json<SinkSummary>, Failure> {
-    Query::of(&uri)?.finish()?;
-    steer(&door, &name, true).await
+pub(super) async fn pause(door: State<Arc<Door>>, name: Path<String>, uri: Uri) -> Result<Json<SinkSummary>, Failure> {
+    steer(&door, &name, &uri, true).await
 }
 
 /// `POST /v1/sinks/{sink}/resume`
-pub(super) async fn resume(
+pub(super) async fn resume(door: State<Arc<Door>>, name: Path<String>, uri: Uri) -> Result<Json<SinkSummary>, Failure> {
+    steer(&door, &name, &uri, false).await
+}
+
+/// `GET /v1/sinks/{sink}/plan?hours=`: what the sink will do in a day, by what came in the last hours.
+pub(super) async fn plan(
     State(door): State<Arc<Door>>,
     Path(name): Path<String>,
     uri: Uri,
-) -> Result<Json<SinkSummary>, Failure> {
-    Query::of(&uri)?.finish()?;
-    steer(&door, &name, false).await
+) -> Result<Json<SinkPlan>, Failure> {
+    let mut query = Query::of(&uri)?;
+    let hours = query.within("hours", 1..=PLAN_HOURS_MAX)?.unwrap_or(24);
+    query.finish()?;
+    let sinks = door.sinks.as_ref().ok_or_else(|| unknown(&name))?;
+    let plan = sinks.plan(&name, hours).await.ok_or_else(|| unknown(&name))?;
+    plan.map(Json).map_err(|reason| Failure::new(503, "not-planned", reason))
 }
 
-async fn steer(door: &Door, name: &str, pause: bool) -> Result<Json<SinkSummary>, Failure> {
+/// `POST /v1/sinks/{sink}/verify?deep=`: the manifest against the storage, and if deep against the rows and the log.
+pub(super) async fn verify(door: State<Arc<Door>>, name: Path<String>, uri: Uri) -> Result<Response, Failure> {
+    let mut query = Query::of(&uri)?;
+    let deep = query.parsed::<bool>("deep")?.unwrap_or(false);
+    query.finish()?;
+    begin(&door, &name, SinkJob::Verify { deep })
+}
+
+/// `POST /v1/sinks/{sink}/repair`: files that are missing or damaged are made again.
+pub(super) async fn repair(door: State<Arc<Door>>, name: Path<String>, uri: Uri) -> Result<Response, Failure> {
+    Query::of(&uri)?.finish()?;
+    begin(&door, &name, SinkJob::Repair)
+}
+
+/// `POST /v1/sinks/{sink}/replay?topic=&from=&to=`: the files of a topic's time are made anew.
+pub(super) async fn replay(door: State<Arc<Door>>, name: Path<String>, uri: Uri) -> Result<Response, Failure> {
+    let mut query = Query::of(&uri)?;
+    let topic = query.text("topic")?.ok_or_else(|| Failure::parameter("topic", "is missing"))?;
+    let mut time = |name: &str| {
+        let time = query.parsed::<Timestamp>(name)?;
+        time.map(Timestamp::as_millisecond)
+            .ok_or_else(|| Failure::parameter(name, "is missing; it is a time (RFC 3339)"))
+    };
+    let (from_ms, to_ms) = (time("from")?, time("to")?);
+    query.finish()?;
+    begin(&door, &name, SinkJob::Replay { topic, from_ms, to_ms })
+}
+
+/// Begins a job; its findings are lines of the answer, the last of which is a summary or says why there is none.
+fn begin(door: &Door, name: &str, job: SinkJob) -> Result<Response, Failure> {
+    // A name that nobody has is no sink that is busy.
+    let Json(SinkSummary { name, .. }) = one(door, name)?;
+    let findings = door.sinks.as_ref().and_then(|sinks| sinks.job(&name, job));
+    let busy = || Failure::new(409, "sink-busy", format!("sink {name} has another job; try again when that is over"));
+    let lines = stream::unfold(findings.ok_or_else(busy)?, async |mut findings| {
+        let finding = findings.recv().await?;
+        let mut line = serde_json::to_vec(&finding).ok()?;
+        line.push(b'\n');
+        Some((Ok::<_, std::convert::Infallible>(Bytes::from(line)), findings))
+    });
+    let headers = [(header::CONTENT_TYPE, "application/x-ndjson"), (header::CACHE_CONTROL, "no-store")];
+    Ok((headers, Body::from_stream(lines)).into_response())
+}
+
+async fn steer(door: &Door, name: &str, uri: &Uri, pause: bool) -> Result<Json<SinkSummary>, Failure> {
+    Query::of(uri)?.finish()?;
     match &door.sinks {
         Some(sinks) if sinks.pause(name, pause).await? => one(door, name),
         _ => Err(unknown(name)),
@@ -60,7 +117,7 @@ fn one(door: &Door, name: &str) -> Result<Json<SinkSummary>, Failure> {
 }
 
 fn all(door: &Door) -> SinkList {
-    door.sinks.as_ref().map_or(SinkList { sinks: Vec::new() }, |sinks| sinks.list())
+    door.sinks.as_ref().map_or_else(SinkList::default, |sinks| sinks.list())
 }
 
 fn unknown(name: &str) -> Failure {

@@ -100,6 +100,11 @@ impl Store for LocalStore {
         path.parent().map_or(Ok(()), sync_folder)
     }
 
+    fn operations(&self, _bytes: u64) -> u64 {
+        // Created, written out, renamed, and the folder written out.
+        4
+    }
+
     fn close(&self) -> io::Result<()> {
         self.spool.close()
     }

@@ -56,6 +56,9 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// As the storage says (retry).
     fn remove(&self, path: &str) -> io::Result<()>;
 
+    /// Tells how many requests to the storage it takes to publish a file of so many bytes.
+    fn operations(&self, bytes: u64) -> u64;
+
     /// Leaves nothing but published files behind.
     ///
     /// # Errors

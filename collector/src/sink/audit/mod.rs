@@ -1,0 +1,114 @@
+//! Work on files that are published already: compared with what was decided, made again, put in place of others (docs/sinks.md).
+//!
+//! One job of a sink at a time. What it finds goes to whoever asked; if nobody listens any more, it ends after the file it is at.
+
+mod replay;
+mod repair;
+mod verify;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use skidway_wire::{SinkAudit, SinkFinding, SinkJob};
+use tokio::sync::mpsc;
+
+use super::decisions::{Cut, Intent, Shard};
+use super::manifest::{self, Manifest};
+use super::publishing::Group;
+use super::store::Store;
+use super::{Place, Rooms};
+use crate::blocking::blocking;
+
+pub(super) use replay::{Swap, finish, owner};
+
+/// Findings that wait for whoever asked.
+const FINDINGS_MAX: usize = 64;
+
+/// Does one job.
+struct Auditor {
+    rooms: Arc<Rooms>,
+    place: Arc<Place>,
+    /// Where files are made again.
+    spool: PathBuf,
+    told: mpsc::Sender<SinkFinding>,
+    summary: SinkAudit,
+}
+
+/// Says why a job ends before its end.
+enum Stop {
+    /// Nobody listens any more.
+    Unheard,
+    /// What it needs is not to be had.
+    Failed(String),
+}
+
+type Step<T> = Result<T, Stop>;
+
+/// Prepares a job: what it finds, and the work itself, to be run. `None` while another one of this sink runs.
+pub(super) fn begin(
+    rooms: &Arc<Rooms>,
+    place: &Arc<Place>,
+    job: SinkJob,
+) -> Option<(mpsc::Receiver<SinkFinding>, BoxFuture<'static, ()>)> {
+    let busy = place.busy.clone().try_acquire_owned().ok()?;
+    let (told, findings) = mpsc::channel(FINDINGS_MAX);
+    let spool = place.store.spool().join("audit");
+    let auditor = Auditor { rooms: rooms.clone(), place: place.clone(), spool, told, summary: SinkAudit::default() };
+    let work = async move {
+        auditor.run(job).await;
+        drop(busy);
+    };
+    Some((findings, work.boxed()))
+}
+
+impl Auditor {
+    async fn run(mut self, job: SinkJob) {
+        let done = match job {
+            SinkJob::Verify { deep } => self.verify(deep).await.map(drop),
+            SinkJob::Repair => self.repair().await,
+            SinkJob::Replay { topic, from_ms, to_ms } => self.replay(&topic, from_ms, to_ms).await,
+        };
+        let spool = self.spool.clone();
+        // What is left of files made again; the next start deletes it else.
+        let _gone = blocking(move || std::fs::remove_dir_all(spool)).await;
+        let last = match done {
+            Ok(()) => SinkFinding::Summary(self.summary),
+            Err(Stop::Failed(reason)) => SinkFinding::Failed { reason },
+            Err(Stop::Unheard) => return,
+        };
+        // Nobody may listen any more.
+        let _heard = self.told.send(last).await;
+    }
+
+    async fn tell(&self, finding: SinkFinding) -> Step<()> {
+        self.told.send(finding).await.map_err(|_| Stop::Unheard)
+    }
+
+    async fn manifest(&self) -> Step<Manifest> {
+        let manifest = manifest::read(&*self.rooms.log, &self.place.config.name).await;
+        manifest.map_err(|error| Stop::Failed(error.to_string()))
+    }
+
+    async fn with_store<T: Send + 'static>(&self, work: impl FnOnce(&dyn Store) -> T + Send + 'static) -> T {
+        let store = self.place.store.clone();
+        blocking(move || work(&*store)).await
+    }
+}
+
+/// Groups the published cuts of each topic as they were decided.
+fn groups(manifest: &Manifest) -> Vec<Group> {
+    let mut topics: BTreeMap<[u8; 16], Vec<(Shard, Cut)>> = BTreeMap::new();
+    for (shard, entries) in manifest {
+        let cuts = entries.values().filter_map(|entry| Some((shard.clone(), entry.cut()?.clone())));
+        topics.entry(shard.topic_id).or_default().extend(cuts);
+    }
+    topics.into_values().flat_map(Group::decided).collect()
+}
+
+/// Forgets where parts are in the spool.
+fn intents(parts: &[(Intent, PathBuf)]) -> Vec<Intent> {
+    parts.iter().map(|(intent, _)| intent.clone()).collect()
+}

@@ -1,0 +1,42 @@
+//! Files that are missing or changed, made again.
+
+use skidway_wire::SinkFinding;
+
+use super::super::publishing::Failure;
+use super::{Auditor, Step, Stop, groups};
+
+impl Auditor {
+    /// Reads all files and makes those again that are not what was decided.
+    pub(super) async fn repair(&mut self) -> Step<()> {
+        let bad = self.verify(true).await?;
+        for mut group in groups(&self.manifest().await?) {
+            let paths: Vec<String> = group.files().into_keys().filter(|path| bad.contains(path)).collect();
+            if paths.is_empty() {
+                continue;
+            }
+            // Before anything is removed: what is damaged may still be of use.
+            if let Err(failure) = group.prepare(&self.rooms.log, &self.spool).await {
+                let (Failure::Trouble(reason) | Failure::Gone { reason, .. }) = failure;
+                for path in paths {
+                    self.tell(SinkFinding::Beyond { path, reason: reason.clone() }).await?;
+                }
+                continue;
+            }
+            for path in &paths {
+                let (path, url) = (path.clone(), self.place.config.destination.to_string());
+                let removed = self.with_store(move |store| store.remove(&path)).await;
+                removed.map_err(|error| Stop::Failed(format!("a file in {url} cannot be removed: {error}")))?;
+            }
+            match group.publish(&self.place.store).await {
+                Ok(()) => {}
+                Err(Failure::Trouble(reason) | Failure::Gone { reason, .. }) => return Err(Stop::Failed(reason)),
+            }
+            for path in paths {
+                self.summary.problems = self.summary.problems.saturating_sub(1);
+                self.summary.written += 1;
+                self.tell(SinkFinding::Repaired { path }).await?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,172 @@
+//! Files made anew as the configuration says today, and put in place of the old ones.
+//!
+//! Decided first, as every file: an exchange that is cut short is finished at the next start, while the log keeps the records. The old
+//! file goes before the new one comes, so that nobody finds a record twice.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use skidway_record::TopicName;
+use skidway_record::TopicPartition;
+use skidway_wire::SinkFinding;
+
+use super::super::again::{NotAgain, write_again};
+use super::super::config::Layout;
+use super::super::decisions::{Cut, Decision, Intent, Replay, Shard};
+use super::super::file::Finished;
+use super::super::publishing::{Failure, Group, is_same, paths};
+use super::super::writing::{Closing, name_merged};
+use super::super::{Place, Rooms, now_ms};
+use super::{Auditor, Step, Stop, groups, intents};
+use crate::blocking::blocking;
+
+/// Is an exchange of files that is decided.
+pub(in crate::sink) struct Swap {
+    old: Group,
+    new: Group,
+}
+
+impl Swap {
+    /// Gives the exchanges of an earlier run.
+    pub(in crate::sink) fn decided(replays: impl IntoIterator<Item = (Shard, Replay)>) -> Vec<Self> {
+        let mut topics: BTreeMap<[u8; 16], Vec<(Shard, Replay)>> = BTreeMap::new();
+        for (shard, replay) in replays {
+            topics.entry(shard.topic_id).or_default().push((shard, replay));
+        }
+        let of = |replays: Vec<(Shard, Replay)>| {
+            let old = replays.iter().map(|(shard, replay)| (shard.clone(), replay.old.clone()));
+            let new = replays.iter().map(|(shard, replay)| (shard.clone(), replay.new.clone()));
+            let swap = |(old, new)| Self { old, new };
+            Group::decided(old).into_iter().zip(Group::decided(new)).map(swap).collect::<Vec<_>>()
+        };
+        topics.into_values().flat_map(of).collect()
+    }
+}
+
+/// Finishes an exchange: removes what was there, publishes what takes its place.
+///
+/// # Errors
+/// [`Failure`]; a later try goes on.
+pub(in crate::sink) async fn finish(rooms: &Rooms, place: &Place, swap: &mut Swap) -> Result<(), Failure> {
+    swap.new.prepare(&rooms.log, place.store.spool()).await?;
+    let layout = swap.old.cuts().next().map(|(_, cut, _)| Layout::of(&cut.recipe)).transpose();
+    let Some(layout) = layout.map_err(Failure::Trouble)?.map(Arc::new) else { return Ok(()) };
+    for parts in swap.old.files().into_values().map(|parts| intents(&parts)) {
+        let (store, layout) = (place.store.clone(), layout.clone());
+        let removed = blocking(move || {
+            let parts: Vec<&Intent> = parts.iter().collect();
+            // Not what another topic of this name has there, nor what an earlier try put there.
+            let of_ours = parts.first().map(|first| paths(first)).into_iter().flatten();
+            let mut of_ours = of_ours.filter(|path| is_same(&*store, path, &parts, &layout));
+            of_ours.try_for_each(|path| store.remove(&path))
+        });
+        removed.await.map_err(|error| Failure::Trouble(format!("a file cannot be removed: {error}")))?;
+    }
+    swap.new.publish(&place.store).await?;
+    let (_, entries) = swap.new.done(&place.config.name, now_ms());
+    let over = swap.new.cuts().map(|(shard, cut, _)| Decision::Replayed { shard: shard.clone(), from: cut.from });
+    let over: Vec<Decision> = over.collect();
+    let written = rooms.journal.publish(&place.config.name, &over, &entries).await;
+    written.map_err(|error| Failure::Trouble(error.to_string()))?;
+    for (shard, ..) in swap.new.cuts() {
+        rooms.pins.unpin(&owner(&place.config.name), (shard.topic_id, shard.partition));
+    }
+    Ok(())
+}
+
+/// Names the owner of what is pinned for exchanges.
+pub(in crate::sink) fn owner(sink: &str) -> String {
+    format!("replay of sink {sink}")
+}
+
+impl Auditor {
+    /// Makes the files anew that have records of a topic's time.
+    pub(super) async fn replay(&mut self, topic: &str, from_ms: i64, to_ms: i64) -> Step<()> {
+        let name = TopicName::new(topic).map_err(|error| Stop::Failed(error.to_string()))?;
+        let Some(topic) = self.rooms.log.topic(&name) else {
+            return Err(Stop::Failed(format!("there is no topic {name}")));
+        };
+        let mut spans = Vec::new();
+        for partition in 0..topic.config.partitions {
+            let of = TopicPartition::new(name.clone(), partition);
+            let at = async |ms| {
+                self.rooms.log.offset_at(of.clone(), ms).await.map(|offset| offset.map_or(u64::MAX, |it| it.0))
+            };
+            let failed = |error: crate::log::LogError| Stop::Failed(error.to_string());
+            spans.push(at(from_ms).await.map_err(failed)?..at(to_ms).await.map_err(failed)?);
+        }
+        for group in groups(&self.manifest().await?) {
+            let is_asked = |shard: &Shard, cut: &Cut| {
+                let span = spans.get(shard.partition as usize);
+                shard.topic_id == topic.id && span.is_some_and(|span| cut.from < span.end && span.start < cut.to)
+            };
+            if group.cuts().any(|(shard, cut, _)| is_asked(shard, cut)) {
+                self.replay_group(group).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn replay_group(&mut self, old: Group) -> Step<()> {
+        let there: Vec<String> = old.files().into_keys().collect();
+        self.summary.files += there.len() as u64;
+        let (rooms, place) = (self.rooms.clone(), self.place.clone());
+        // Retention does not take what is being made again.
+        for (shard, cut, _) in old.cuts() {
+            rooms.pins.pin(&owner(&place.config.name), (shard.topic_id, shard.partition), cut.from);
+        }
+        let unpin = |group: &Group| {
+            let shards = group.cuts().map(|(shard, ..)| (shard.topic_id, shard.partition));
+            shards.for_each(|shard| rooms.pins.unpin(&owner(&place.config.name), shard));
+        };
+        let made = match self.make_anew(&old).await {
+            Ok(made) => made,
+            Err(NotAgain::Trouble(reason)) => return Err(Stop::Failed(reason)),
+            Err(NotAgain::Gone(reason) | NotAgain::Differs(reason)) => {
+                unpin(&old);
+                self.summary.problems += 1;
+                return self.tell(SinkFinding::NotReplayed { files: there, reason }).await;
+            }
+        };
+        let is_same = old.cuts().zip(&made).all(|((_, old, _), (_, new, _))| old.files == new.files);
+        if is_same {
+            unpin(&old);
+            made.iter().flat_map(|(.., spooled)| spooled).for_each(Finished::discard);
+            return Ok(());
+        }
+        let decision = |((shard, old, _), (_, new, _)): ((&Shard, &Cut, _), &(Shard, Cut, Vec<Finished>))| {
+            Decision::Replay { shard: shard.clone(), replay: Box::new(Replay { old: old.clone(), new: new.clone() }) }
+        };
+        let decisions: Vec<Decision> = old.cuts().zip(&made).map(decision).collect();
+        let decided = rooms.journal.decide(&place.config.name, &decisions).await;
+        decided.map_err(|error| Stop::Failed(error.to_string()))?;
+        let mut swap = Swap { old, new: Group::new(made) };
+        // Not finished, it is at the next start.
+        match finish(&rooms, &place, &mut swap).await {
+            Ok(()) => {}
+            Err(Failure::Trouble(reason) | Failure::Gone { reason, .. }) => return Err(Stop::Failed(reason)),
+        }
+        let files: Vec<String> = swap.new.files().into_keys().collect();
+        self.summary.written += files.len() as u64;
+        self.tell(SinkFinding::Replayed { removed: there, files }).await
+    }
+
+    /// Writes the offsets of a group's cuts into files as the configuration says today.
+    async fn make_anew(&self, old: &Group) -> Result<Vec<(Shard, Cut, Vec<Finished>)>, NotAgain> {
+        let layout = &self.place.config.layout;
+        let (mut made, mut merged_at, mut topic) = (Vec::new(), None, None);
+        for (shard, cut, _) in old.cuts() {
+            let closing = write_again(&self.rooms.log, &self.spool, shard, cut, layout.clone()).await?;
+            let Closing { clock_ms, dropped: late_dropped, files, .. } = closing;
+            let (files, spooled) = files.into_iter().unzip();
+            let new = Cut { recipe: layout.recipe(), clock_ms, late_dropped, files, ..cut.clone() };
+            merged_at = merged_at.or(cut.merged_at);
+            topic = Some(shard.topic.clone());
+            made.push((shard.clone(), new, spooled));
+        }
+        if let Some((before, topic)) = merged_at.zip(topic) {
+            name_merged(&topic, before, made.iter_mut().map(|(_, cut, _)| cut), layout);
+        }
+        Ok(made)
+    }
+}

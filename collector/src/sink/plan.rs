@@ -1,0 +1,208 @@
+//! What a sink will do in a day: what came in the last hours is written into files on trial, by the code that does it in earnest, with the
+//! records' own times for a clock.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use skidway_record::{Batch, Offset, TopicPartition};
+use skidway_wire::SinkPlan;
+
+use super::lane::{Cause, Together};
+use super::writing::{Progress, Writing};
+use super::{FETCH_BYTES, Place, Rooms, now_ms, unwritable};
+use crate::blocking::blocking;
+use crate::log::{LogError, Topic};
+
+/// Compressed bytes of a topic that are tried out at most.
+const SAMPLE_BYTES_MAX: u64 = 256 << 20;
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// Is one partition on trial.
+struct Trial {
+    of: TopicPartition,
+    writing: Box<Writing>,
+    batches: Vec<Batch>,
+    end: u64,
+}
+
+/// Counts what the trial does.
+#[derive(Default)]
+struct Count {
+    files: u64,
+    bytes: u64,
+    records: u64,
+    operations: u64,
+    cuts: BTreeMap<String, u64>,
+    covered: Duration,
+}
+
+/// Tries a sink out on what came in the last `hours`.
+///
+/// # Errors
+/// What cannot be read or written, in words (retry).
+pub(super) async fn plan(rooms: &Rooms, place: &Place, hours: u64) -> Result<SinkPlan, String> {
+    let since_ms = now_ms() - i64::try_from(hours * 3_600_000).unwrap_or(i64::MAX);
+    let spool = place.store.spool().join("plan");
+    let (mut plan, mut day) = (Count::default(), Count::default());
+    for topic in rooms.log.topics().into_iter().filter(|topic| place.config.takes(&topic.name)) {
+        let tried = {
+            let folder = spool.clone();
+            blocking(move || std::fs::create_dir_all(folder)).await.map_err(|error| unwritable(&error))?;
+            try_topic(rooms, place, &topic, (since_ms, &spool)).await
+        };
+        let folder = spool.clone();
+        blocking(move || _ = std::fs::remove_dir_all(folder)).await;
+        let count = tried?;
+        let factor = DAY.as_secs_f64() / count.covered.as_secs_f64().max(1.0);
+        let of_day = |number: u64| (number as f64 * factor).round() as u64;
+        day.files += of_day(count.files);
+        day.bytes += of_day(count.bytes);
+        day.operations += of_day(count.operations);
+        for (cause, cuts) in count.cuts {
+            *day.cuts.entry(cause).or_default() += of_day(cuts);
+        }
+        plan.files += count.files;
+        plan.bytes += count.bytes;
+        plan.records += count.records;
+        plan.covered = plan.covered.max(count.covered);
+    }
+    Ok(SinkPlan {
+        sample_seconds: plan.covered.as_secs(),
+        sample_records: plan.records,
+        sample_files: plan.files,
+        sample_bytes: plan.bytes,
+        files_per_day: day.files,
+        bytes_per_day: day.bytes,
+        operations_per_day: day.operations,
+        cuts_per_day: day.cuts,
+    })
+}
+
+async fn try_topic(
+    rooms: &Rooms,
+    place: &Place,
+    topic: &Topic,
+    (since_ms, spool): (i64, &std::path::Path),
+) -> Result<Count, String> {
+    let (mut count, mut trials) = (Count::default(), Vec::new());
+    for partition in 0..topic.config.partitions {
+        let of = TopicPartition::new(topic.name.clone(), partition);
+        let end = rooms.log.offsets(&of).map_err(|error| error.to_string())?.high_watermark.0;
+        let from = rooms.log.offset_at(of.clone(), since_ms).await.map_err(|error| error.to_string())?;
+        let how = (Arc::new(place.config.layout.clone()), place.config.rolling.clone());
+        let writing = Box::new(Writing::new(of.clone(), how, spool.to_owned(), from.map_or(end, |from| from.0)));
+        trials.push(Trial { of, writing, batches: Vec::new(), end });
+    }
+    let (mut first_ms, mut clock_ms, mut read) = (i64::MAX, i64::MIN, 0);
+    while read < SAMPLE_BYTES_MAX {
+        for trial in &mut trials {
+            trial.fill(rooms).await.map_err(|error| error.to_string())?;
+        }
+        // What came first is tried first, whichever partition it is in.
+        let time = |trial: &Trial| trial.batches.first().map(|batch| batch.header().max_timestamp_ms);
+        let next = (0..trials.len()).filter(|at| time(&trials[*at]).is_some()).min_by_key(|at| time(&trials[*at]));
+        let Some(at) = next else { break };
+        let batch = trials[at].batches.remove(0);
+        read += batch.bytes().len() as u64;
+        clock_ms = clock_ms.max(batch.header().max_timestamp_ms);
+        first_ms = first_ms.min(clock_ms);
+        let merges = place.config.merges;
+        let config = place.config.clone();
+        let store = place.store.clone();
+        let step = blocking(move || {
+            let mut count = Count::default();
+            let lane: Vec<usize> = if merges { (0..trials.len()).collect() } else { vec![at] };
+            let mut close = |trials: &mut [Trial], lane: &[usize], cause| cut(trials, lane, cause, &mut count, &*store);
+            for lane in (0..trials.len()).map(|at| vec![at]).filter(|_| !merges).chain(merges.then(|| lane.clone())) {
+                while let Some(cause) = open(&trials, &lane).due(clock_ms, &config.rolling) {
+                    close(&mut trials, &lane, cause)?;
+                }
+            }
+            while let Progress::Cut(cause) =
+                trials[at].writing.write(std::slice::from_ref(&batch), u64::MAX, clock_ms)?
+            {
+                close(&mut trials, &lane, cause)?;
+            }
+            io::Result::Ok((trials, count))
+        });
+        let (back, step) = step.await.map_err(|error| unwritable(&error))?;
+        trials = back;
+        count.add(step);
+    }
+    let (store, lanes): (_, Vec<usize>) = (place.store.clone(), (0..trials.len()).collect());
+    let last = blocking(move || {
+        let mut count = Count::default();
+        // What is open would be closed some time.
+        cut(&mut trials, &lanes, Cause::Stop, &mut count, &*store).map(|()| count)
+    });
+    count.add(last.await.map_err(|error| unwritable(&error))?);
+    count.covered = Duration::from_millis(u64::try_from(clock_ms.saturating_sub(first_ms)).unwrap_or(0));
+    // A sample that ends early says nothing of the time after it; one that does not, that nothing came.
+    if read < SAMPLE_BYTES_MAX && first_ms < i64::MAX {
+        count.covered = count.covered.max(Duration::from_millis(u64::try_from(now_ms() - first_ms).unwrap_or(0)));
+    }
+    Ok(count)
+}
+
+impl Trial {
+    async fn fill(&mut self, rooms: &Rooms) -> Result<(), LogError> {
+        let next = self.writing.lane().next();
+        if !self.batches.is_empty() || next >= self.end {
+            return Ok(());
+        }
+        match rooms.log.fetch(self.of.clone(), Offset(next), FETCH_BYTES).await {
+            Ok(batches) => self.batches = batches,
+            // Gone meanwhile, or damaged: the rest says enough.
+            Err(LogError::OutOfRange { .. } | LogError::Damaged(_)) => self.end = next,
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+}
+
+impl Count {
+    fn add(&mut self, other: Self) {
+        self.files += other.files;
+        self.bytes += other.bytes;
+        self.records += other.records;
+        self.operations += other.operations;
+        for (cause, cuts) in other.cuts {
+            *self.cuts.entry(cause).or_default() += cuts;
+        }
+    }
+}
+
+fn open(trials: &[Trial], lane: &[usize]) -> Together {
+    let mut together = Together::default();
+    lane.iter().for_each(|at| together.join(trials[*at].writing.lane()));
+    together
+}
+
+/// Closes what is open of partitions that are cut together, and counts it.
+fn cut(
+    trials: &mut [Trial],
+    lane: &[usize],
+    cause: Cause,
+    count: &mut Count,
+    store: &dyn super::store::Store,
+) -> io::Result<()> {
+    let mut files: BTreeMap<String, u64> = BTreeMap::new();
+    for at in lane {
+        let closing = trials[*at].writing.cut()?;
+        for (intent, finished) in closing.files {
+            count.records += intent.records;
+            *files.entry(intent.path()).or_default() += finished.bytes;
+            finished.discard();
+        }
+    }
+    if !files.is_empty() {
+        *count.cuts.entry(cause.as_str().to_owned()).or_default() += 1;
+    }
+    count.files += files.len() as u64;
+    count.bytes += files.values().sum::<u64>();
+    count.operations += files.values().map(|bytes| store.operations(*bytes)).sum::<u64>();
+    Ok(())
+}
