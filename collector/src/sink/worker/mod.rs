@@ -1,11 +1,12 @@
 //! One topic on its way into files: reads its partitions in turn, cuts them when they are due, publishes what was cut.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::ops::Range;
+mod deciding;
+mod publish;
+
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::{StreamExt, stream};
 use skidway_record::{Fate, Offset, TopicPartition};
 use tokio::sync::watch;
 use tokio::time::sleep;
@@ -13,22 +14,17 @@ use tokio_util::sync::CancellationToken;
 
 use super::board::Desk;
 use super::config::SinkConfig;
-use super::decisions::{Cut, Decision, Shard, Standing};
-use super::file::Finished;
+use super::decisions::{Decision, Shard, Standing};
 use super::lane::{Cause, Together};
-use super::publishing::{Failure, Group};
+use super::publishing::Group;
 use super::store::Store;
-use super::writing::{Closing, Progress, Writing, name_merged};
+use super::writing::{Progress, Writing};
 use super::{FETCH_BYTES, Patience, Rooms, Sink, now_ms, owner, unwritable};
 use crate::blocking::blocking;
 use crate::log::{LogError, Progress as Reach, Topic};
-use crate::metrics;
 
 /// Cuts that wait to be published; past them nothing more is read.
 const PENDING_MAX: usize = 16;
-
-/// Groups that are published at once.
-const GROUPS_MAX: usize = 8;
 
 /// Waits at most so long without looking at the clock.
 const NAP: Duration = Duration::from_secs(60);
@@ -66,14 +62,6 @@ impl Partition {
     fn stand_at(&mut self, frontier: u64) {
         self.writing.as_mut().into_iter().for_each(|writing| writing.stand_at(frontier));
     }
-}
-
-/// Is what a cut closed of one partition.
-struct Closed {
-    number: u32,
-    span: Range<u64>,
-    cut: Cut,
-    spooled: Vec<Finished>,
 }
 
 /// Says why a step was not taken.
@@ -271,176 +259,6 @@ impl Worker {
             Progress::Undecodable(next, reason) => self.gap(number, next, &reason).await?,
         }
         Ok(true)
-    }
-
-    /// Gives the partitions that are cut with this one.
-    fn mates(&self, number: u32) -> Vec<u32> {
-        if self.config.merges { self.partitions.keys().copied().collect() } else { vec![number] }
-    }
-
-    /// Closes all files of partitions and decides them, all at once.
-    async fn cut(&mut self, lane: &[u32], cause: Cause) -> Step<()> {
-        let mut closed = Vec::new();
-        for number in lane {
-            match self.close(*number, cause).await {
-                Ok(one) => closed.extend(one.filter(|it| !it.span.is_empty())),
-                Err(trouble) => {
-                    self.undo(closed);
-                    return Err(trouble);
-                }
-            }
-        }
-        if closed.is_empty() {
-            return Ok(());
-        }
-        if self.config.merges {
-            let before = self.partitions.values().map(|partition| partition.standing.frontier).sum();
-            let layout = &self.config.layout;
-            name_merged(&self.topic.name, before, closed.iter_mut().map(|it| &mut it.cut), layout);
-        }
-        let of = |it: &Closed| (self.partitions[&it.number].shard.clone(), it.cut.clone());
-        let decisions: Vec<Decision> = closed.iter().map(of).map(|(shard, cut)| Decision::Cut { shard, cut }).collect();
-        let decided = self.decide(&decisions).await;
-        if decided.is_err() {
-            // Whether it is decided is not known if the log halts; if it only refused, it is not, and the files are made again.
-            self.undo(closed);
-            return decided;
-        }
-        let shards = &self.partitions;
-        let member = |it: Closed| (shards[&it.number].shard.clone(), it.cut, it.spooled);
-        self.groups.push_back(Group::new(closed.into_iter().map(member).collect()));
-        metrics::sink_cut(&self.config.name, cause.as_str());
-        self.rooms.board.desk(&self.config.name).into_iter().for_each(|desk| desk.cut(cause));
-        Ok(())
-    }
-
-    async fn close(&mut self, number: u32, cause: Cause) -> Step<Option<Closed>> {
-        let Some(partition) = self.partitions.get_mut(&number) else { return Ok(None) };
-        let Some(mut writing) = partition.writing.take() else { return Ok(None) };
-        let (writing, closing) = blocking(move || {
-            let closing = writing.cut();
-            (writing, closing)
-        })
-        .await;
-        partition.writing = Some(writing);
-        let Closing { span, clock_ms, dropped: late_dropped, files } =
-            closing.map_err(|error| Obstacle::Trouble(unwritable(&error)))?;
-        let (files, spooled) = files.into_iter().unzip();
-        let (from, to, recipe) = (span.start, span.end, self.config.layout.recipe());
-        let cut = Cut { from, to, cause, recipe, merged_at: None, clock_ms, late_dropped, files };
-        Ok(Some(Closed { number, span, cut, spooled }))
-    }
-
-    /// Lets partitions stand where they stood before a cut that is not decided.
-    fn undo(&mut self, closed: Vec<Closed>) {
-        for Closed { number, span, spooled, .. } in closed {
-            spooled.iter().for_each(Finished::discard);
-            self.partitions.get_mut(&number).into_iter().for_each(|partition| partition.stand_at(span.start));
-        }
-    }
-
-    /// Writes decisions down, and lets partitions stand so.
-    async fn decide(&mut self, decisions: &[Decision]) -> Step<()> {
-        self.rooms.journal.decide(&self.config.name, decisions).await?;
-        self.apply(decisions);
-        Ok(())
-    }
-
-    /// Lets partitions stand as is decided: from then on they keep in the log what they still need.
-    fn apply(&mut self, decisions: &[Decision]) {
-        for decision in decisions {
-            let Some(number) = decision.shard().map(|shard| shard.partition) else { continue };
-            let Some(partition) = self.partitions.get_mut(&number) else { continue };
-            partition.standing.apply(decision);
-            let Partition { shard, standing, .. } = &self.partitions[&number];
-            self.pin(shard, standing);
-        }
-    }
-
-    /// Records that offsets up to `next` cannot be had, after a cut of all before them.
-    async fn gap(&mut self, number: u32, next: u64, reason: &str) -> Step<()> {
-        self.cut(&self.mates(number), Cause::Gap).await?;
-        let Some(from) = self.partitions.get(&number).map(|partition| partition.standing.frontier) else {
-            return Ok(());
-        };
-        self.give_up(number, from..next, reason).await?;
-        self.partitions.get_mut(&number).into_iter().for_each(|partition| partition.stand_at(next));
-        Ok(())
-    }
-
-    /// Records that offsets are in no file.
-    async fn give_up(&mut self, number: u32, offsets: Range<u64>, reason: &str) -> Step<()> {
-        let Some(shard) = self.partitions.get(&number).map(|partition| partition.shard.clone()) else { return Ok(()) };
-        let Range { start: from, end: to } = offsets;
-        tracing::error!(sink = self.config.name, topic = %shard.topic, partition = number, from, to, reason, "records are in no file");
-        self.decide(&[Decision::Gap { shard, from, to, reason: reason.to_owned() }]).await?;
-        metrics::sink_lost(&self.config.name, to - from);
-        Ok(())
-    }
-
-    /// Publishes the oldest groups that are not, of each partition one; false if all are.
-    async fn publish(&mut self) -> Step<bool> {
-        let (mut chosen, mut left, mut taken) = (Vec::new(), VecDeque::new(), BTreeSet::new());
-        for group in std::mem::take(&mut self.groups) {
-            let shards: Vec<Shard> = group.cuts().map(|(shard, ..)| shard.clone()).collect();
-            let is_next = chosen.len() < GROUPS_MAX && shards.iter().all(|shard| !taken.contains(shard));
-            taken.extend(shards);
-            if is_next { chosen.push(group) } else { left.push_back(group) }
-        }
-        self.groups = left;
-        let moved = !chosen.is_empty();
-        let (log, store) = (self.rooms.log.clone(), self.store.clone());
-        let publish = move |mut group: Group| {
-            let (log, store) = (log.clone(), store.clone());
-            async move {
-                let published = match group.prepare(&log, store.spool()).await {
-                    Ok(()) => group.publish(&store).await,
-                    failed => failed,
-                };
-                (group, published)
-            }
-        };
-        let published: Vec<_> = stream::iter(chosen).map(publish).buffer_unordered(GROUPS_MAX).collect().await;
-        let mut obstacle = None;
-        for (mut group, published) in published {
-            let done = match published {
-                Ok(()) => self.done(&group).await,
-                Err(failure) => self.failed(&mut group, failure).await.and(Err(Obstacle::Again)),
-            };
-            if let Err(why) = done {
-                self.groups.push_front(group);
-                obstacle = obstacle.or(Some(why).filter(|why| !matches!(why, Obstacle::Again)));
-            }
-        }
-        obstacle.map_or(Ok(moved), Err)
-    }
-
-    async fn done(&mut self, group: &Group) -> Step<()> {
-        let (decisions, files) = group.done(&self.config.name, now_ms());
-        self.rooms.journal.publish(&self.config.name, &decisions, &files).await?;
-        self.apply(&decisions);
-        let cuts = || group.cuts().map(|(_, cut, _)| cut);
-        let count = cuts().flat_map(|cut| &cut.files).filter(|file| !file.continues).count() as u64;
-        let records = cuts().flat_map(|cut| &cut.files).map(|file| file.records).sum();
-        metrics::sink_published(&self.config.name, count, records, group.cuts().flat_map(|(.., bytes)| bytes).sum());
-        metrics::sink_late_dropped(&self.config.name, cuts().map(|cut| cut.late_dropped).sum());
-        Ok(())
-    }
-
-    /// Leaves out of a group what cannot be had any more.
-    async fn failed(&mut self, group: &mut Group, failure: Failure) -> Step<()> {
-        match failure {
-            Failure::Trouble(trouble) => Err(Obstacle::Trouble(trouble)),
-            Failure::Gone { at, reason } => {
-                let Some((shard, cut)) = group.cuts().nth(at).map(|(shard, cut, _)| (shard.clone(), cut.clone()))
-                else {
-                    return Ok(());
-                };
-                self.give_up(shard.partition, cut.from..cut.to, &reason).await?;
-                group.leave_out(at);
-                Ok(())
-            }
-        }
     }
 
     fn pin(&self, shard: &Shard, standing: &Standing) {
