@@ -10,5 +10,6 @@ pub mod json;
 pub mod read;
 pub mod sink;
 pub mod blocking;
+pub mod clock;
 pub mod error;
 pub mod metrics;

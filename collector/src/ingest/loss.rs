@@ -6,10 +6,7 @@ use serde_json::json;
 use skidway_record::{AgentId, Batch, BatchBuilder, EncodedHeaders, TopicName, TopicPartition};
 
 use crate::ingest::encoder::Compressors;
-use crate::log::Advance;
-
-/// Names the topic of loss and other events.
-pub const EVENTS_TOPIC: &str = "__skidway.events";
+use crate::log::{Advance, EVENTS_TOPIC};
 
 /// Describes one loss.
 #[derive(Debug)]

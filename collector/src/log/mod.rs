@@ -20,6 +20,9 @@ pub use skidway_commitlog::commit::{
 };
 pub use skidway_commitlog::{Pins, TopicAltered};
 
+/// Names the topic of losses and other events, our own.
+pub const EVENTS_TOPIC: &str = "__skidway.events";
+
 /// Is an answer of the log that takes its time.
 pub type Answer<'a, T> = BoxFuture<'a, Result<T, LogError>>;
 

@@ -3,11 +3,12 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use skidway_daemon::human;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::{Rooms, now_ms};
-use skidway_daemon::human;
+use super::Rooms;
+use crate::clock::now_ms;
 
 /// How often it is measured.
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);
@@ -48,7 +49,9 @@ impl Budget {
         let grown = pinned.saturating_sub(first);
         let took = Duration::from_millis(u64::try_from(at_ms - first_ms).unwrap_or(0));
         let left = most.saturating_sub(pinned);
-        let full_in = (grown > 0).then(|| Duration::from_secs_f64(took.as_secs_f64() * left as f64 / grown as f64));
+        // Thousands of years are never.
+        let full_in = Duration::try_from_secs_f64(took.as_secs_f64() * left as f64 / grown as f64);
+        let full_in = full_in.ok().filter(|_| grown > 0);
         let is_urgent = pinned > most / 10 * 8 || full_in.is_some_and(|full_in| full_in < SOON);
         let is_alarm = is_urgent && pinned > 0 && !self.is_told;
         self.is_told = is_urgent && (self.is_told || is_alarm);

@@ -9,11 +9,9 @@ use skidway_record::{Batch, BatchBuilder, Compressor, EncodedHeaders, Offset, To
 use super::FETCH_BYTES;
 use super::decisions::{DECISIONS_TOPIC, Decision, State};
 use super::manifest::{Entry, FILES_TOPIC};
+use crate::clock::now_ms;
 use crate::json::rfc3339;
-use crate::log::{Commit, Log, LogError, Target, TopicChange, TopicSettings};
-
-/// Names the topic of losses and other events.
-const EVENTS_TOPIC: &str = "__skidway.events";
+use crate::log::{Commit, EVENTS_TOPIC, Log, LogError, Target, TopicChange, TopicSettings};
 
 /// Past so many records the topic begins anew with how things stand.
 const RECORDS_MAX: u64 = 5_000;
@@ -83,7 +81,7 @@ impl Journal {
         state.forget(&topics);
         let standing: Vec<(String, Vec<u8>)> =
             state.standing().map(|(sink, decision)| (sink.to_owned(), decision.encode(sink))).collect();
-        let Some(batch) = self.batch(&standing, super::now_ms()) else { return Ok(()) };
+        let Some(batch) = self.batch(&standing, now_ms()) else { return Ok(()) };
         let commit = Commit { batches: vec![(Target::Partition(decisions()), batch)], ..Commit::default() };
         let committed = self.log.submit(commit).await.await?;
         let Some(appended) = committed.appended.first() else { return Ok(()) };
@@ -105,7 +103,7 @@ impl Journal {
     /// # Errors
     /// As [`Journal::decide`].
     pub(super) async fn publish(&self, sink: &str, decided: &[Decision], files: &[Entry]) -> Result<(), LogError> {
-        let now_ms = super::now_ms();
+        let now_ms = now_ms();
         let key = || sink.to_owned();
         let values: Vec<_> = decided.iter().map(|decision| (key(), decision.encode(sink))).collect();
         // What is in no file is in the ledger and the manifest, with the decision and not without it.

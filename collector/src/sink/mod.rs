@@ -32,7 +32,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use futures::StreamExt;
 use futures::future::BoxFuture;
@@ -45,6 +45,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::blocking::blocking;
+use crate::clock::now_ms;
 use crate::log::{Log, LogError, Pins};
 use board::{Board, Desk};
 use config::SinkConfig;
@@ -311,8 +312,4 @@ impl Control {
 
 fn unwritable(error: &io::Error) -> String {
     format!("the spool cannot be written: {error}")
-}
-
-fn now_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
 }

@@ -11,8 +11,9 @@ use skidway_wire::SinkPlan;
 
 use super::lane::{Cause, Together};
 use super::writing::{Progress, Writing};
-use super::{FETCH_BYTES, Place, Rooms, now_ms, unwritable};
+use super::{FETCH_BYTES, Place, Rooms, unwritable};
 use crate::blocking::blocking;
+use crate::clock::now_ms;
 use crate::log::{LogError, Topic};
 
 /// Compressed bytes of a topic that are tried out at most.

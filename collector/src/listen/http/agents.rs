@@ -13,11 +13,11 @@ use skidway_record::SourceId;
 use skidway_wire::http::{AgentList, AgentSummary};
 use skidway_wire::{SessionOpened, SourcePage, commit};
 
+use crate::clock::now_ms;
 use crate::json::rfc3339;
 use crate::listen::http::answers::Failure;
 use crate::listen::http::body::{self, Body, media_type};
 use crate::listen::http::door::{Door, Peer};
-use crate::listen::http::now_ms;
 use crate::listen::http::path::AgentPath;
 use crate::listen::http::query::Query;
 use crate::log::{AgentState, OpenSession};

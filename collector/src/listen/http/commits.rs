@@ -9,12 +9,12 @@ use axum::response::Response;
 use skidway_record::SourceId;
 use skidway_wire::{CommitAnswer, CommitRequest, Item, ItemResult, SpanKind};
 
+use crate::clock::now_ms;
 use crate::ingest::agent::{AgentItem, Outcome};
 use crate::ingest::fleet::Report;
 use crate::listen::http::agents::{frame, read_frame};
 use crate::listen::http::answers::Failure;
 use crate::listen::http::door::Door;
-use crate::listen::http::now_ms;
 use crate::log::{Advance, HandOver, Refusal, SessionRef, SourceChange};
 
 /// Commits the items of a request; each has its own result.

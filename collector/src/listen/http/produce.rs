@@ -10,12 +10,12 @@ use skidway_record::{Batch, Offset};
 use skidway_wire::http::{Produced, ProducedOffsets};
 
 use crate::blocking::blocking;
+use crate::clock::now_ms;
 use crate::ingest::encoder::Encoder;
 use crate::ingest::produce::{Conditions, Producer};
 use crate::listen::http::answers::Failure;
 use crate::listen::http::body::{self, media_type};
 use crate::listen::http::door::Door;
-use crate::listen::http::now_ms;
 use crate::listen::http::path::TopicPath;
 use crate::listen::http::produce_body::Format;
 use crate::listen::http::query::Query;

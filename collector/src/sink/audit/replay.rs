@@ -16,9 +16,10 @@ use super::super::decisions::{Cut, Decision, Intent, Replay, Shard};
 use super::super::file::Finished;
 use super::super::publishing::{Failure, Group, is_same, paths};
 use super::super::writing::{Closing, name_merged};
-use super::super::{Place, Rooms, now_ms};
+use super::super::{Place, Rooms};
 use super::{Auditor, Step, Stop, groups, intents};
 use crate::blocking::blocking;
+use crate::clock::now_ms;
 
 /// Is an exchange of files that is decided.
 pub(in crate::sink) struct Swap {

@@ -19,8 +19,9 @@ use super::lane::{Cause, Together};
 use super::publishing::Group;
 use super::store::Store;
 use super::writing::{Progress, Writing};
-use super::{FETCH_BYTES, Patience, Rooms, Sink, now_ms, owner, unwritable};
+use super::{FETCH_BYTES, Patience, Rooms, Sink, owner, unwritable};
 use crate::blocking::blocking;
+use crate::clock::now_ms;
 use crate::log::{LogError, Progress as Reach, Topic};
 
 /// Cuts that wait to be published; past them nothing more is read.

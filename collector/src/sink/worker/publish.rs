@@ -5,9 +5,9 @@ use std::collections::{BTreeSet, VecDeque};
 use futures::{StreamExt, stream};
 
 use super::super::decisions::Shard;
-use super::super::now_ms;
 use super::super::publishing::{Failure, Group};
 use super::{Obstacle, Step, Worker};
+use crate::clock::now_ms;
 use crate::metrics;
 
 /// Groups that are published at once.
