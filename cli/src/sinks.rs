@@ -93,6 +93,7 @@ fn say(finding: &SinkFinding) -> String {
     match finding {
         SinkFinding::Missing { path } => format!("missing: {path}"),
         SinkFinding::Changed { path } => format!("damaged or changed: {path}"),
+        SinkFinding::Unreadable { path, reason } => format!("cannot be read: {path}: {reason}"),
         SinkFinding::Unknown { path, bytes } => format!("not ours, by a name like ours: {path} ({})", size(*bytes)),
         SinkFinding::Hole { topic, partition, from, to } => {
             format!("in no file: {topic} partition {partition}, offsets {from} to {to}")

@@ -160,7 +160,8 @@ impl Column {
     }
 }
 
-fn header<'r>(record: &Record<'r>, name: &[u8]) -> Option<&'r [u8]> {
+/// Gives the value of a record's first header of this name.
+pub fn header<'r>(record: &Record<'r>, name: &[u8]) -> Option<&'r [u8]> {
     record.headers().find(|header| header.key == name).and_then(|header| header.value)
 }
 

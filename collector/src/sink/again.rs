@@ -12,6 +12,7 @@ use super::config::Layout;
 use super::decisions::{Cut, Intent, Shard};
 use super::file::Finished;
 use super::lane::Rolling;
+use super::parquet::Learning;
 use super::publishing::Failure;
 use super::writing::{Closing, Progress, Writing};
 use crate::blocking::blocking;
@@ -53,7 +54,7 @@ pub(super) async fn make_again(
     cut: &Cut,
 ) -> Result<Vec<Finished>, NotAgain> {
     let layout = Layout::of(&cut.recipe).map_err(NotAgain::Trouble)?;
-    let again = write_again(log, spool, shard, cut, layout).await?;
+    let again = write_again(log, spool, shard, cut, (layout, None)).await?;
     cut.files.iter().map(|intent| find_again(intent, &again.files)).collect()
 }
 
@@ -63,14 +64,18 @@ pub(super) async fn write_again(
     spool: &Path,
     shard: &Shard,
     cut: &Cut,
-    layout: Layout,
+    (layout, learning): (Layout, Option<Learning>),
 ) -> Result<Closing, NotAgain> {
     let of = TopicPartition::new(shard.topic.clone(), shard.partition);
     let spool = spool.join(format!("again-{}-{}-{}", of.topic, of.partition, cut.from));
     let folder = spool.clone();
     blocking(move || std::fs::create_dir_all(folder)).await.map_err(unwritable)?;
-    let mut writing = Box::new(Writing::new(of, (Arc::new(layout), NEVER), spool, cut.from));
+    let mut writing = Writing::new(of, (Arc::new(layout), NEVER), spool, cut.from);
     writing.set_clock(cut.clock_ms);
+    let mut writing = Box::new(match learning {
+        Some(learning) => writing.learning(learning),
+        None => writing,
+    });
     while writing.lane().next() < cut.to {
         let (batches, to) = (read_again(log, shard, writing.lane().next()).await?, cut.to);
         let (back, written) = blocking(move || {

@@ -10,6 +10,7 @@ use super::decisions::{DECISIONS_TOPIC, Recipe};
 use super::event_time::TimeSource;
 use super::lane::Rolling;
 use super::manifest::FILES_TOPIC;
+use super::parquet::{Field, Kind, is_taken, pointer};
 use super::path::FolderTemplate;
 use super::rows::{Compression, Format};
 use super::store::Destination;
@@ -56,6 +57,8 @@ pub struct Layout {
     pub inline_json: bool,
     /// What becomes of late records.
     pub late: Late,
+    /// Which members of JSON values have columns in Parquet files.
+    pub schema: Schema,
 }
 
 /// Says what becomes of records of a time whose files were closed.
@@ -71,6 +74,17 @@ pub enum Late {
 
 impl Late {
     const ALL: [(&'static str, Self); 3] = [("keep", Self::Keep), ("aside", Self::Aside), ("drop", Self::Drop)];
+}
+
+/// Says which members of JSON values have columns in Parquet files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Schema {
+    /// None: values are not taken apart.
+    None,
+    /// Those that are seen.
+    Infer,
+    /// These.
+    Fields(Vec<Field>),
 }
 
 /// Says where a partition is begun.
@@ -120,6 +134,9 @@ impl SinkConfig {
         let start_at = sink.choice("start_at", StartAt::Earliest, &starts);
         let rolling = rolling(&sink.section("roll"));
         let merges = sink.get("merge_partitions", false);
+        if merges && layout.as_ref().is_some_and(|layout| layout.format == Format::Parquet) {
+            sink.mistake("merge_partitions", "is of NDJSON and raw files; Parquet files are of one partition");
+        }
         Some(Self {
             name: name?,
             topics: topics?,
@@ -150,7 +167,11 @@ impl Layout {
         let path = path.map_err(|reason| sink.mistake("path", reason)).ok();
         let time = TimeSource::parse(&sink.get("time", "timestamp".to_owned()));
         let time = time.map_err(|reason| sink.mistake("time", reason)).ok();
-        let names = sink.get("columns", COLUMNS.map(|column| column.name().to_owned()).to_vec());
+        let format = sink.choice("format", Format::Ndjson, &Format::ALL);
+        let schema = schema(sink, format);
+        // What is taken apart is not there a second time unless asked for.
+        let default = COLUMNS.iter().filter(|column| **column != Column::Value || schema == Schema::None);
+        let names: Vec<String> = sink.get("columns", default.map(|column| column.name().to_owned()).collect());
         let mut columns = Vec::new();
         for name in names {
             match Column::named(&name) {
@@ -162,11 +183,17 @@ impl Layout {
                 }
             }
         }
-        let format = sink.choice("format", Format::Ndjson, &Format::ALL);
-        let compression = sink.choice("compression", Compression::Gzip, &Compression::ALL);
+        let usual = if format == Format::Parquet { Compression::Zstd } else { Compression::Gzip };
+        let compression = sink.choice("compression", usual, &Compression::ALL);
         let inline_json = sink.get("inline_json", false);
         let late = sink.choice("late", Late::Keep, &Late::ALL);
-        Some(Self { path: path?.timed_by(time?), format, compression, columns, inline_json, late })
+        if format == Format::Parquet && compression == Compression::Gzip {
+            sink.mistake("compression", "is zstd or none in Parquet files");
+        }
+        if format == Format::Parquet && inline_json {
+            sink.mistake("inline_json", "is of NDJSON rows; of Parquet files schema and fields take JSON apart");
+        }
+        Some(Self { path: path?.timed_by(time?), format, compression, columns, inline_json, late, schema })
     }
 
     /// Writes it down, so that files can be made again whatever the configuration says by then.
@@ -180,6 +207,12 @@ impl Layout {
             inline_json: self.inline_json,
             time: self.path.time().text(),
             late: Late::ALL.iter().find(|(_, late)| *late == self.late).map_or("", |(name, _)| name).to_owned(),
+            fields: match &self.schema {
+                Schema::None => None,
+                // What was learned is known to whoever wrote the files.
+                Schema::Infer => Some(Vec::new()),
+                Schema::Fields(fields) => Some(fields.clone()),
+            },
         }
     }
 
@@ -201,7 +234,47 @@ impl Layout {
             columns: recipe.columns.iter().map(column).collect::<Result<_, _>>()?,
             inline_json: recipe.inline_json,
             late: late.ok_or_else(|| find(&recipe.late, "way with late records"))?.1,
+            schema: recipe.fields.clone().map_or(Schema::None, Schema::Fields),
         })
+    }
+}
+
+/// Reads `schema` and `fields`.
+fn schema(sink: &Section<'_>, format: Format) -> Schema {
+    let infers = sink.choice("schema", false, &[("none", false), ("infer", true)]);
+    let entries = sink.sections("fields");
+    let mut fields: Vec<Field> = Vec::new();
+    for entry in &entries {
+        let (Some(name), Some(_)) = (entry.required::<String>("name"), entry.required::<String>("type")) else {
+            continue;
+        };
+        let field = Field {
+            kind: entry.choice("type", Kind::String, &Kind::ALL),
+            from: entry.get("from", pointer(&name)),
+            name,
+        };
+        if field.name.is_empty() || is_taken(&field.name) {
+            entry.mistake("name", format!("{:?} is a column of the record itself; write another", field.name));
+        }
+        if fields.iter().any(|other| other.name.to_lowercase() == field.name.to_lowercase()) {
+            entry.mistake("name", format!("there are two fields {:?}; upper and lower case are one", field.name));
+        }
+        if !field.from.starts_with('/') {
+            entry.mistake("from", "is a JSON pointer and begins with a slash, such as /request/status");
+        }
+        fields.push(field);
+    }
+    let is_used = infers || !entries.is_empty();
+    if is_used && format != Format::Parquet {
+        sink.mistake(if infers { "schema" } else { "fields" }, "is of Parquet files; write format = \"parquet\"");
+    }
+    if infers && !entries.is_empty() {
+        sink.mistake("schema", "is infer, and there are fields: one of both says which columns there are");
+    }
+    match (infers, is_used) {
+        (true, _) => Schema::Infer,
+        (false, true) => Schema::Fields(fields),
+        (false, false) => Schema::None,
     }
 }
 

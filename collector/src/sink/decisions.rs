@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use skidway_record::TopicName;
 
 use super::lane::Cause;
+use super::parquet::Field;
 
 /// Names the topic.
 pub const DECISIONS_TOPIC: &str = "__skidway.sinks";
@@ -113,6 +114,9 @@ pub struct Recipe {
     /// What becomes of late records.
     #[serde(default = "keep")]
     pub late: String,
+    /// Columns of a Parquet file for members of JSON values; none if values are not taken apart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fields: Option<Vec<Field>>,
 }
 
 /// Is one decision.
@@ -226,6 +230,9 @@ pub struct Standing {
     /// What was published last.
     #[serde(default)]
     pub last_file: Option<LastFile>,
+    /// Columns that the last Parquet files have for members of JSON values.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fields: Vec<Field>,
 }
 
 /// Is the file that was published last.
@@ -244,6 +251,9 @@ impl Standing {
             Decision::Begun { from, .. } => self.frontier = *from,
             Decision::Cut { cut, .. } => {
                 self.frontier = cut.to;
+                if let Some(fields) = &cut.recipe.fields {
+                    self.fields.clone_from(fields);
+                }
                 self.pending.push(cut.clone());
             }
             Decision::Done { to, bytes, at_ms, .. } => {
@@ -413,6 +423,7 @@ mod hex_id {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sink::parquet::Kind;
 
     fn shard(partition: u32) -> Shard {
         Shard { topic: TopicName::new("app").unwrap(), topic_id: [7; 16], partition }
@@ -438,6 +449,7 @@ mod tests {
             inline_json: false,
             time: "timestamp".into(),
             late: "drop".into(),
+            fields: Some(vec![Field::of_member("status", Kind::Long)]),
         };
         let (merged_at, clock_ms, late_dropped) = (Some(3), Some(5), 1);
         Cut { from, to, cause: Cause::Age, recipe, merged_at, clock_ms, late_dropped, files: vec![intent] }
@@ -470,6 +482,7 @@ mod tests {
         let first = &sink.shards[&shard(0)];
         assert_eq!((first.frontier, &first.pending), (20, &vec![cut(10, 20)]));
         assert_eq!(first.replays, [Replay { old: cut(5, 10), new: cut(5, 10) }]);
+        assert_eq!(first.fields, [Field::of_member("status", Kind::Long)]);
         assert_eq!((first.files, first.records, first.bytes, first.lost, first.late_dropped), (1, 5, 100, 0, 1));
         let path = "app/dt=2026-11-22/app+0+0+9.ndjson.gz".to_owned();
         assert_eq!(first.last_file, Some(LastFile { at_ms: 9, path }));
@@ -492,6 +505,18 @@ mod tests {
         assert_eq!(again, state);
         again.forget(&BTreeSet::new());
         assert_eq!(again.of("archive").shards.keys().collect::<Vec<_>>(), [&shard(0)]);
+    }
+
+    #[test]
+    fn decisions_of_before_there_was_a_schema_are_read() {
+        let value = Decision::Cut { shard: shard(0), cut: cut(5, 10) }.encode("archive");
+        let text = String::from_utf8(value).unwrap();
+        let (start, rest) = text.split_once(",\"fields\"").unwrap();
+        let (_, end) = rest.split_once(']').unwrap();
+        let mut state = State::default();
+        state.take(format!("{start}{end}").as_bytes()).unwrap();
+        let standing = &state.of("archive").shards[&shard(0)];
+        assert_eq!((&standing.pending[0].recipe.fields, standing.fields.len()), (&None, 0));
     }
 
     #[test]

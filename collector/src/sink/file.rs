@@ -1,24 +1,33 @@
 //! A file being written in the spool: rows in, compressed bytes out, a digest of the rows kept on the way.
 //!
-//! The digest tells whether two files hold the same rows, whatever compressed them.
+//! Rows of text are all here; those of Parquet are in a room of their own. The digest tells whether two files hold the same rows, whatever compressed them.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::BytesMut;
 use flate2::write::GzEncoder;
+use skidway_record::{Offset, PartitionId, Record};
 
-use super::rows::Compression;
+use super::parquet::{Learning, ParquetFile, Table};
+use super::rows::{Compression, Rows};
 
 /// Rows are handed on in pieces of this size.
 const PIECE_BYTES: usize = 64 << 10;
 
 /// Of a zstd file; 3 is zstd's own default.
-const ZSTD_LEVEL: i32 = 3;
+pub(super) const ZSTD_LEVEL: i32 = 3;
 
 /// Is a file that takes rows. Not durable, and of no use to anyone, before [`RowFile::finish`].
-pub(super) struct RowFile {
+pub(super) enum RowFile {
+    Text(TextFile),
+    Parquet(Box<ParquetFile>),
+}
+
+/// Is a file of rows that are lines.
+pub(super) struct TextFile {
     path: PathBuf,
     output: Output,
     rows: BytesMut,
@@ -32,7 +41,7 @@ pub(super) struct Finished {
     pub path: PathBuf,
     /// Its bytes.
     pub bytes: u64,
-    /// Bytes of its rows, before compression.
+    /// Bytes of its rows, before compression; 0 of Parquet, where that says nothing.
     pub row_bytes: u64,
     /// Of its rows, in hexadecimal.
     pub digest: String,
@@ -44,7 +53,8 @@ enum Output {
     None(Counted),
 }
 
-struct Counted {
+/// Is a file that counts what is written to it.
+pub(super) struct Counted {
     file: BufWriter<File>,
     bytes: u64,
 }
@@ -56,12 +66,70 @@ struct Digest {
 }
 
 impl RowFile {
-    /// Creates it; replaces what was left of an earlier try.
+    /// Creates it, with a table if it is a Parquet file; replaces what was left of an earlier try.
     ///
     /// # Errors
     /// As the operating system says (retry).
-    pub(super) fn create(path: &Path, compression: Compression) -> io::Result<Self> {
-        let file = Counted { file: BufWriter::with_capacity(PIECE_BYTES, File::create(path)?), bytes: 0 };
+    pub(super) fn create(path: &Path, compression: Compression, table: Option<&Arc<Table>>) -> io::Result<Self> {
+        Ok(match table {
+            Some(table) => Self::Parquet(Box::new(ParquetFile::create(path, table, compression)?)),
+            None => Self::Text(TextFile::create(path, compression)?),
+        })
+    }
+
+    /// Appends a record's row; tells whether its size is worth a look.
+    ///
+    /// # Errors
+    /// As the operating system says (retry, from the first row on).
+    pub(super) fn write(
+        &mut self,
+        rows: &mut Rows,
+        (partition, offset): (PartitionId, Offset),
+        record: &Record<'_>,
+        learning: Option<&mut Learning>,
+    ) -> io::Result<bool> {
+        match self {
+            Self::Text(file) => {
+                rows.write(&mut file.rows, partition, offset, record);
+                file.hand_on()
+            }
+            Self::Parquet(file) => file.write((rows.topic(), partition, offset), record, learning),
+        }
+    }
+
+    /// Tells how large it has become, as far as compression has come.
+    pub(super) fn bytes(&self) -> u64 {
+        match self {
+            Self::Text(file) => file.bytes(),
+            Self::Parquet(file) => file.bytes(),
+        }
+    }
+
+    /// Completes it and makes it durable.
+    ///
+    /// # Errors
+    /// As the operating system says (retry, from the first row on).
+    pub(super) fn finish(self) -> io::Result<Finished> {
+        match self {
+            Self::Text(file) => file.finish(),
+            Self::Parquet(file) => file.finish(),
+        }
+    }
+
+    /// Takes it out of the spool: what is in it will be written again.
+    pub(super) fn discard(self) {
+        let path = match &self {
+            Self::Text(file) => &file.path,
+            Self::Parquet(file) => file.path(),
+        };
+        // What cannot be removed now is by the next start.
+        let _left = std::fs::remove_file(path);
+    }
+}
+
+impl TextFile {
+    fn create(path: &Path, compression: Compression) -> io::Result<Self> {
+        let file = Counted::create(path)?;
         let output = match compression {
             Compression::Gzip => Output::Gzip(GzEncoder::new(file, flate2::Compression::default())),
             Compression::Zstd => {
@@ -74,16 +142,8 @@ impl RowFile {
         Ok(Self { path: path.to_owned(), output, rows: BytesMut::new(), digest: Digest::new() })
     }
 
-    /// Gives the place that takes the next row.
-    pub(super) fn rows(&mut self) -> &mut BytesMut {
-        &mut self.rows
-    }
-
     /// Hands rows on once there are enough; tells whether there were.
-    ///
-    /// # Errors
-    /// As the operating system says (retry, from the first row on).
-    pub(super) fn hand_on(&mut self) -> io::Result<bool> {
+    fn hand_on(&mut self) -> io::Result<bool> {
         let is_enough = self.rows.len() >= PIECE_BYTES;
         if is_enough {
             self.flush()?;
@@ -91,8 +151,7 @@ impl RowFile {
         Ok(is_enough)
     }
 
-    /// Tells how large it has become, as far as compression has come.
-    pub(super) fn bytes(&self) -> u64 {
+    fn bytes(&self) -> u64 {
         match &self.output {
             Output::Gzip(encoder) => encoder.get_ref().bytes,
             Output::Zstd(encoder) => encoder.get_ref().bytes,
@@ -100,26 +159,15 @@ impl RowFile {
         }
     }
 
-    /// Completes it and makes it durable.
-    ///
-    /// # Errors
-    /// As the operating system says (retry, from the first row on).
-    pub(super) fn finish(mut self) -> io::Result<Finished> {
+    fn finish(mut self) -> io::Result<Finished> {
         self.flush()?;
-        let Counted { file, bytes } = match self.output {
+        let file = match self.output {
             Output::Gzip(encoder) => encoder.finish()?,
             Output::Zstd(encoder) => encoder.finish()?,
             Output::None(file) => file,
         };
-        file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
         let Digest { bytes: row_bytes, .. } = self.digest;
-        Ok(Finished { path: self.path, bytes, row_bytes, digest: self.digest.finish() })
-    }
-
-    /// Takes it out of the spool: what is in it will be written again.
-    pub(super) fn discard(self) {
-        // What cannot be removed now is by the next start.
-        let _left = std::fs::remove_file(&self.path);
+        Ok(Finished { path: self.path, bytes: file.finish()?, row_bytes, digest: self.digest.finish() })
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -156,7 +204,7 @@ impl Digest {
     }
 }
 
-/// Gives the digests of a file's parts, which have so many bytes of rows; the last one is all that is left.
+/// Gives the digests of a text file's parts, which have so many bytes of rows; the last one is all that is left.
 ///
 /// # Errors
 /// It cannot be read or decompressed.
@@ -184,6 +232,25 @@ pub(super) fn digests(file: impl Read, compression: Compression, row_bytes: &[u6
     Ok(found)
 }
 
+impl Counted {
+    /// Creates a file.
+    ///
+    /// # Errors
+    /// As the operating system says (retry).
+    pub(super) fn create(path: &Path) -> io::Result<Self> {
+        Ok(Self { file: BufWriter::with_capacity(PIECE_BYTES, File::create(path)?), bytes: 0 })
+    }
+
+    /// Makes it durable; gives its bytes.
+    ///
+    /// # Errors
+    /// As the operating system says (retry).
+    pub(super) fn finish(self) -> io::Result<u64> {
+        self.file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
+        Ok(self.bytes)
+    }
+}
+
 impl Write for Counted {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.file.write(bytes)?;
@@ -205,9 +272,9 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let mut all = Vec::new();
         for (compression, pieces) in [(Compression::Gzip, 1), (Compression::Zstd, 1000), (Compression::None, 10)] {
-            let mut file = RowFile::create(&temp.path().join("spool"), compression).unwrap();
+            let mut file = TextFile::create(&temp.path().join("spool"), compression).unwrap();
             for piece in 0..1000 {
-                file.rows().extend_from_slice(format!("{piece:0200}\n").as_bytes());
+                file.rows.extend_from_slice(format!("{piece:0200}\n").as_bytes());
                 if piece % pieces == 0 {
                     file.hand_on().unwrap();
                 }

@@ -18,6 +18,7 @@ mod file;
 pub mod journal;
 pub mod lane;
 pub mod manifest;
+pub mod parquet;
 pub mod path;
 pub mod rows;
 pub mod store;
@@ -51,6 +52,7 @@ use board::{Board, Desk};
 use config::SinkConfig;
 use decisions::{Decision, SinkState};
 use journal::{Journal, JournalError};
+use parquet::Names;
 use publishing::Failure;
 use start::{first_start, give_up_deleted, pin_all};
 use store::Store;
@@ -81,6 +83,8 @@ struct Rooms {
 struct Place {
     config: Arc<SinkConfig>,
     store: Arc<dyn Store>,
+    /// Columns of Parquet files, of all its topics.
+    names: Arc<Names>,
     /// One job at a time.
     busy: Arc<Semaphore>,
 }
@@ -117,7 +121,8 @@ impl Sinks {
             pin_all(&config, &state, &pins);
             let store = config.destination.store(&config.name, data_dir);
             let (name, config, busy) = (config.name.clone(), Arc::new(config), Arc::new(Semaphore::new(1)));
-            let place = Arc::new(Place { config, store, busy });
+            let names = Arc::new(Names::new(state.shards.values().flat_map(|standing| &standing.fields)));
+            let place = Arc::new(Place { config, store, names, busy });
             places.insert(name, place.clone());
             sinks.push((place, state));
         }

@@ -10,6 +10,7 @@ use skidway_record::{Batch, Offset, TopicPartition};
 use skidway_wire::SinkPlan;
 
 use super::lane::{Cause, Together};
+use super::parquet::{Learning, Names};
 use super::writing::{Progress, Writing};
 use super::{FETCH_BYTES, Place, Rooms, unwritable};
 use crate::blocking::blocking;
@@ -88,13 +89,14 @@ async fn try_topic(
     topic: &Topic,
     (since_ms, spool): (i64, &std::path::Path),
 ) -> Result<Count, String> {
-    let (mut count, mut trials) = (Count::default(), Vec::new());
+    let (mut count, mut trials, names) = (Count::default(), Vec::new(), Arc::new(Names::default()));
     for partition in 0..topic.config.partitions {
         let of = TopicPartition::new(topic.name.clone(), partition);
         let end = rooms.log.offsets(&of).map_err(|error| error.to_string())?.high_watermark.0;
         let from = rooms.log.offset_at(of.clone(), since_ms).await.map_err(|error| error.to_string())?;
         let how = (Arc::new(place.config.layout.clone()), place.config.rolling.clone());
-        let writing = Box::new(Writing::new(of.clone(), how, spool.to_owned(), from.map_or(end, |from| from.0)));
+        let writing = Writing::new(of.clone(), how, spool.to_owned(), from.map_or(end, |from| from.0));
+        let writing = Box::new(writing.learning(Learning::new(names.clone(), Vec::new())));
         trials.push(Trial { of, writing, batches: Vec::new(), end });
     }
     let (mut first_ms, mut clock_ms, mut read) = (i64::MAX, i64::MIN, 0);

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,6 +13,8 @@ use super::config::Layout;
 use super::decisions::{Cut, Decision, Intent, Shard};
 use super::file::{Finished, digests};
 use super::manifest::Entry;
+use super::parquet::digest;
+use super::rows::Format;
 use super::store::{Published, Store};
 use crate::blocking::blocking;
 use crate::log::Log;
@@ -157,7 +159,7 @@ fn publish_file(store: &dyn Store, parts: &[(Intent, PathBuf)], layout: &Layout)
     for path in paths(intent) {
         match store.publish(&spooled, &path)? {
             Published::New => {}
-            Published::Exists if is_same(store, &path, &intents, layout) => {
+            Published::Exists if is_same(store, &path, &intents, (layout, &spooled.with_extension("published")))? => {
                 // It may be gone: published by a try that failed after that.
                 let _gone = std::fs::remove_file(&spooled);
             }
@@ -196,9 +198,45 @@ fn joined(spool: &Path, parts: &[(Intent, PathBuf)]) -> io::Result<PathBuf> {
     Ok(path)
 }
 
-/// Tells whether a published file holds the rows that were decided: then an earlier run published it.
-pub(super) fn is_same(store: &dyn Store, path: &str, parts: &[&Intent], layout: &Layout) -> bool {
-    let row_bytes: Vec<u64> = parts.iter().map(|part| part.row_bytes).collect();
-    let found = store.read(path).and_then(|file| digests(file, layout.compression, &row_bytes));
-    found.is_ok_and(|found| found.iter().eq(parts.iter().map(|part| &part.digest)))
+/// Tells whether a published file holds the rows that were decided: then an earlier run published it. What has to be read from its end is
+/// copied to `copy` first.
+///
+/// # Errors
+/// It cannot be read now: whether it does is not known. Bytes that are no rows of ours are no error.
+pub(super) fn is_same(
+    store: &dyn Store,
+    path: &str,
+    parts: &[&Intent],
+    (layout, copy): (&Layout, &Path),
+) -> io::Result<bool> {
+    let mut file = Noting { file: store.read(path)?, error: None };
+    let found = if layout.format == Format::Parquet {
+        let copied = File::create(copy).and_then(|mut to| io::copy(&mut file, &mut to)).and_then(|_| File::open(copy));
+        let found = copied.map(|copied| digest(copied).map(|digest| vec![digest]));
+        let _left = std::fs::remove_file(copy);
+        found?
+    } else {
+        let row_bytes: Vec<u64> = parts.iter().map(|part| part.row_bytes).collect();
+        digests(&mut file, layout.compression, &row_bytes)
+    };
+    match file.error {
+        Some(error) => Err(error),
+        None => Ok(found.is_ok_and(|found| found.iter().eq(parts.iter().map(|part| &part.digest)))),
+    }
+}
+
+/// Reads, and notes that it could not: decompression makes one error of that and of bytes it does not know.
+struct Noting {
+    file: Box<dyn Read + Send>,
+    error: Option<io::Error>,
+}
+
+impl Read for Noting {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        self.file.read(out).map_err(|error| {
+            let again = io::Error::from(error.kind());
+            self.error = Some(error);
+            again
+        })
+    }
 }

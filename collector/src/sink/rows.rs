@@ -12,6 +12,8 @@ pub enum Format {
     Ndjson,
     /// The record's value as it is.
     Raw,
+    /// Parquet: typed columns. Its rows are not text; see [`super::parquet`].
+    Parquet,
 }
 
 /// Says how a file is compressed.
@@ -27,7 +29,8 @@ pub enum Compression {
 
 impl Format {
     /// Lists all, with the names that configurations use.
-    pub const ALL: [(&'static str, Self); 2] = [("ndjson", Self::Ndjson), ("raw", Self::Raw)];
+    pub const ALL: [(&'static str, Self); 3] =
+        [("ndjson", Self::Ndjson), ("raw", Self::Raw), ("parquet", Self::Parquet)];
 
     /// Gives its name.
     pub fn name(self) -> &'static str {
@@ -50,6 +53,8 @@ pub fn extension(format: Format, compression: Compression) -> String {
     let format = match format {
         Format::Ndjson => "ndjson",
         Format::Raw => "log",
+        // Compressed inside.
+        Format::Parquet => return "parquet".to_owned(),
     };
     match compression {
         Compression::Gzip => format!("{format}.gz"),
@@ -73,13 +78,18 @@ impl Rows {
         Self { topic: topic.clone(), format, columns: columns.to_vec(), writer }
     }
 
-    /// Appends a record's row.
+    /// Gives the topic whose records they are.
+    pub fn topic(&self) -> &TopicName {
+        &self.topic
+    }
+
+    /// Appends a record's row of text.
     pub fn write(&mut self, out: &mut BytesMut, partition: PartitionId, offset: Offset, record: &Record<'_>) {
         match self.format {
             Format::Ndjson => {
                 self.writer.write_columns(out, &self.columns, (&self.topic, partition, offset), record);
             }
-            Format::Raw => out.extend_from_slice(record.value.unwrap_or_default()),
+            Format::Raw | Format::Parquet => out.extend_from_slice(record.value.unwrap_or_default()),
         }
         out.extend_from_slice(b"\n");
     }

@@ -8,12 +8,13 @@ use std::sync::Arc;
 
 use skidway_record::{Batch, Offset, PartitionId, Record, TopicName, TopicPartition};
 
-use super::config::{Late, Layout};
-use super::decisions::{Cut, Intent};
+use super::config::{Late, Layout, Schema};
+use super::decisions::{Cut, Intent, Recipe};
 use super::file::{Finished, RowFile};
 use super::lane::{Cause, GRACE_MS, Lane, LaneCut, Rolling};
+use super::parquet::{Field, Learning, Table};
 use super::path::{Kept, cut as cut_to};
-use super::rows::{Rows, extension};
+use super::rows::{Format, Rows, extension};
 
 /// Bounds the topic in a file's name, which with all else in it takes at most 255 bytes.
 const TOPIC_BYTES_MAX: usize = 180;
@@ -42,6 +43,8 @@ pub(super) struct Closing {
     pub(super) clock_ms: Option<i64>,
     pub(super) dropped: u64,
     pub(super) files: Vec<(Intent, Finished)>,
+    /// How the files were made.
+    pub(super) recipe: Recipe,
 }
 
 /// Writes one partition.
@@ -57,6 +60,10 @@ pub(super) struct Writing {
     kept: Kept,
     /// What is over by then is late: the time of the first record since the last cut, so that files made again are the same.
     clock_ms: Option<i64>,
+    /// If columns of Parquet files are learned.
+    learning: Option<Learning>,
+    /// Of the Parquet files until the next cut.
+    table: Option<Arc<Table>>,
 }
 
 impl Writing {
@@ -79,12 +86,20 @@ impl Writing {
             rows,
             kept: Kept::default(),
             clock_ms: None,
+            learning: None,
+            table: None,
         }
     }
 
     /// Takes another time to tell what is late than that of the first record.
     pub(super) fn set_clock(&mut self, clock_ms: Option<i64>) {
         self.clock_ms = clock_ms;
+    }
+
+    /// Lets it learn columns, if the sink says so.
+    pub(super) fn learning(self, learning: Learning) -> Self {
+        let learning = Some(learning).filter(|_| self.layout.schema == Schema::Infer);
+        Self { learning, ..self }
     }
 
     /// Gives what is open.
@@ -94,7 +109,7 @@ impl Writing {
 
     /// Stands at another frontier, with nothing open: what was not decided is of no use, and offsets that cannot be had are passed over.
     pub(super) fn stand_at(&mut self, frontier: u64) {
-        self.files.drain().for_each(|(_, file)| file.discard());
+        self.discard();
         self.lane = Lane::new(frontier);
         self.clock_ms = None;
     }
@@ -112,6 +127,7 @@ impl Writing {
     }
 
     fn try_write(&mut self, batches: &[Batch], end: u64, now_ms: i64) -> io::Result<Progress> {
+        self.make_table(batches, end)?;
         for batch in batches.iter().filter(|batch| batch.base_offset().0 < end) {
             let next = batch.next_offset().0;
             let decoded = match batch.verify_crc().and_then(|()| batch.decode()) {
@@ -134,6 +150,36 @@ impl Writing {
             self.lane.pass(next.min(end));
         }
         Ok(Progress::All)
+    }
+
+    /// Decides what columns the next Parquet files have, by all records at hand.
+    fn make_table(&mut self, batches: &[Batch], end: u64) -> io::Result<()> {
+        if self.layout.format != Format::Parquet || self.table.is_some() {
+            return Ok(());
+        }
+        if let Some(learning) = &mut self.learning {
+            // What cannot be decoded is told when it is written.
+            for batch in batches.iter().map_while(|batch| batch.verify_crc().and_then(|()| batch.decode()).ok()) {
+                for record in batch.records().map_while(Result::ok) {
+                    if (self.lane.next()..end).contains(&batch.offset_of(&record).0) {
+                        learning.look_at(record.value);
+                    }
+                }
+            }
+            learning.settle();
+        }
+        let table = Table::new(&self.layout.columns, self.fields()).map_err(io::Error::other)?;
+        self.table = Some(Arc::new(table));
+        Ok(())
+    }
+
+    /// Gives the columns that members of JSON values have.
+    fn fields(&self) -> Option<&[Field]> {
+        match (&self.layout.schema, &self.learning) {
+            (Schema::None, _) => None,
+            (Schema::Fields(fields), _) => Some(fields),
+            (Schema::Infer, learning) => learning.as_ref().map(Learning::fields),
+        }
     }
 
     /// Writes a record's row, unless a cut has to come first; tells of a cut that has to come now.
@@ -162,19 +208,19 @@ impl Writing {
             None => {
                 self.spooled += 1;
                 let name = format!("{}-{}-{}", self.of.topic, self.of.partition, self.spooled);
-                let file = RowFile::create(&self.spool.join(name), self.layout.compression)?;
+                let file = RowFile::create(&self.spool.join(name), self.layout.compression, self.table.as_ref())?;
                 self.files.entry(folder.to_owned()).or_insert(file)
             }
         };
-        self.rows.write(file.rows(), self.of.partition, offset, record);
-        let has_handed_on = file.hand_on()?;
+        let at = (self.of.partition, offset);
+        let has_grown = file.write(&mut self.rows, at, record, self.learning.as_mut())?;
         let records = self.lane.take(folder, offset.0, now_ms, || kept.ends_ms());
-        if has_handed_on {
+        if has_grown {
             self.lane.has_bytes(folder, file.bytes());
         }
         // What time alone brings is looked at between reads.
         let due =
-            (has_handed_on || records >= self.rolling.records).then(|| self.lane.due(now_ms, &self.rolling)).flatten();
+            (has_grown || records >= self.rolling.records).then(|| self.lane.due(now_ms, &self.rolling)).flatten();
         Ok(due.filter(|cause| matches!(cause, Cause::Bytes | Cause::Records)))
     }
 
@@ -194,6 +240,8 @@ impl Writing {
                 }
             }
         }
+        let recipe = Recipe { fields: self.fields().map(<[Field]>::to_vec), ..self.layout.recipe() };
+        self.table = None;
         let LaneCut { span, dropped, files: closed } = self.lane.cut();
         let PartitionId(partition) = self.of.partition;
         let decided = closed.into_iter().filter_map(|file| {
@@ -211,14 +259,19 @@ impl Writing {
             };
             Some((intent, written))
         });
-        Ok(Closing { span, clock_ms: self.clock_ms.take(), dropped, files: decided.collect() })
+        Ok(Closing { span, clock_ms: self.clock_ms.take(), dropped, files: decided.collect(), recipe })
     }
 
     /// Starts over at the last cut.
     fn rewind(&mut self) {
-        self.files.drain().for_each(|(_, file)| file.discard());
+        self.discard();
         self.lane.rewind();
         self.clock_ms = None;
+    }
+
+    fn discard(&mut self) {
+        self.files.drain().for_each(|(_, file)| file.discard());
+        self.table = None;
     }
 }
 

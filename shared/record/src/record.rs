@@ -39,6 +39,11 @@ impl<'a> Record<'a> {
         self.header_count
     }
 
+    /// Gives the bytes of key, value and headers together.
+    pub fn bytes(&self) -> usize {
+        self.key.map_or(0, <[u8]>::len) + self.value.map_or(0, <[u8]>::len) + self.headers.len()
+    }
+
     /// Iterates over the headers in the order they were written.
     pub fn headers(&self) -> impl Iterator<Item = Header<'a>> + use<'a> {
         let mut rest = self.headers;

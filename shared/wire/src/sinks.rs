@@ -34,10 +34,17 @@ pub enum SinkFinding {
         /// Its path below the sink's url.
         path: String,
     },
-    /// A file has other rows than were published, or cannot be read.
+    /// A file has other rows than were published.
     Changed {
         /// Its path.
         path: String,
+    },
+    /// Whether a file has the rows that were published cannot be told now.
+    Unreadable {
+        /// Its path.
+        path: String,
+        /// Why.
+        reason: String,
     },
     /// A file has a name such as the sink's, and the sink knows nothing of it.
     Unknown {

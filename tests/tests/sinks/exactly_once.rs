@@ -41,12 +41,12 @@ fn every_line_of_sixteen_real_logs_is_in_one_file_in_its_order() {
 }
 
 /// Produces until told how many is enough, over restarts of the collector; each request is sent again until it is answered.
-fn keep_producing(client: &Client, produced: &AtomicU64, enough: u64) {
+pub(super) fn keep_producing(client: &Client, produced: &AtomicU64, enough: u64, line: impl Fn(u64) -> String) {
     let mut seq = 0;
     while produced.load(Ordering::SeqCst) < enough {
         let from = produced.load(Ordering::SeqCst);
         let to = (from + 50).min(enough);
-        let lines: String = (from..to).map(|number| format!("line {number}\n")).collect();
+        let lines: String = (from..to).map(|number| line(number) + "\n").collect();
         let headers = [
             ("Content-Type", "text/plain"),
             ("Producer-Id", "p"),
@@ -72,7 +72,7 @@ fn kill_and_count(keys: &str, kills: u64, seed: u64) -> String {
     let mut collector = site.collector().with(engine).with(&archive(&site, &keys)).started();
     let (client, produced, enough) = (collector.client(), AtomicU64::new(0), kills * 1500);
     std::thread::scope(|scope| {
-        scope.spawn(|| keep_producing(&client, &produced, enough));
+        scope.spawn(|| keep_producing(&client, &produced, enough, |number| format!("line {number}")));
         for kill in 0..kills {
             // Each time a little further on, at a moment of its own.
             wait::until("lines come", || (produced.load(Ordering::SeqCst) >= kill * 1400).then_some(()));

@@ -3,6 +3,7 @@
 mod audit;
 mod exactly_once;
 mod operations;
+mod parquet;
 mod rolling;
 
 use skidway_tests::{Client, Site};

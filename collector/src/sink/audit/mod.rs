@@ -7,7 +7,8 @@ mod repair;
 mod verify;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures::FutureExt;
@@ -15,9 +16,10 @@ use futures::future::BoxFuture;
 use skidway_wire::{SinkAudit, SinkFinding, SinkJob};
 use tokio::sync::mpsc;
 
+use super::config::Layout;
 use super::decisions::{Cut, Intent, Shard};
 use super::manifest::{self, Manifest};
-use super::publishing::Group;
+use super::publishing::{Group, is_same};
 use super::store::Store;
 use super::{Place, Rooms};
 use crate::blocking::blocking;
@@ -96,6 +98,12 @@ impl Auditor {
         let store = self.place.store.clone();
         blocking(move || work(&*store)).await
     }
+}
+
+/// Tells whether a published file has these rows; where a copy of it may lie for that is in the spool.
+fn has_rows(store: &dyn Store, spool: &Path, path: &str, parts: &[Intent], layout: &Layout) -> io::Result<bool> {
+    std::fs::create_dir_all(spool)?;
+    is_same(store, path, &parts.iter().collect::<Vec<_>>(), (layout, &spool.join("copy")))
 }
 
 /// Groups the published cuts of each topic as they were decided.

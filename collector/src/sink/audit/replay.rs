@@ -4,6 +4,7 @@
 //! file goes before the new one comes, so that nobody finds a record twice.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::Arc;
 
 use skidway_record::TopicName;
@@ -12,12 +13,13 @@ use skidway_wire::SinkFinding;
 
 use super::super::again::{NotAgain, write_again};
 use super::super::config::Layout;
-use super::super::decisions::{Cut, Decision, Intent, Replay, Shard};
+use super::super::decisions::{Cut, Decision, Replay, Shard};
 use super::super::file::Finished;
-use super::super::publishing::{Failure, Group, is_same, paths};
+use super::super::parquet::Learning;
+use super::super::publishing::{Failure, Group, paths};
 use super::super::writing::{Closing, name_merged};
 use super::super::{Place, Rooms};
-use super::{Auditor, Step, Stop, groups, intents};
+use super::{Auditor, Step, Stop, groups, has_rows, intents};
 use crate::blocking::blocking;
 use crate::clock::now_ms;
 
@@ -54,12 +56,18 @@ pub(in crate::sink) async fn finish(rooms: &Rooms, place: &Place, swap: &mut Swa
     let Some(layout) = layout.map_err(Failure::Trouble)?.map(Arc::new) else { return Ok(()) };
     for parts in swap.old.files().into_values().map(|parts| intents(&parts)) {
         let (store, layout) = (place.store.clone(), layout.clone());
+        let spool = place.store.spool().join("replay");
         let removed = blocking(move || {
-            let parts: Vec<&Intent> = parts.iter().collect();
-            // Not what another topic of this name has there, nor what an earlier try put there.
-            let of_ours = parts.first().map(|first| paths(first)).into_iter().flatten();
-            let mut of_ours = of_ours.filter(|path| is_same(&*store, path, &parts, &layout));
-            of_ours.try_for_each(|path| store.remove(&path))
+            for path in parts.first().map(paths).into_iter().flatten() {
+                // Not what another topic of this name has there, nor what an earlier try put there.
+                let is_gone = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+                match has_rows(&*store, &spool, &path, &parts, &layout) {
+                    Ok(true) => store.remove(&path)?,
+                    Err(error) if !is_gone(&error) => return Err(error),
+                    Ok(false) | Err(_) => {}
+                }
+            }
+            std::fs::remove_dir_all(spool)
         });
         removed.await.map_err(|error| Failure::Trouble(format!("a file cannot be removed: {error}")))?;
     }
@@ -157,10 +165,12 @@ impl Auditor {
         let layout = &self.place.config.layout;
         let (mut made, mut merged_at, mut topic) = (Vec::new(), None, None);
         for (shard, cut, _) in old.cuts() {
-            let closing = write_again(&self.rooms.log, &self.spool, shard, cut, layout.clone()).await?;
-            let Closing { clock_ms, dropped: late_dropped, files, .. } = closing;
+            let learning = Learning::new(self.place.names.clone(), cut.recipe.fields.clone().unwrap_or_default());
+            let how = (layout.clone(), Some(learning));
+            let closing = write_again(&self.rooms.log, &self.spool, shard, cut, how).await?;
+            let Closing { clock_ms, dropped: late_dropped, files, recipe, .. } = closing;
             let (files, spooled) = files.into_iter().unzip();
-            let new = Cut { recipe: layout.recipe(), clock_ms, late_dropped, files, ..cut.clone() };
+            let new = Cut { recipe, clock_ms, late_dropped, files, ..cut.clone() };
             merged_at = merged_at.or(cut.merged_at);
             topic = Some(shard.topic.clone());
             made.push((shard.clone(), new, spooled));

@@ -12,8 +12,8 @@ use super::super::config::Layout;
 use super::super::decisions::{Cut, Intent, Shard};
 use super::super::file::Finished;
 use super::super::manifest::{Manifest, What};
-use super::super::publishing::{is_same, paths};
-use super::{Auditor, Step, Stop};
+use super::super::publishing::paths;
+use super::{Auditor, Step, Stop, has_rows};
 use crate::blocking::blocking;
 
 /// A file that nobody knows may just be published: it is known so much later.
@@ -47,6 +47,11 @@ impl Auditor {
                     known.insert(path.clone());
                     bad.insert(path.clone());
                     self.problem(SinkFinding::Changed { path }).await?;
+                }
+                // It may be readable later: nothing to be mended.
+                Look::Unreadable(path, reason) => {
+                    known.insert(path.clone());
+                    self.problem(SinkFinding::Unreadable { path, reason }).await?;
                 }
                 Look::Missing => {
                     bad.insert(path.clone());
@@ -106,12 +111,12 @@ impl Auditor {
         for path in &there {
             self.summary.read += 1;
             let (path, parts, layout) = (path.clone(), file.parts.clone(), file.layout.clone());
-            let same = self.with_store(move |store| {
-                let parts: Vec<&Intent> = parts.iter().collect();
-                is_same(store, &path, &parts, &layout).then_some(path)
-            });
-            if let Some(path) = same.await {
-                return Look::Same(path);
+            let spool = self.spool.clone();
+            let same = self.with_store(move |store| (has_rows(store, &spool, &path, &parts, &layout), path));
+            match same.await {
+                (Ok(true), path) => return Look::Same(path),
+                (Ok(false), _) => {}
+                (Err(error), path) => return Look::Unreadable(path, error.to_string()),
             }
         }
         there.into_iter().next().map_or(Look::Missing, Look::Changed)
@@ -183,6 +188,7 @@ impl Auditor {
 enum Look {
     Same(String),
     Changed(String),
+    Unreadable(String, String),
     Missing,
 }
 

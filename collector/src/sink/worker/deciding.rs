@@ -71,10 +71,10 @@ impl Worker {
         })
         .await;
         partition.writing = Some(writing);
-        let Closing { span, clock_ms, dropped: late_dropped, files } =
+        let Closing { span, clock_ms, dropped: late_dropped, files, recipe } =
             closing.map_err(|error| Obstacle::Trouble(unwritable(&error)))?;
         let (files, spooled) = files.into_iter().unzip();
-        let (from, to, recipe) = (span.start, span.end, self.config.layout.recipe());
+        let (from, to) = (span.start, span.end);
         let cut = Cut { from, to, cause, recipe, merged_at: None, clock_ms, late_dropped, files };
         Ok(Some(Closed { number, span, cut, spooled }))
     }

@@ -16,6 +16,7 @@ use super::board::Desk;
 use super::config::SinkConfig;
 use super::decisions::{Decision, Shard, Standing};
 use super::lane::{Cause, Together};
+use super::parquet::{Learning, Names};
 use super::publishing::Group;
 use super::store::Store;
 use super::writing::{Progress, Writing};
@@ -38,6 +39,7 @@ pub(super) struct Worker {
     rooms: Arc<Rooms>,
     config: Arc<SinkConfig>,
     store: Arc<dyn Store>,
+    names: Arc<Names>,
     topic: Topic,
     progress: watch::Receiver<Reach>,
     before: BTreeMap<Shard, Standing>,
@@ -91,6 +93,7 @@ impl Worker {
         Self {
             groups: Group::decided(before.iter().flat_map(pending)).into(),
             rooms: sink.rooms.clone(),
+            names: sink.place.names.clone(),
             config: sink.place.config.clone(),
             store: sink.place.store.clone(),
             progress,
@@ -196,7 +199,9 @@ impl Worker {
             self.pin(&shard, &standing);
             let of = TopicPartition::new(topic.name.clone(), number);
             let how = (Arc::new(self.config.layout.clone()), self.config.rolling.clone());
-            let writing = Writing::new(of, how, self.store.spool().to_owned(), standing.frontier);
+            let learning = Learning::new(self.names.clone(), standing.fields.clone());
+            let spool = self.store.spool().to_owned();
+            let writing = Writing::new(of, how, spool, standing.frontier).learning(learning);
             let partition = Partition { shard, standing, writing: Some(Box::new(writing)) };
             self.partitions.insert(number, partition);
         }
