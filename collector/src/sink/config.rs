@@ -341,6 +341,36 @@ mod tests {
     }
 
     #[test]
+    fn parquet_has_keys_of_its_own() {
+        let layout = read(&format!("{LEAST}format = 'parquet'\nschema = 'infer'\n")).unwrap().remove(0).layout;
+        assert_eq!((layout.compression, layout.columns.contains(&Column::Value)), (Compression::Zstd, false));
+        let fields = "fields = [{ name = 'status', type = 'long' }, { name = 'a~/b', type = 'json', from = '/x/y' }]";
+        let layout = read(&format!("{LEAST}format = 'parquet'\n{fields}\n")).unwrap().remove(0).layout;
+        let status = Field { name: "status".into(), kind: Kind::Long, from: "/status".into() };
+        let odd = Field { name: "a~/b".into(), kind: Kind::Json, from: "/x/y".into() };
+        assert_eq!(layout.schema, Schema::Fields(vec![status, odd]));
+        assert_eq!(Layout::of(&layout.recipe()).unwrap(), layout);
+        let text = format!(
+            "{LEAST}format = 'parquet'\ncompression = 'gzip'\ninline_json = true\nschema = 'infer'\n\
+            fields = [{{ name = 'Offset', type = 'long' }}, {{ name = 'a', type = 'text' }}, {{ name = 'A', type = 'long', from = 'x' }}]\n"
+        );
+        let mistakes = read(&text).unwrap_err();
+        for words in [
+            "sinks.0.compression: is zstd or none",
+            "sinks.0.inline_json: is of NDJSON",
+            "sinks.0.schema: is infer, and there are fields",
+            "sinks.0.fields.0.name: \"Offset\" is a column of the record",
+            "sinks.0.fields.1.type",
+            "sinks.0.fields.2.name: there are two fields \"A\"",
+            "sinks.0.fields.2.from: is a JSON pointer",
+        ] {
+            assert!(mistakes.contains(words), "{words} in {mistakes}");
+        }
+        let mistakes = read(&format!("{LEAST}schema = 'infer'\n")).unwrap_err();
+        assert!(mistakes.contains("sinks.0.schema: is of Parquet files"), "{mistakes}");
+    }
+
+    #[test]
     fn a_layout_is_read_back_from_its_recipe() {
         let text = format!(
             "{LEAST}format = 'raw'\ncompression = 'zstd'\npath = '{{host}}/%Y'\ntimezone = 'Asia/Kolkata'\ntime = 'field:/at'\nlate = 'aside'\n"

@@ -22,7 +22,7 @@ pub(super) const ZSTD_LEVEL: i32 = 3;
 
 /// Is a file that takes rows. Not durable, and of no use to anyone, before [`RowFile::finish`].
 pub(super) enum RowFile {
-    Text(TextFile),
+    Text(Box<TextFile>),
     Parquet(Box<ParquetFile>),
 }
 
@@ -73,7 +73,7 @@ impl RowFile {
     pub(super) fn create(path: &Path, compression: Compression, table: Option<&Arc<Table>>) -> io::Result<Self> {
         Ok(match table {
             Some(table) => Self::Parquet(Box::new(ParquetFile::create(path, table, compression)?)),
-            None => Self::Text(TextFile::create(path, compression)?),
+            None => Self::Text(Box::new(TextFile::create(path, compression)?)),
         })
     }
 

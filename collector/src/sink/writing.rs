@@ -300,3 +300,95 @@ fn file_name(topic: &TopicName, of: &str, (first, last): (u64, u64), layout: &La
     let extension = extension(layout.format, layout.compression);
     format!("{}+{of}+{first:010}+{last:010}.{extension}", cut_to(topic.as_str(), TOPIC_BYTES_MAX))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sink::config::SinkConfig;
+    use crate::sink::parquet::digest;
+    use skidway_daemon::config::Document;
+    use skidway_record::{BatchBuilder, Compressor, EncodedHeaders, TopicName};
+    use std::fs::File;
+    use std::path::Path;
+    use std::time::Duration;
+
+    fn layout(keys: &str) -> Layout {
+        let text = format!("[[sinks]]\nname = 'a'\ntopics = ['app']\nurl = 'file:///a'\n{keys}\n");
+        let document = Document::parse("collector.toml", &text).unwrap();
+        SinkConfig::all(&document.section()).remove(0).layout
+    }
+
+    /// Makes batches of ten records, each of which brings a member of its own.
+    fn batches(records: u64) -> Vec<Batch> {
+        let mut compressor = Compressor::new(1).unwrap();
+        let batch = |base: u64| {
+            let mut builder = BatchBuilder::new();
+            for number in base..base + 10 {
+                let value = format!(
+                    "{{\"n\":{number},\"m{}\":\"x\",\"odd\":{}}}",
+                    base / 10,
+                    ["1", "[1]"][(number % 2) as usize]
+                );
+                builder.push(number as i64, None, Some(value.as_bytes()), &EncodedHeaders::none());
+            }
+            builder.finish(&mut compressor).unwrap().with_base_offset(Offset(base))
+        };
+        (0..records).step_by(10).map(batch).collect()
+    }
+
+    fn writing(layout: Layout, spool: &Path, (frontier, records): (u64, u64)) -> Writing {
+        let of = TopicPartition::new(TopicName::new("app").unwrap(), 0);
+        let (age, idle) = (Duration::MAX, Duration::MAX);
+        let rolling = Rolling { bytes: u64::MAX, records, age, idle, open_files_max: 10 };
+        Writing::new(of, (Arc::new(layout), rolling), spool.to_owned(), frontier)
+    }
+
+    #[test]
+    fn parquet_files_are_made_again_with_the_columns_they_had() {
+        let (temp, again) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let batches = batches(100);
+        let learning = Learning::new(Arc::default(), Vec::new());
+        let mut first =
+            writing(layout("path = ''\nformat = 'parquet'\nschema = 'infer'"), temp.path(), (0, 25)).learning(learning);
+        let mut columns = Vec::new();
+        while first.lane().next() < 100 {
+            let next = first.lane().next();
+            // One batch is read at a time: the other members are not known when the file is opened.
+            first.write(&batches[next as usize / 10..=next as usize / 10], u64::MAX, 0).unwrap();
+            if first.lane.due(0, &first.rolling).is_none() && first.lane().next() < 100 {
+                continue;
+            }
+            let cut = first.cut().unwrap();
+            columns.push(cut.recipe.fields.as_ref().unwrap().len());
+            let layout = Layout::of(&cut.recipe).unwrap();
+            let mut second = writing(layout, again.path(), (cut.span.start, u64::MAX));
+            second.write(&batches[cut.span.start as usize / 10..], cut.span.end, 0).unwrap();
+            let made = second.cut().unwrap();
+            assert_eq!(made.files[0].0, cut.files[0].0);
+            let made = File::open(&made.files[0].1.path).unwrap();
+            assert_eq!(digest(made).unwrap(), cut.files[0].0.digest);
+        }
+        assert_eq!(columns, [3, 5, 8, 10]);
+    }
+
+    #[test]
+    fn late_records_go_the_same_way_when_files_are_made_again() {
+        let (temp, again) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let hour = 3_600_000;
+        for (late, folders, dropped) in
+            [("keep", vec!["hour=00"], 0), ("aside", vec!["late/hour=00"], 0), ("drop", vec![], 10)]
+        {
+            let keys = format!("path = 'hour=%H'\nformat = 'raw'\nlate = '{late}'");
+            let mut first = writing(layout(&keys), temp.path(), (0, u64::MAX));
+            first.write(&batches(10), u64::MAX, 2 * hour).unwrap();
+            let cut = first.cut().unwrap();
+            let mut second = writing(layout(&keys), again.path(), (0, u64::MAX));
+            second.set_clock(cut.clock_ms);
+            second.write(&batches(10), u64::MAX, 0).unwrap();
+            let made = second.cut().unwrap();
+            let intents = |cut: &Closing| cut.files.iter().map(|(intent, _)| intent.clone()).collect::<Vec<_>>();
+            assert_eq!((intents(&made), made.dropped), (intents(&cut), dropped));
+            assert_eq!(intents(&cut).iter().map(|it| it.folder.as_str()).collect::<Vec<_>>(), folders);
+        }
+    }
+}

@@ -9,7 +9,14 @@ use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use flate2::write::GzEncoder;
+use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::column::writer::ColumnWriter;
+use parquet::data_type::ByteArray;
+use parquet::file::properties::WriterProperties;
+use parquet::file::writer::SerializedFileWriter;
+use parquet::schema::parser::parse_message_type;
 use skidway_tests::arguments::number;
 use skidway_tests::program::used;
 use skidway_tests::{Site, sink, wait};
@@ -17,7 +24,35 @@ use skidway_tests::{Site, sink, wait};
 const PIECE_BYTES: usize = 1 << 20;
 
 /// Says what is written: format, compression.
-const CASES: [(&str, &str); 4] = [("ndjson", "gzip"), ("ndjson", "zstd"), ("ndjson", "none"), ("raw", "zstd")];
+const CASES: [(&str, &str); 5] =
+    [("ndjson", "gzip"), ("ndjson", "zstd"), ("ndjson", "none"), ("raw", "zstd"), ("parquet", "zstd")];
+
+/// What the sink takes for a row group, and for a dictionary.
+const GROUP_BYTES: usize = 5 << 20;
+const DICTIONARY_BYTES: usize = 512 << 10;
+
+/// The columns of a Parquet file without a schema of values.
+const PARQUET: &str = "message record {
+    required binary topic (STRING); required int32 partition; required int64 offset;
+    required int64 timestamp (TIMESTAMP(MILLIS, true)); optional binary key (STRING); optional binary key_binary;
+    required group headers (MAP) { repeated group key_value { required binary key (STRING); optional binary value (STRING); } }
+    optional binary headers_json (STRING); optional binary value (STRING); optional binary value_binary;
+}";
+
+/// Its leaves.
+const PARQUET_LEAVES: [&str; 11] = [
+    "topic",
+    "partition",
+    "offset",
+    "timestamp",
+    "key",
+    "key_binary",
+    "headers",
+    "headers",
+    "headers_json",
+    "value",
+    "value_binary",
+];
 
 /// Holds what one run took.
 struct Run {
@@ -43,7 +78,12 @@ fn main() {
     for (format, compression) in CASES {
         let (mut bound, mut ours): (Option<Run>, Option<Run>) = (None, None);
         for round in 0..rounds {
-            bound = faster(bound, bare_loop(&pieces, (format, compression), bytes));
+            let bare = if format == "parquet" {
+                bare_parquet(&pieces, bytes)
+            } else {
+                bare_loop(&pieces, (format, compression), bytes)
+            };
+            bound = faster(bound, bare);
             ours = faster(ours, through_the_sink(&site, (format, compression), (bytes, round)));
         }
         let (Some(bound), Some(ours)) = (bound, ours) else { continue };
@@ -135,6 +175,71 @@ fn bare_loop(pieces: &[Vec<u8>], (format, compression): (&str, &str), bytes: f64
     drop(output);
     let seconds = start.elapsed().as_secs_f64();
     Run { mb_per_second: bytes / 1e6 / seconds, cpu_seconds_per_gb: seconds / (bytes / 1e9), peak_mib: 0 }
+}
+
+/// Does what a sink has to do for Parquet, and nothing else: the same columns through the same writer.
+fn bare_parquet(pieces: &[Vec<u8>], bytes: f64) -> Run {
+    let schema = parse_message_type(PARQUET).expect("it is a schema");
+    let level = ZstdLevel::try_new(3).expect("zstd has it");
+    let mut properties = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(level))
+        .set_dictionary_page_size_limit(DICTIONARY_BYTES);
+    for column in ["offset", "timestamp"] {
+        properties = properties
+            .set_column_dictionary_enabled(column.into(), false)
+            .set_column_encoding(column.into(), Encoding::DELTA_BINARY_PACKED);
+    }
+    let start = Instant::now();
+    let mut file =
+        SerializedFileWriter::new(std::io::sink(), schema.into(), properties.build().into()).expect("nothing takes it");
+    let (mut offset, mut values, mut waiting) = (0, Vec::new(), 0);
+    for piece in pieces {
+        let lines = Bytes::from(zstd::decode_all(&piece[..]).expect("it was compressed above"));
+        for line in lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            assert!(std::str::from_utf8(line).is_ok(), "the corpus is text");
+            values.push(ByteArray::from(lines.slice_ref(line)));
+            waiting += line.len();
+        }
+        if waiting >= GROUP_BYTES {
+            write_group(&mut file, offset, &values);
+            offset += values.len() as i64;
+            values.clear();
+            waiting = 0;
+        }
+    }
+    write_group(&mut file, offset, &values);
+    file.close().expect("nothing takes it");
+    let seconds = start.elapsed().as_secs_f64();
+    Run { mb_per_second: bytes / 1e6 / seconds, cpu_seconds_per_gb: seconds / (bytes / 1e9), peak_mib: 0 }
+}
+
+/// Writes lines as a row group.
+fn write_group(file: &mut SerializedFileWriter<std::io::Sink>, offset: i64, values: &[ByteArray]) {
+    let rows = values.len();
+    let (nulls, filled) = (vec![0i16; rows], vec![1i16; rows]);
+    let (topics, times): (Vec<ByteArray>, _) = (vec!["app".into(); rows], vec![1_763_805_900_000i64; rows]);
+    let offsets: Vec<i64> = (offset..offset + rows as i64).collect();
+    let mut group = file.next_row_group().expect("nothing takes it");
+    let mut column = 0;
+    while let Some(mut out) = group.next_column().expect("nothing takes it") {
+        let written = match out.untyped() {
+            ColumnWriter::Int32ColumnWriter(out) => out.write_batch(&vec![0; rows], None, None),
+            ColumnWriter::Int64ColumnWriter(out) => {
+                out.write_batch(if column == 2 { &offsets } else { &times }, None, None)
+            }
+            ColumnWriter::ByteArrayColumnWriter(out) => match PARQUET_LEAVES[column] {
+                "topic" => out.write_batch(&topics, None, None),
+                "value" => out.write_batch(values, Some(&filled), None),
+                "headers" => out.write_batch(&[], Some(&nulls), Some(&nulls)),
+                _ => out.write_batch(&[], Some(&nulls), None),
+            },
+            _ => Ok(0),
+        };
+        written.expect("nothing takes it");
+        out.close().expect("nothing takes it");
+        column += 1;
+    }
+    group.close().expect("nothing takes it");
 }
 
 /// Starts the collector with a new sink, and waits until all is in files.

@@ -162,10 +162,10 @@ fn object(row: &Row, fields: &[Field]) -> Map<String, Value> {
     object.into_iter().filter(|(_, value)| !value.is_null()).map(|(name, value)| (name, as_double(value))).collect()
 }
 
-/// Lets 1 and 1.0 be the same.
+/// Lets 1 and 1.0 be the same, where the one is exactly the other.
 fn as_double(value: Value) -> Value {
-    match value.as_f64() {
-        Some(number) if number.abs() < 1e15 => json!(number),
+    match value.as_i64().map(i128::from).or(value.as_u64().map(i128::from)) {
+        Some(number) if (number as f64) as i128 == number => json!(number as f64),
         _ => value,
     }
 }

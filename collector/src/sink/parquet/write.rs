@@ -25,7 +25,7 @@ const GROUP_BYTES: usize = 5 << 20;
 const DICTIONARY_BYTES: usize = 512 << 10;
 
 /// What a file's end says of row groups is kept in memory: a file with so many parts is full.
-const PARTS_MAX: usize = 4096;
+const PARTS_MAX: usize = 2048;
 
 /// How often a file's size is told, in bytes that wait.
 const TOLD_BYTES: usize = 64 << 10;
@@ -99,7 +99,7 @@ impl ParquetFile {
         }
         let written = self.writer.bytes_written();
         // Before there is a group to go by, a quarter: what logs become at worst, about.
-        let waiting = if self.grouped == 0 { self.waiting / 4 } else { self.waiting * written / self.grouped };
+        let waiting = (self.waiting * written).checked_div(self.grouped).unwrap_or(self.waiting / 4);
         (written + waiting) as u64
     }
 
