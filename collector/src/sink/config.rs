@@ -126,9 +126,7 @@ impl SinkConfig {
         if topics.as_ref().is_some_and(Vec::is_empty) {
             sink.mistake("topics", "names no topic");
         }
-        let url = sink.required::<String>("url");
-        let destination =
-            url.and_then(|url| Destination::parse(&url).map_err(|reason| sink.mistake("url", reason)).ok());
+        let destination = Destination::from_section(sink);
         let layout = Layout::from_section(sink);
         let starts = [("earliest", StartAt::Earliest), ("latest", StartAt::Latest)];
         let start_at = sink.choice("start_at", StartAt::Earliest, &starts);
@@ -321,13 +319,13 @@ mod tests {
     #[test]
     fn every_mistake_is_told_at_once() {
         let mistakes = read(
-            "[[sinks]]\nname = 'a b'\ntopics = []\nurl = 's3://bucket'\ntimezone = 'Mars/Base'\npath = '/abs/%Q'\ncolumns = ['x']\nformat = 'csv'\ntime = 'ingest'\nlate = 'never'\n",
+            "[[sinks]]\nname = 'a b'\ntopics = []\nurl = 'ftp://host'\ntimezone = 'Mars/Base'\npath = '/abs/%Q'\ncolumns = ['x']\nformat = 'csv'\ntime = 'ingest'\nlate = 'never'\n",
         )
         .unwrap_err();
         for words in [
             "sinks.0.name: is 1 to 64",
             "sinks.0.topics: names no topic",
-            "sinks.0.url: this build writes to file:///",
+            "sinks.0.url: ftp:// is not known; write file:///folder, s3://bucket/prefix",
             "sinks.0.timezone: \"Mars/Base\" is no time zone",
             "sinks.0.path: has %Q",
             "sinks.0.columns: there is no column \"x\"; there are topic, partition",

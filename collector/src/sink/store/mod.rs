@@ -3,6 +3,7 @@
 //! A store publishes a complete file under its name in one step, and never over another one. It blocks.
 
 mod local;
+mod object;
 mod spool;
 
 use std::fmt;
@@ -11,6 +12,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use local::LocalStore;
+pub use object::{Bucket, BucketStore};
+use skidway_daemon::config::Section;
+
+/// What a sink's url may be, for messages.
+const URLS: &str = "file:///folder, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix";
 
 /// Says what came of publishing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,31 +77,33 @@ pub trait Store: Send + Sync + fmt::Debug {
 pub enum Destination {
     /// A folder of this machine.
     Local(PathBuf),
+    /// A bucket of an object store.
+    Object(Bucket),
 }
 
 impl Destination {
-    /// Reads a sink's `url`.
-    ///
-    /// # Errors
-    /// What is wrong with it, in words (reject).
-    pub fn parse(url: &str) -> Result<Self, String> {
-        let Some((scheme, rest)) = url.split_once("://") else {
-            return Err("is not a URL; write file:///folder".to_owned());
-        };
-        match scheme {
-            "file" if rest.starts_with('/') => Ok(Self::Local(rest.into())),
-            "file" => Err("names no absolute folder; write file:///folder, with three slashes".to_owned()),
-            "hdfs" | "s3" | "gs" | "az" => {
-                Err(format!("this build writes to file:/// only; {scheme}:// comes with a later release"))
+    /// Reads a sink's `url`, and the keys that belong to it; mistakes are remembered by the document.
+    pub fn from_section(sink: &Section<'_>) -> Option<Self> {
+        let url = sink.required::<String>("url")?;
+        let mistake = match url.split_once("://") {
+            Some(("file", rest)) if rest.starts_with('/') => return Some(Self::Local(rest.into())),
+            Some((scheme @ ("s3" | "gs" | "az"), rest)) => {
+                return Bucket::from_section(sink, scheme, rest).map(Self::Object);
             }
-            other => Err(format!("{other}:// is not known; write file:///folder")),
-        }
+            Some(("file", _)) => "names no absolute folder; write file:///folder, with three slashes".to_owned(),
+            Some(("hdfs", _)) => "this build does not write to hdfs://, which comes with a later release".to_owned(),
+            Some((other, _)) => format!("{other}:// is not known; write {URLS}"),
+            None => format!("is not a URL; write {URLS}"),
+        };
+        sink.mistake("url", mistake);
+        None
     }
 
     /// Gives the store of a sink of this name. What is written elsewhere than on this machine is spooled below `data_dir`.
-    pub fn store(&self, sink: &str, _data_dir: &Path) -> Arc<dyn Store> {
+    pub fn store(&self, sink: &str, data_dir: &Path) -> Arc<dyn Store> {
         match self {
             Self::Local(root) => Arc::new(LocalStore::new(root, sink)),
+            Self::Object(bucket) => Arc::new(BucketStore::new(bucket, sink, data_dir)),
         }
     }
 }
@@ -104,6 +112,7 @@ impl fmt::Display for Destination {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Local(root) => write!(f, "file://{}", root.display()),
+            Self::Object(bucket) => bucket.fmt(f),
         }
     }
 }
