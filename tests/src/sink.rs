@@ -32,15 +32,24 @@ pub fn published(root: &Path) -> Vec<PathBuf> {
 /// Gives a file's rows.
 ///
 /// # Panics
-/// When it is not whole: published files always are.
+/// When it is not whole, which published files always are, or not text.
 pub fn rows(path: &Path) -> Vec<String> {
+    let text = |row| String::from_utf8(row).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    byte_rows(path).into_iter().map(text).collect()
+}
+
+/// Gives a file's rows as they are.
+///
+/// # Panics
+/// When it is not whole.
+pub fn byte_rows(path: &Path) -> Vec<Vec<u8>> {
     let file = File::open(path).expect("a published file opens");
     let reader: Box<dyn Read> = match path.extension().and_then(|ending| ending.to_str()) {
         Some("gz") => Box::new(flate2::read::MultiGzDecoder::new(file)),
         Some("zst") => Box::new(zstd::Decoder::new(file).expect("zstd starts")),
         _ => Box::new(file),
     };
-    let rows = BufReader::new(reader).lines();
+    let rows = BufReader::new(reader).split(b'\n');
     rows.map(|row| row.unwrap_or_else(|error| panic!("{} is not whole: {error}", path.display()))).collect()
 }
 

@@ -181,7 +181,10 @@ fn agents_keys_are_documented_and_documented_keys_exist() {
 
 #[test]
 fn collectors_keys_are_documented_and_documented_keys_exist() {
-    documented("configs/collector.toml", &["collector/src/config", "collector/src/sink/config", "collector/src/sink/store"]);
+    documented(
+        "configs/collector.toml",
+        &["collector/src/config", "collector/src/sink/config", "collector/src/sink/store"],
+    );
 }
 
 /// Compares the keys a reference file names with those the code asks for.

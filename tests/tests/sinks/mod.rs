@@ -2,6 +2,7 @@
 
 mod audit;
 mod exactly_once;
+mod objects;
 mod operations;
 mod parquet;
 mod rolling;

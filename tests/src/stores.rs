@@ -1,0 +1,144 @@
+//! Object stores for tests: moto speaks S3, azurite is Microsoft's emulator of Azure Blob Storage (`scripts/stores` fetches both). What sinks
+//! wrote there is copied into a folder by the clouds' own clients, to be read like any sink's files.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+
+use crate::http::Client;
+use crate::program::free_port;
+use crate::{Site, sink, wait};
+
+/// The emulator's account and key, which everybody knows.
+const AZURE_ACCOUNT: &str = "devstoreaccount1";
+const AZURE_KEY: &str = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
+
+/// Says whose interface a store has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cloud {
+    /// moto.
+    S3,
+    /// azurite.
+    Azure,
+}
+
+/// Is a running store with an empty bucket `logs`. It ends when dropped.
+#[derive(Debug)]
+pub struct Stores {
+    cloud: Cloud,
+    port: u16,
+    server: Child,
+}
+
+/// Finds the folder that `scripts/stores` fills, which is run if nobody has told.
+fn folder() -> &'static Path {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/stores");
+        std::env::var_os("SKIDWAY_STORES").map(PathBuf::from).unwrap_or_else(|| {
+            let said = Command::new(script).stderr(Stdio::inherit()).output().expect("scripts/stores runs");
+            assert!(said.status.success(), "scripts/stores fails");
+            String::from_utf8_lossy(&said.stdout).trim().into()
+        })
+    })
+}
+
+impl Stores {
+    /// Starts one that keeps its files in the site's folder, and waits until it answers.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn start(site: &Site, cloud: Cloud) -> Self {
+        let port = free_port();
+        let mut command = match cloud {
+            Cloud::S3 => {
+                let mut moto = Command::new(folder().join("python/bin/moto_server"));
+                moto.args(["-H", "127.0.0.1", "-p", &port.to_string()]);
+                moto
+            }
+            Cloud::Azure => {
+                let mut azurite = Command::new(folder().join("node_modules/.bin/azurite-blob"));
+                azurite.args(["--blobHost", "127.0.0.1", "--blobPort", &port.to_string(), "--silent"]);
+                azurite.args(["--skipApiVersionCheck", "--disableTelemetry", "--location", &site.text("azurite")]);
+                azurite
+            }
+        };
+        let log = File::create(site.path("store.log")).expect("the log file opens");
+        let errors = log.try_clone().expect("a file handle can be cloned");
+        let server = command.stdin(Stdio::null()).stdout(log).stderr(errors).spawn().expect("the store starts");
+        let stores = Self { cloud, port, server };
+        let client = Client::new(format!("http://127.0.0.1:{port}"));
+        wait::until("the store answers", || client.try_get("/", &[]));
+        stores.run("create", None);
+        stores
+    }
+
+    /// Gives its port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Gives the keys of a sink that writes below `prefix` of the bucket, by way of `port`.
+    pub fn keys(&self, site: &Site, prefix: &str, port: u16) -> String {
+        match self.cloud {
+            Cloud::S3 => {
+                let secret = site.write("s3-secret", "secret");
+                format!(
+                    "url = \"s3://logs/{prefix}\"\ns3 = {{ endpoint = \"http://127.0.0.1:{port}\", access_key_id = \"id\", \
+                     secret_access_key_file = {secret:?}, allow_http = true, timeout = \"2s\" }}\n"
+                )
+            }
+            Cloud::Azure => {
+                let key = site.write("az-key", AZURE_KEY);
+                format!(
+                    "url = \"az://logs/{prefix}\"\naz = {{ endpoint = \"http://127.0.0.1:{port}/{AZURE_ACCOUNT}\", \
+                     account = \"{AZURE_ACCOUNT}\", access_key_file = {key:?}, allow_http = true, timeout = \"10s\" }}\n"
+                )
+            }
+        }
+    }
+
+    /// Copies all objects into a folder that is not there yet, and gives the keys of uploads that were never completed.
+    ///
+    /// # Panics
+    /// When the store does not answer.
+    pub fn mirror(&self, to: &Path) -> Vec<String> {
+        std::fs::create_dir(to).expect("a new folder");
+        self.run("mirror", Some(to)).lines().map(str::to_owned).collect()
+    }
+
+    /// Does so, and checks that nothing temporary is among it: neither hidden objects nor unfinished uploads.
+    ///
+    /// # Panics
+    /// When there is.
+    pub fn mirror_clean(&self, to: &Path) {
+        let unfinished = self.mirror(to);
+        assert!(unfinished.is_empty(), "uploads are left: {unfinished:?}");
+        let hidden: Vec<_> =
+            sink::files(to).into_iter().filter(|path| path.to_string_lossy().contains(".skidway-")).collect();
+        assert!(hidden.is_empty(), "hidden objects are left: {hidden:?}");
+    }
+
+    fn run(&self, command: &str, folder_to_fill: Option<&Path>) -> String {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/stores.py");
+        let (name, path) = match self.cloud {
+            Cloud::S3 => ("s3", String::new()),
+            Cloud::Azure => ("az", format!("/{AZURE_ACCOUNT}")),
+        };
+        let endpoint = format!("http://127.0.0.1:{}{path}", self.port);
+        let mut python = Command::new(folder().join("python/bin/python"));
+        python.arg(script).args([name, &endpoint, command]).args(folder_to_fill).env("NO_PROXY", "*");
+        let said = python.stderr(Stdio::inherit()).output().expect("Python runs");
+        assert!(said.status.success(), "stores.py {name} {command} fails");
+        String::from_utf8_lossy(&said.stdout).into_owned()
+    }
+}
+
+impl Drop for Stores {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+    }
+}
