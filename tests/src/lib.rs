@@ -8,6 +8,7 @@ pub mod wait;
 pub mod scale;
 pub mod sink;
 pub mod stores;
+pub mod faults;
 pub mod report;
 pub mod program;
 pub mod launch;

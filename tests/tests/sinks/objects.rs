@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use skidway_tests::faults::{FAULTS, Faults};
+use skidway_tests::program::{run, used};
 use skidway_tests::stores::{Cloud, Stores};
-use skidway_tests::{Collector, Site, scale, sink, wait};
+use skidway_tests::{Client, Collector, Site, scale, sink, wait};
 
 use super::exactly_once::keep_producing;
-use super::each_once;
+use super::{each_once, produce};
 
 /// Configures a sink `archive` of topics `app*` into a store, with more keys.
 fn archive(stores: &Stores, site: &Site, (port, keys): (u16, &str)) -> String {
@@ -91,4 +93,124 @@ fn kill_often(collector: &mut Collector, kills: u64, enough: u64) {
             collector.start();
         }
     });
+}
+
+/// Produces lines `from..to` of so many bytes each, which do not lie in order with those of [`produce`].
+fn produce_long(client: &Client, numbers: std::ops::Range<u64>, bytes: usize) {
+    let lines: String = numbers.map(|number| format!("line {number:0bytes$}\n")).collect();
+    let answer = client.post("/v1/topics/app/records", "text/plain", lines);
+    assert_eq!(answer.status, 200, "{}", answer.text());
+}
+
+#[test]
+fn a_network_that_fails_in_every_way_loses_and_doubles_nothing() {
+    let (site, seed) = (Site::new(), scale::seed());
+    eprintln!("seed {seed}");
+    let stores = Stores::start(&site, Cloud::S3);
+    // The sinks wait for two seconds.
+    let faults = Faults::start(stores.port(), (seed, 5), Duration::from_secs(3));
+    let small = "format = \"raw\"\npath = \"small\"\nroll = { records = 200, idle = \"1s\" }";
+    let large = "format = \"raw\"\npath = \"\"\ncompression = \"none\"\nroll = { bytes = \"9MiB\", idle = \"1s\" }";
+    let large = format!(
+        "[[sinks]]\nname = \"large\"\ntopics = [\"app\"]\n{large}\n{}",
+        stores.keys(&site, "large", faults.port())
+    );
+    let topics = "[topics]\npartitions = 1";
+    let mut collector =
+        site.collector().with(topics).with(&archive(&stores, &site, (faults.port(), small))).with(&large).started();
+    let (client, rounds) = (collector.client(), scale::amount(300, 10));
+    for round in 0..rounds {
+        // Lines of 2 kB: ten rounds are four uploads in two parts.
+        produce_long(&client, round * 2000..(round + 1) * 2000, 2000);
+        if round % 4 == 2 {
+            collector.program().kill9();
+            collector.start();
+        }
+    }
+    let lines = rounds * 2000;
+    // They would come through as they are, but when is a matter of chance.
+    let _ = wait::within(Duration::from_secs(10), || (faults.met().values().sum::<u32>() > 40).then_some(()));
+    faults.calm();
+    for name in ["archive", "large"] {
+        sink::wait_for(&client, name, lines);
+    }
+    assert_eq!(collector.program().stop(), Some(0));
+    eprintln!("{:?}", faults.met());
+    stores.mirror_clean(&site.path("out"));
+    each_once(sink::all_rows(&site.path("out/in")), lines);
+    each_once(sink::all_rows(&site.path("out/large")), lines);
+    assert!(faults.met().len() > FAULTS.len() / 2, "{:?}", faults.met());
+}
+
+#[test]
+fn a_large_object_is_sent_in_parts_and_never_in_memory_whole_on_s3() {
+    large_object(Cloud::S3);
+}
+
+#[test]
+fn a_large_object_is_sent_in_parts_and_never_in_memory_whole_on_azure() {
+    large_object(Cloud::Azure);
+}
+
+fn large_object(cloud: Cloud) {
+    let site = Site::new();
+    let stores = Stores::start(&site, cloud);
+    let keys = "format = \"raw\"\ncompression = \"none\"\nroll = { idle = \"1h\" }";
+    let sink = archive(&stores, &site, (stores.port(), keys));
+    let mut collector = site.collector().with("[topics]\npartitions = 1").with(&sink).started();
+    let client = collector.client();
+    // A hundred megabytes.
+    for round in 0..25 {
+        produce_long(&client, round * 400..(round + 1) * 400, 10_000);
+    }
+    wait::until("all is read", || {
+        (sink::stands(&client, "archive")?["partitions"][0]["read"].as_u64()? == 10_000).then_some(())
+    });
+    let process = collector.program().pid();
+    // From here on the peak is that of sending.
+    std::fs::write(format!("/proc/{process}/clear_refs"), "5").unwrap();
+    let (_, before) = used(process);
+    assert_eq!(run("skidway", &["sinks", "pause", "archive", "--url", &collector.url()]).0, Some(0));
+    sink::wait_for(&client, "archive", 10_000);
+    let grown = used(process).1.saturating_sub(before) >> 20;
+    assert!(grown < 48, "sending took {grown} MiB");
+    assert_eq!(collector.program().stop(), Some(0));
+    let out = site.path("out");
+    stores.mirror_clean(&out);
+    assert_eq!(sink::files(&out).len(), 1);
+    each_once(sink::all_rows(&out), 10_000);
+    eprintln!("sending 100 MB took {grown} MiB");
+}
+
+#[test]
+fn what_is_wrong_with_a_store_is_one_line_and_other_sinks_go_on() {
+    let site = Site::new();
+    let (s3, azure) = (Stores::start(&site, Cloud::S3), Stores::start(&site, Cloud::Azure));
+    let raw = "format = \"raw\"\nroll = { idle = \"1s\" }";
+    let named = |name: &str, keys: &str| format!("[[sinks]]\nname = \"{name}\"\ntopics = [\"app\"]\n{raw}\n{keys}");
+    let no_bucket = named("no-bucket", &s3.keys(&site, "", s3.port()).replace("logs/", "elsewhere"));
+    let no_access = named("no-access", &azure.keys(&site, "", azure.port()).replace("az-key", "wrong-key"));
+    site.write("wrong-key", "c2VjcmV0LXRoYXQtbmV2ZXItc2hvd3M=");
+    let nobody = named("nobody", &s3.keys(&site, "", skidway_tests::program::free_port()));
+    let good = named("good", &s3.keys(&site, "good", s3.port()));
+    let collector = site.collector().with(&[no_bucket, no_access, nobody, good].concat()).started();
+    let client = collector.client();
+    produce(&client, "app", 0..10);
+    sink::wait_for(&client, "good", 10);
+    for (name, words) in [
+        ("no-bucket", "there is no such bucket (404 NoSuchBucket); create it, or correct the url"),
+        ("no-access", "access is denied (403 AuthorizationFailure); check the sink's keys"),
+        ("nobody", "the store cannot be reached: "),
+    ] {
+        let trouble = wait::until("the sink tells", || {
+            Some(sink::stands(&client, name)?["trouble"].as_str().filter(|it| !it.is_empty())?.to_owned())
+        });
+        assert!(trouble.contains(words), "{trouble}");
+        assert!(trouble.lines().count() == 1 && trouble.len() < 250, "{trouble}");
+    }
+    let shown = client.get("/v1/sinks").text() + &std::fs::read_to_string(site.path("collector.log")).unwrap();
+    assert!(!shown.contains("c2VjcmV0LXRoYXQ"), "a secret is shown");
+    let config = site.write("bad.toml", format!("[collector]\ndata_dir = \"x\"\n{}", named("bad", "url = \"s4://b\"")));
+    let (code, said) = run("skidway-collector", &["check", "--config", config.to_str().unwrap()]);
+    assert!(code == Some(78) && said.contains("sinks.0.url: s4:// is not known; write file:///folder"), "{said}");
 }
