@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -53,6 +53,7 @@ pub struct Faults {
 #[derive(Debug)]
 struct Shared {
     is_calm: AtomicBool,
+    late_now: AtomicU32,
     one_in: u32,
     late: Duration,
     random: Mutex<StdRng>,
@@ -68,14 +69,24 @@ impl Faults {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = listener.local_addr().expect("a bound address").port();
         let random = Mutex::new(StdRng::seed_from_u64(seed));
-        let shared = Shared { is_calm: AtomicBool::new(false), one_in, late, random, met: Mutex::default() };
+        let shared = Shared {
+            is_calm: AtomicBool::new(false),
+            late_now: AtomicU32::new(0),
+            one_in,
+            late,
+            random,
+            met: Mutex::default(),
+        };
         let shared = Arc::new(shared);
         let all = Arc::clone(&shared);
         std::thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
                 let shared = Arc::clone(&all);
                 std::thread::spawn(move || {
-                    let _ended = shared.serve(&client, upstream);
+                    let fault = shared.take(&client, upstream);
+                    if fault == Some(Fault::Late) {
+                        shared.late_now.fetch_sub(1, Ordering::SeqCst);
+                    }
                     let _ = client.shutdown(Shutdown::Both);
                 });
             }
@@ -88,9 +99,13 @@ impl Faults {
         self.port
     }
 
-    /// Lets nothing fail from now on.
+    /// Lets nothing fail from now on, and waits until nothing is late any more.
+    ///
+    /// # Panics
+    /// When it stays late.
     pub fn calm(&self) {
         self.shared.is_calm.store(true, Ordering::SeqCst);
+        wait::until("nothing is late", || (self.shared.late_now.load(Ordering::SeqCst) == 0).then_some(()));
     }
 
     /// Tells how often each fault was met.
@@ -106,14 +121,28 @@ impl Shared {
             return None;
         }
         let fault = FAULTS[random.random_range(0..FAULTS.len())];
+        if fault == Fault::Late {
+            self.late_now.fetch_add(1, Ordering::SeqCst);
+        }
         *self.met.lock().unwrap_or_else(PoisonError::into_inner).entry(fault).or_default() += 1;
         Some(fault)
     }
 
-    /// Serves one request; nothing more of it is done where either side ends the connection.
-    fn serve(&self, mut client: &TcpStream, upstream: u16) -> std::io::Result<()> {
-        let (head, body) = read_request(client)?;
+    /// Takes one request and tells what became of it.
+    fn take(&self, client: &TcpStream, upstream: u16) -> Option<Fault> {
+        let request = read_request(client).ok()?;
         let fault = self.decide();
+        // Nothing more is done where either side ends the connection.
+        let _ended = self.serve(client, upstream, (request, fault));
+        fault
+    }
+
+    fn serve(
+        &self,
+        mut client: &TcpStream,
+        upstream: u16,
+        ((head, body), fault): ((Vec<u8>, Vec<u8>), Option<Fault>),
+    ) -> std::io::Result<()> {
         let sent = match fault {
             Some(Fault::Answer(status)) => {
                 let answer = format!("HTTP/1.1 {status} as it likes\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");

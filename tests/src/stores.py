@@ -1,6 +1,7 @@
 """Creates a bucket, or copies all that is in one into a folder, by the clouds' own clients.
 
-Usage: stores.py s3|az ENDPOINT create|mirror [FOLDER]. Prints the key of each upload that was never completed.
+Usage: stores.py s3|az ENDPOINT create | litter PREFIX | mirror FOLDER. `litter` leaves what a sink named `archive` may leave when it is killed, and
+somebody else's unfinished upload; `mirror` prints the key of each upload that was never completed.
 """
 
 import pathlib
@@ -17,7 +18,7 @@ def save(folder, key, content):
             file.write(piece)
 
 
-def s3(endpoint, command, folder):
+def s3(endpoint, command, argument):
     import boto3
 
     client = boto3.client(
@@ -26,15 +27,23 @@ def s3(endpoint, command, folder):
     if command == "create":
         client.create_bucket(Bucket=BUCKET)
         return
+    if command == "litter":
+        client.put_object(Bucket=BUCKET, Key=f"{argument}/.skidway-archive/left", Body=b"left")
+        for name in ["app/app+0+0000000000+0000000009.log.gz", "theirs"]:
+            upload = client.create_multipart_upload(Bucket=BUCKET, Key=f"{argument}/{name}")
+            client.upload_part(
+                Bucket=BUCKET, Key=f"{argument}/{name}", UploadId=upload["UploadId"], PartNumber=1, Body=b"left"
+            )
+        return
     for page in client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET):
         for found in page.get("Contents", []):
             body = client.get_object(Bucket=BUCKET, Key=found["Key"])["Body"]
-            save(folder, found["Key"], body.iter_chunks(1 << 20))
+            save(argument, found["Key"], body.iter_chunks(1 << 20))
     for upload in client.list_multipart_uploads(Bucket=BUCKET).get("Uploads", []):
         print(upload["Key"])
 
 
-def az(endpoint, command, folder):
+def az(endpoint, command, argument):
     from azure.storage.blob import BlobServiceClient
 
     # The emulator's well-known account.
@@ -47,9 +56,12 @@ def az(endpoint, command, folder):
     if command == "create":
         container.create_container()
         return
+    if command == "litter":
+        container.upload_blob(f"{argument}/.skidway-archive/left", b"left")
+        return
     committed = {blob.name for blob in container.list_blobs()}
     for name in committed:
-        save(folder, name, container.download_blob(name).chunks())
+        save(argument, name, container.download_blob(name).chunks())
     for blob in container.list_blobs(include=["uncommittedblobs"]):
         if blob.name not in committed:
             print(blob.name)

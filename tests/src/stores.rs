@@ -70,7 +70,7 @@ impl Stores {
         let stores = Self { cloud, port, server };
         let client = Client::new(format!("http://127.0.0.1:{port}"));
         wait::until("the store answers", || client.try_get("/", &[]));
-        stores.run("create", None);
+        stores.run("create", Path::new(""));
         stores
     }
 
@@ -105,22 +105,31 @@ impl Stores {
     /// When the store does not answer.
     pub fn mirror(&self, to: &Path) -> Vec<String> {
         std::fs::create_dir(to).expect("a new folder");
-        self.run("mirror", Some(to)).lines().map(str::to_owned).collect()
+        self.run("mirror", to).lines().map(str::to_owned).collect()
     }
 
-    /// Does so, and checks that nothing temporary is among it: neither hidden objects nor unfinished uploads.
+    /// Does so, and checks that nothing temporary of ours is among it: neither hidden objects nor unfinished uploads.
     ///
     /// # Panics
     /// When there is.
     pub fn mirror_clean(&self, to: &Path) {
-        let unfinished = self.mirror(to);
+        let mut unfinished = self.mirror(to);
+        unfinished.retain(|key| !key.ends_with("/theirs"));
         assert!(unfinished.is_empty(), "uploads are left: {unfinished:?}");
         let hidden: Vec<_> =
             sink::files(to).into_iter().filter(|path| path.to_string_lossy().contains(".skidway-")).collect();
         assert!(hidden.is_empty(), "hidden objects are left: {hidden:?}");
     }
 
-    fn run(&self, command: &str, folder_to_fill: Option<&Path>) -> String {
+    /// Leaves below `prefix` what a sink `archive` may leave when it is killed, and on S3 somebody else's unfinished upload, `theirs`.
+    ///
+    /// # Panics
+    /// When the store does not answer.
+    pub fn litter(&self, prefix: &str) {
+        self.run("litter", Path::new(prefix));
+    }
+
+    fn run(&self, command: &str, argument: &Path) -> String {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/stores.py");
         let (name, path) = match self.cloud {
             Cloud::S3 => ("s3", String::new()),
@@ -128,7 +137,7 @@ impl Stores {
         };
         let endpoint = format!("http://127.0.0.1:{}{path}", self.port);
         let mut python = Command::new(folder().join("python/bin/python"));
-        python.arg(script).args([name, &endpoint, command]).args(folder_to_fill).env("NO_PROXY", "*");
+        python.arg(script).args([name, &endpoint, command]).arg(argument).env("NO_PROXY", "*");
         let said = python.stderr(Stdio::inherit()).output().expect("Python runs");
         assert!(said.status.success(), "stores.py {name} {command} fails");
         String::from_utf8_lossy(&said.stdout).into_owned()

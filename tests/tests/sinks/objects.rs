@@ -63,15 +63,37 @@ fn real_logs(cloud: Cloud) {
 }
 
 #[test]
-fn killing_the_collector_while_objects_are_sent_loses_and_doubles_nothing() {
+fn what_a_killed_sink_left_is_gone_after_its_start_and_what_is_not_its_own_is_not() {
     let site = Site::new();
+    for (cloud, expected) in [(Cloud::S3, &["in/here/theirs"][..]), (Cloud::Azure, &[])] {
+        let stores = Stores::start(&site, cloud);
+        stores.litter("in/here");
+        let sink = archive(&stores, &site, (stores.port(), ""));
+        let mut collector = site.collector().with(&sink).started();
+        let client = collector.client();
+        produce(&client, "app", 0..1);
+        wait::until("the sink reads", || {
+            (sink::stands(&client, "archive")?["partitions"].as_array()?.len() > 1).then_some(())
+        });
+        // It has no time to clean up again.
+        collector.program().kill9();
+        let out = site.path(&format!("{cloud:?}"));
+        assert_eq!(stores.mirror(&out), expected);
+        assert_eq!(sink::files(&out), [] as [std::path::PathBuf; 0]);
+        std::fs::remove_dir_all(site.path("data")).unwrap();
+    }
+}
+
+#[test]
+fn killing_the_collector_while_objects_are_sent_loses_and_doubles_nothing() {
+    let (site, seed, kills) = (Site::new(), scale::seed(), scale::amount(100, 6));
+    eprintln!("seed {seed}");
     let stores = Stores::start(&site, Cloud::S3);
-    let kills = scale::amount(100, 6);
     let keys = "format = \"raw\"\npath = \"{topic}/%H%M\"\nroll = { records = 100, idle = \"1s\" }";
     let sink = archive(&stores, &site, (stores.port(), keys));
     let mut collector = site.collector().with(&sink).started();
     let enough = kills * 1500;
-    kill_often(&mut collector, kills, enough);
+    kill_often(&mut collector, seed, kills, enough);
     sink::wait_for(&collector.client(), "archive", enough);
     assert_eq!(collector.program().stop(), Some(0));
     stores.mirror_clean(&site.path("out"));
@@ -79,9 +101,7 @@ fn killing_the_collector_while_objects_are_sent_loses_and_doubles_nothing() {
 }
 
 /// Kills the collector at random moments while lines come.
-fn kill_often(collector: &mut Collector, kills: u64, enough: u64) {
-    let seed = scale::seed();
-    eprintln!("seed {seed}");
+fn kill_often(collector: &mut Collector, seed: u64, kills: u64, enough: u64) {
     let mut random = StdRng::seed_from_u64(seed);
     let (client, produced) = (collector.client(), AtomicU64::new(0));
     std::thread::scope(|scope| {
@@ -108,7 +128,7 @@ fn a_network_that_fails_in_every_way_loses_and_doubles_nothing() {
     eprintln!("seed {seed}");
     let stores = Stores::start(&site, Cloud::S3);
     // The sinks wait for two seconds.
-    let faults = Faults::start(stores.port(), (seed, 5), Duration::from_secs(3));
+    let faults = Faults::start(stores.port(), (seed, 3), Duration::from_secs(3));
     let small = "format = \"raw\"\npath = \"small\"\nroll = { records = 200, idle = \"1s\" }";
     let large = "format = \"raw\"\npath = \"\"\ncompression = \"none\"\nroll = { bytes = \"9MiB\", idle = \"1s\" }";
     let large = format!(
@@ -179,7 +199,6 @@ fn large_object(cloud: Cloud) {
     stores.mirror_clean(&out);
     assert_eq!(sink::files(&out).len(), 1);
     each_once(sink::all_rows(&out), 10_000);
-    eprintln!("sending 100 MB took {grown} MiB");
 }
 
 #[test]

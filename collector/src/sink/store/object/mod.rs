@@ -16,6 +16,7 @@ use std::io::{self, Read};
 use std::path::Path as FilePath;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use futures::stream::BoxStream;
@@ -24,6 +25,7 @@ use object_store::path::Path;
 use object_store::{Error, ObjectStoreExt, PutMode, PutOptions};
 use tokio::runtime::Handle;
 use tokio::sync::{RwLock, Semaphore};
+use tokio::time::timeout;
 
 pub use bucket::Bucket;
 use bucket::key;
@@ -36,6 +38,9 @@ use crate::sink::path::RESERVED;
 
 /// Files that one sink sends at once: each has a part in memory.
 const SENDING_MAX: usize = 4;
+
+/// Bounds what a stop of the collector waits for; the next start cleans up what this one did not.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Keeps files below a prefix of a bucket.
 ///
@@ -216,10 +221,12 @@ impl Store for BucketStore {
 
     fn close(&self) -> io::Result<()> {
         self.spool.close()?;
-        if !self.has_left.load(Ordering::SeqCst) {
-            return Ok(());
+        // Not only what is known to have failed: a request that was given up may have been done after it was made again.
+        let cleaned = async { timeout(CLOSE_TIMEOUT, self.clean_up()).await };
+        match Handle::current().block_on(cleaned) {
+            Ok(cleaned) => cleaned.map_err(|error| explain(&error)),
+            Err(_elapsed) => Err(io::Error::new(io::ErrorKind::TimedOut, "the store does not answer in time")),
         }
-        Handle::current().block_on(self.clean_up()).map_err(|error| explain(&error))
     }
 }
 
