@@ -240,3 +240,65 @@ impl Read for Noting {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sink::decisions::Recipe;
+    use crate::sink::rows::Compression;
+    use crate::sink::store::LocalStore;
+
+    /// Publishes a file of one row under `app/name+0+1.log`, once `before` has seen the folder; gives what is there then.
+    fn publish(before: impl FnOnce(&Path)) -> (io::Result<()>, Vec<String>) {
+        let temp = tempfile::tempdir().unwrap();
+        std::fs::create_dir(temp.path().join("app")).unwrap();
+        before(&temp.path().join("app"));
+        let store = LocalStore::new(temp.path(), "archive");
+        store.open().unwrap();
+        let spooled = store.spool().join("1");
+        std::fs::write(&spooled, "row\n").unwrap();
+        let intent = Intent {
+            folder: "app".into(),
+            name: "name+0+1.log".into(),
+            first: 0,
+            last: 1,
+            records: 1,
+            row_bytes: 4,
+            digest: digests(&b"row\n"[..], Compression::None, &[4]).unwrap().concat(),
+            continues: false,
+        };
+        let recipe = Recipe {
+            path: "{topic}".into(),
+            timezone: "UTC".into(),
+            format: "raw".into(),
+            compression: "none".into(),
+            columns: Vec::new(),
+            inline_json: false,
+            time: "timestamp".into(),
+            late: "keep".into(),
+            fields: None,
+        };
+        let published = publish_file(&store, &[(intent, spooled)], &Layout::of(&recipe).unwrap());
+        let mut names: Vec<String> = std::fs::read_dir(temp.path().join("app"))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        (published, names)
+    }
+
+    #[test]
+    fn the_same_rows_are_there_already_and_others_keep_their_name() {
+        let (published, names) = publish(|folder| std::fs::write(folder.join("name+0+1.log"), "row\n").unwrap());
+        assert!(published.is_ok() && names == ["name+0+1.log"], "{published:?} {names:?}");
+        let (published, names) = publish(|folder| std::fs::write(folder.join("name+0+1.log"), "other\n").unwrap());
+        assert!(published.is_ok() && names.len() == 2, "{published:?} {names:?}");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_now_is_not_taken_for_another() {
+        // Its rows would be there twice if it were the one that was decided.
+        let (published, names) = publish(|folder| std::fs::create_dir(folder.join("name+0+1.log")).unwrap());
+        assert!(published.is_err() && names == ["name+0+1.log"], "{published:?} {names:?}");
+    }
+}
