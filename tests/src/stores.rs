@@ -93,7 +93,7 @@ impl Stores {
                 let key = site.write("az-key", AZURE_KEY);
                 format!(
                     "url = \"az://logs/{prefix}\"\naz = {{ endpoint = \"http://127.0.0.1:{port}/{AZURE_ACCOUNT}\", \
-                     account = \"{AZURE_ACCOUNT}\", access_key_file = {key:?}, allow_http = true, timeout = \"10s\" }}\n"
+                     account = \"{AZURE_ACCOUNT}\", access_key_file = {key:?}, allow_http = true, timeout = \"2s\" }}\n"
                 )
             }
         }
