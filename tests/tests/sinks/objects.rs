@@ -105,7 +105,7 @@ fn kill_often(collector: &mut Collector, seed: u64, kills: u64, enough: u64) {
     let mut random = StdRng::seed_from_u64(seed);
     let (client, produced) = (collector.client(), AtomicU64::new(0));
     std::thread::scope(|scope| {
-        scope.spawn(|| keep_producing(&client, &produced, enough));
+        scope.spawn(|| keep_producing(&client, &produced, enough, |number| format!("line {number}")));
         for kill in 0..kills {
             wait::until("lines come", || (produced.load(Ordering::SeqCst) >= kill * 1400).then_some(()));
             wait::pause(Duration::from_millis(random.random_range(0..80)));

@@ -219,6 +219,11 @@ impl Store for BucketStore {
         Handle::current().block_on(self.delete(&key)).map_err(|error| explain(&error))
     }
 
+    fn operations(&self, bytes: u64) -> u64 {
+        // What comes in parts is looked for, begun and ended, too.
+        if bytes <= PART_BYTES { 1 } else { bytes.div_ceil(PART_BYTES) + 3 }
+    }
+
     fn close(&self) -> io::Result<()> {
         self.spool.close()?;
         // Not only what is known to have failed: a request that was given up may have been done after it was made again.
