@@ -28,7 +28,7 @@ const CASES: [(&str, &str); 5] =
     [("ndjson", "gzip"), ("ndjson", "zstd"), ("ndjson", "none"), ("raw", "zstd"), ("parquet", "zstd")];
 
 /// What the sink takes for a row group, and for a dictionary.
-const GROUP_BYTES: usize = 5 << 20;
+const GROUP_BYTES: usize = 4 << 20;
 const DICTIONARY_BYTES: usize = 512 << 10;
 
 /// The columns of a Parquet file without a schema of values.

@@ -19,7 +19,7 @@ use crate::sink::file::{Counted, Finished, ZSTD_LEVEL};
 use crate::sink::rows::Compression;
 
 /// Rows that wait take so much memory, at most; their buffers up to twice of it, the writer's a few MiB more.
-const GROUP_BYTES: usize = 5 << 20;
+const GROUP_BYTES: usize = 4 << 20;
 
 /// The writer's, for one column.
 const DICTIONARY_BYTES: usize = 512 << 10;
