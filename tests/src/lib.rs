@@ -9,6 +9,7 @@ pub mod scale;
 pub mod sink;
 pub mod stores;
 pub mod faults;
+pub mod hdfs;
 pub mod report;
 pub mod program;
 pub mod launch;
@@ -36,6 +37,7 @@ pub mod arguments;
 
 pub use agent::Agent;
 pub use collector::Collector;
+pub use hdfs::Hdfs;
 pub use http::{Answer, Client};
 pub use program::Program;
 pub use site::Site;

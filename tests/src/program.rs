@@ -89,7 +89,7 @@ impl Program {
         Self::spawn(name, command, log)
     }
 
-    fn spawn(name: &str, mut command: Command, log: &Path) -> Self {
+    pub(crate) fn spawn(name: &str, mut command: Command, log: &Path) -> Self {
         let output = OpenOptions::new().create(true).append(true).open(log).expect("the log file opens");
         let errors = output.try_clone().expect("a file handle can be cloned");
         command.stdin(Stdio::null()).stdout(Stdio::from(output)).stderr(Stdio::from(errors));

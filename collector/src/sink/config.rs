@@ -1,5 +1,7 @@
 //! What an operator says of a sink. configs/collector.toml shows every key.
 
+pub mod hdfs;
+
 use std::time::Duration;
 
 use jiff::tz::TimeZone;

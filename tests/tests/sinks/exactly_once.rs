@@ -1,12 +1,13 @@
 //! No record is missing in the files and none is in two, whatever happens.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use serde_json::Value;
 use skidway_tests::{Client, Site, scale, sink, wait};
 
 use super::{archive, each_once, produce};
@@ -14,14 +15,25 @@ use super::{archive, each_once, produce};
 #[test]
 fn every_line_of_sixteen_real_logs_is_in_one_file_in_its_order() {
     let site = Site::new();
-    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../bench/data").canonicalize().unwrap();
+    let data = real_logs();
     let keys = "columns = [\"path\", \"offset\", \"value\"]\nroll = { bytes = \"64KiB\", idle = \"1s\" }";
     let collector = site.collector().with(&archive(&site, keys)).started();
     let agent = site.agent("a", &collector.url()).follows(&format!("{}/*.log", data.display()), "app");
     let _agent = agent.started();
     sink::wait_for(&collector.client(), "archive", 32_000);
+    every_line_of_its_file(sink::all_objects(&site.path("out")));
+}
+
+/// Gives the folder of sixteen real logs.
+pub(super) fn real_logs() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../bench/data").canonicalize().unwrap()
+}
+
+/// Checks that rows with `path`, `offset` and `value` are the lines of sixteen real logs, each once and in its order.
+#[track_caller]
+pub(super) fn every_line_of_its_file(rows: Vec<Value>) {
     let mut found: BTreeMap<String, Vec<(u64, String)>> = BTreeMap::new();
-    for row in sink::all_objects(&site.path("out")) {
+    for row in rows {
         let Some(value) = row["value"].as_str() else { continue };
         let line = (row["offset"].as_u64().unwrap(), value.to_owned());
         found.entry(row["path"].as_str().unwrap().to_owned()).or_default().push(line);

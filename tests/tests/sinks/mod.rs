@@ -2,6 +2,7 @@
 
 mod audit;
 mod exactly_once;
+mod hdfs;
 mod objects;
 mod operations;
 mod parquet;

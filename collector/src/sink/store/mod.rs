@@ -2,6 +2,7 @@
 //!
 //! A store publishes a complete file under its name in one step, and never over another one. It blocks.
 
+mod hdfs;
 mod local;
 mod object;
 mod spool;
@@ -11,12 +12,16 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub use hdfs::HdfsStore;
 pub use local::LocalStore;
 pub use object::{Bucket, BucketStore};
 use skidway_daemon::config::Section;
 
+use super::config::hdfs::HdfsConfig;
+
 /// What a sink's url may be, for messages.
-const URLS: &str = "file:///folder, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix";
+const URLS: &str =
+    "file:///folder, hdfs://namenode:8020/folder, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix";
 
 /// Says what came of publishing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,6 +82,8 @@ pub trait Store: Send + Sync + fmt::Debug {
 pub enum Destination {
     /// A folder of this machine.
     Local(PathBuf),
+    /// A folder of an HDFS.
+    Hdfs(HdfsConfig),
     /// A bucket of an object store.
     Object(Bucket),
 }
@@ -85,15 +92,17 @@ impl Destination {
     /// Reads a sink's `url`, and the keys that belong to it; mistakes are remembered by the document.
     pub fn from_section(sink: &Section<'_>) -> Option<Self> {
         let url = sink.required::<String>("url")?;
-        let mistake = match url.split_once("://") {
-            Some(("file", rest)) if rest.starts_with('/') => return Some(Self::Local(rest.into())),
-            Some((scheme @ ("s3" | "gs" | "az"), rest)) => {
-                return Bucket::from_section(sink, scheme, rest).map(Self::Object);
-            }
-            Some(("file", _)) => "names no absolute folder; write file:///folder, with three slashes".to_owned(),
-            Some(("hdfs", _)) => "this build does not write to hdfs://, which comes with a later release".to_owned(),
-            Some((other, _)) => format!("{other}:// is not known; write {URLS}"),
-            None => format!("is not a URL; write {URLS}"),
+        let (scheme, rest) = url.split_once("://").unwrap_or_default();
+        if scheme != "hdfs" && sink.section("hdfs").is_present() {
+            sink.mistake("hdfs", "is for an hdfs:// url only");
+        }
+        let mistake = match scheme {
+            "file" if rest.starts_with('/') => return Some(Self::Local(rest.into())),
+            "hdfs" => return HdfsConfig::from_section(sink, rest).map(Self::Hdfs),
+            "s3" | "gs" | "az" => return Bucket::from_section(sink, scheme, rest).map(Self::Object),
+            "file" => "names no absolute folder; write file:///folder, with three slashes".to_owned(),
+            "" => format!("is not a URL; write {URLS}"),
+            other => format!("{other}:// is not known; write {URLS}"),
         };
         sink.mistake("url", mistake);
         None
@@ -104,6 +113,7 @@ impl Destination {
         match self {
             Self::Local(root) => Arc::new(LocalStore::new(root, sink)),
             Self::Object(bucket) => Arc::new(BucketStore::new(bucket, sink, data_dir)),
+            Self::Hdfs(config) => Arc::new(HdfsStore::new(config.clone(), sink, data_dir)),
         }
     }
 }
@@ -113,6 +123,7 @@ impl fmt::Display for Destination {
         match self {
             Self::Local(root) => write!(f, "file://{}", root.display()),
             Self::Object(bucket) => bucket.fmt(f),
+            Self::Hdfs(config) => config.fmt(f),
         }
     }
 }
