@@ -327,7 +327,7 @@ mod tests {
         for words in [
             "sinks.0.name: is 1 to 64",
             "sinks.0.topics: names no topic",
-            "sinks.0.url: ftp:// is not known; write file:///folder, s3://bucket/prefix",
+            "sinks.0.url: ftp:// is not known; write file:///folder, hdfs://namenode:8020/folder, s3://bucket",
             "sinks.0.timezone: \"Mars/Base\" is no time zone",
             "sinks.0.path: has %Q",
             "sinks.0.columns: there is no column \"x\"; there are topic, partition",

@@ -126,7 +126,7 @@ fn mistakes_are_told_where_they_are() {
             "az.access_key_file: /dev/null is empty",
         ),
         ("url = 'gs://b'\ngs = { service_account_file = 'Cargo.toml' }", "gs: does not suffice for gs://b"),
-        ("url = 'ftp://b'", "url: ftp:// is not known; write file:///folder, s3://bucket/prefix"),
+        ("url = 'ftp://b'", "url: ftp:// is not known; write file:///folder, hdfs://namenode:8020/folder, s3://bucket"),
     ] {
         let mistakes = read(text).unwrap_err();
         assert!(mistakes.contains(words), "{words} in {mistakes}");
