@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 
-use crate::http::Client;
 use crate::program::free_port;
+use crate::tls::Authority;
 use crate::{Site, sink, wait};
 
 /// The emulator's account and key, which everybody knows.
@@ -29,6 +29,8 @@ pub struct Stores {
     cloud: Cloud,
     port: u16,
     server: Child,
+    /// Of a store that is reached by HTTPS.
+    ca_file: Option<PathBuf>,
 }
 
 /// Finds the folder that `scripts/stores` fills, which is run if nobody has told.
@@ -50,11 +52,26 @@ impl Stores {
     /// # Panics
     /// When it cannot be started.
     pub fn start(site: &Site, cloud: Cloud) -> Self {
+        Self::start_as(site, cloud, None)
+    }
+
+    /// Starts moto with a certificate of this authority, reached by HTTPS alone.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn start_https(site: &Site, authority: &Authority) -> Self {
+        Self::start_as(site, Cloud::S3, Some(authority.equip_server(site)))
+    }
+
+    fn start_as(site: &Site, cloud: Cloud, tls: Option<[PathBuf; 3]>) -> Self {
         let port = free_port();
         let mut command = match cloud {
             Cloud::S3 => {
                 let mut moto = Command::new(folder().join("python/bin/moto_server"));
                 moto.args(["-H", "127.0.0.1", "-p", &port.to_string()]);
+                if let Some([_, certificate, key]) = &tls {
+                    moto.arg("-s").arg("-c").arg(certificate).arg("-k").arg(key);
+                }
                 moto
             }
             Cloud::Azure => {
@@ -67,9 +84,9 @@ impl Stores {
         let log = File::create(site.path("store.log")).expect("the log file opens");
         let errors = log.try_clone().expect("a file handle can be cloned");
         let server = command.stdin(Stdio::null()).stdout(log).stderr(errors).spawn().expect("the store starts");
-        let stores = Self { cloud, port, server };
-        let client = Client::new(format!("http://127.0.0.1:{port}"));
-        wait::until("the store answers", || client.try_get("/", &[]));
+        let ca_file = tls.map(|[authority, ..]| authority);
+        let stores = Self { cloud, port, server, ca_file };
+        wait::until("the store listens", || std::net::TcpStream::connect(("127.0.0.1", port)).ok());
         stores.run("create", Path::new(""));
         stores
     }
@@ -84,9 +101,13 @@ impl Stores {
         match self.cloud {
             Cloud::S3 => {
                 let secret = site.write("s3-secret", "secret");
+                let way = match &self.ca_file {
+                    None => format!("endpoint = \"http://127.0.0.1:{port}\", allow_http = true"),
+                    Some(path) => format!("endpoint = \"https://127.0.0.1:{port}\", ca_file = {path:?}"),
+                };
                 format!(
-                    "url = \"s3://logs/{prefix}\"\ns3 = {{ endpoint = \"http://127.0.0.1:{port}\", access_key_id = \"id\", \
-                     secret_access_key_file = {secret:?}, allow_http = true, timeout = \"2s\" }}\n"
+                    "url = \"s3://logs/{prefix}\"\ns3 = {{ {way}, access_key_id = \"id\", secret_access_key_file = {secret:?}, \
+                     timeout = \"2s\" }}\n"
                 )
             }
             Cloud::Azure => {
@@ -135,9 +156,11 @@ impl Stores {
             Cloud::S3 => ("s3", String::new()),
             Cloud::Azure => ("az", format!("/{AZURE_ACCOUNT}")),
         };
-        let endpoint = format!("http://127.0.0.1:{}{path}", self.port);
+        let scheme = if self.ca_file.is_some() { "https" } else { "http" };
+        let endpoint = format!("{scheme}://127.0.0.1:{}{path}", self.port);
         let mut python = Command::new(folder().join("python/bin/python"));
         python.arg(script).args([name, &endpoint, command]).arg(argument).env("NO_PROXY", "*");
+        self.ca_file.iter().for_each(|path| _ = python.env("AWS_CA_BUNDLE", path));
         let said = python.stderr(Stdio::inherit()).output().expect("Python runs");
         assert!(said.status.success(), "stores.py {name} {command} fails");
         String::from_utf8_lossy(&said.stdout).into_owned()

@@ -4,7 +4,7 @@ use std::net::TcpStream;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
@@ -36,7 +36,9 @@ impl Authority {
 
     fn issue(&self, name: &str) -> (String, CertificateDer<'static>, KeyPair) {
         let key = KeyPair::generate().expect("a key");
-        let params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
+        let mut params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
+        // OpenSSL takes a certificate for self-signed if it and its issuer have one name.
+        params.distinguished_name.push(DnType::CommonName, name);
         let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
         (certificate.pem(), certificate.der().clone(), key)
     }
@@ -51,6 +53,19 @@ impl Authority {
             site.write("ca.pem", &self.pem),
             site.write("agent.pem", certificate),
             site.write("agent-key.pem", key.serialize_pem()),
+        ]
+    }
+
+    /// Writes what a server at 127.0.0.1 needs that shows a certificate of this authority: `ca.pem`, `server.pem`, `server-key.pem`.
+    ///
+    /// # Panics
+    /// When the disk refuses.
+    pub fn equip_server(&self, site: &Site) -> [PathBuf; 3] {
+        let (certificate, _, key) = self.issue("127.0.0.1");
+        [
+            site.write("ca.pem", &self.pem),
+            site.write("server.pem", certificate),
+            site.write("server-key.pem", key.serialize_pem()),
         ]
     }
 

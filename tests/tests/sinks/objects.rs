@@ -10,6 +10,7 @@ use rand::{RngExt, SeedableRng};
 use skidway_tests::faults::{FAULTS, Faults};
 use skidway_tests::program::{run, used};
 use skidway_tests::stores::{Cloud, Stores};
+use skidway_tests::tls::Authority;
 use skidway_tests::{Client, Collector, Site, scale, sink, wait};
 
 use super::exactly_once::keep_producing;
@@ -244,4 +245,29 @@ fn what_is_wrong_with_a_store_is_one_line_and_other_sinks_go_on() {
     let config = site.write("bad.toml", format!("[collector]\ndata_dir = \"x\"\n{}", named("bad", "url = \"s4://b\"")));
     let (code, said) = run("skidway-collector", &["check", "--config", config.to_str().unwrap()]);
     assert!(code == Some(78) && said.contains("sinks.0.url: s4:// is not known; write file:///folder"), "{said}");
+}
+
+#[test]
+fn a_store_behind_https_is_trusted_by_its_authority_alone() {
+    let (site, authority) = (Site::new(), Authority::new());
+    let stores = Stores::start_https(&site, &authority);
+    let trusting = stores.keys(&site, "trusting", stores.port());
+    let (start, rest) = trusting.split_once("ca_file").unwrap();
+    let doubting = format!("{start}{}", rest.split_once(", ").unwrap().1).replace("/trusting", "/doubting");
+    let named = |name: &str, keys: &str| {
+        format!(
+            "[[sinks]]\nname = \"{name}\"\ntopics = [\"app\"]\nformat = \"raw\"\nroll = {{ idle = \"1s\" }}\n{keys}"
+        )
+    };
+    let collector = site.collector().with(&named("trusting", &trusting)).with(&named("doubting", &doubting)).started();
+    let client = collector.client();
+    produce(&client, "app", 0..100);
+    sink::wait_for(&client, "trusting", 100);
+    let out = site.path("out");
+    stores.mirror_clean(&out);
+    each_once(sink::all_rows(&out), 100);
+    let trouble = wait::until("the other one tells", || {
+        Some(sink::stands(&client, "doubting")?["trouble"].as_str().filter(|it| !it.is_empty())?.to_owned())
+    });
+    assert!(trouble.contains("certificate"), "{trouble}");
 }

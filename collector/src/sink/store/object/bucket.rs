@@ -11,7 +11,7 @@ use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use object_store::client::{HttpConnector, ReqwestConnector};
 use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::path::Path;
-use object_store::{BackoffConfig, ClientOptions, HeaderMap, HeaderValue, RetryConfig};
+use object_store::{BackoffConfig, Certificate, ClientOptions, HeaderMap, HeaderValue, RetryConfig};
 use reqwest::Url;
 use skidway_daemon::config::Section;
 
@@ -105,7 +105,7 @@ fn s3(section: &Section<'_>, bucket: &str) -> Option<Result<Client, String>> {
     let way = Way::read(section);
     let region = section.optional::<String>("region");
     let id = section.optional::<String>("access_key_id");
-    let secret = read_secret(section, "secret_access_key_file");
+    let secret = read_file(section, "secret_access_key_file");
     let virtual_hosted_style = section.optional::<bool>("virtual_hosted_style");
     let (way, secret) = (way?, secret?);
     let lonely = match (&id, &secret) {
@@ -148,7 +148,7 @@ fn s3(section: &Section<'_>, bucket: &str) -> Option<Result<Client, String>> {
 
 /// Gives a client of Google Cloud Storage, as [`s3`] does.
 fn gs(section: &Section<'_>, bucket: &str) -> Option<Result<Client, String>> {
-    let (way, account) = (Way::read(section), read_secret(section, "service_account_file"));
+    let (way, account) = (Way::read(section), read_file(section, "service_account_file"));
     let (way, account) = (way?, account?);
     let has_key = account.is_some();
     let builder = if has_key { GoogleCloudStorageBuilder::new() } else { GoogleCloudStorageBuilder::from_env() };
@@ -167,7 +167,7 @@ fn gs(section: &Section<'_>, bucket: &str) -> Option<Result<Client, String>> {
 fn az(section: &Section<'_>, container: &str) -> Option<Result<Client, String>> {
     let way = Way::read(section);
     let account = section.optional::<String>("account");
-    let key = read_secret(section, "access_key_file");
+    let key = read_file(section, "access_key_file");
     let (way, key) = (way?, key?);
     let builder = if key.is_some() { MicrosoftAzureBuilder::new() } else { MicrosoftAzureBuilder::from_env() };
     let mut builder = builder.with_container_name(container).with_retry(RETRIES).with_use_emulator(false);
@@ -211,7 +211,18 @@ impl Way {
         // A whole request may take as long as its bytes need; it may not stand still.
         let options = ClientOptions::new().with_timeout_disabled().with_read_timeout(timeout);
         let options = options.with_connect_timeout(CONNECT_TIMEOUT.min(timeout)).with_allow_http(allow_http);
-        Some(Self { options, endpoint })
+        let Some(authorities) = read_file(section, "ca_file")? else { return Some(Self { options, endpoint }) };
+        let authorities = Certificate::from_pem_bundle(authorities.as_bytes()).map_err(|error| error.to_string());
+        match authorities {
+            Ok(all) if !all.is_empty() => {
+                let options = all.into_iter().fold(options, ClientOptions::with_root_certificate);
+                Some(Self { options, endpoint })
+            }
+            _ => {
+                section.mistake("ca_file", "has no certificate in it (PEM)");
+                None
+            }
+        }
     }
 
     fn client<S: object_store::ObjectStore>(&self, store: Arc<S>, large: Large) -> Result<Client, String> {
@@ -220,12 +231,12 @@ impl Way {
     }
 }
 
-/// Reads a secret from the file that a key names; `Some(None)` if there is no such key, none if there is a mistake.
-fn read_secret(section: &Section<'_>, key: &str) -> Option<Option<String>> {
+/// Reads what is in the file that a key names, a secret perhaps; `Some(None)` if there is no such key, none if there is a mistake.
+fn read_file(section: &Section<'_>, key: &str) -> Option<Option<String>> {
     let path: Option<PathBuf> = section.optional(key);
     let Some(path) = path else { return Some(None) };
     match std::fs::read_to_string(&path) {
-        Ok(secret) if !secret.trim().is_empty() => Some(Some(secret.trim().to_owned())),
+        Ok(text) if !text.trim().is_empty() => Some(Some(text.trim().to_owned())),
         Ok(_) => {
             section.mistake(key, format!("{} is empty", path.display()));
             None
