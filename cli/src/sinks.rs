@@ -44,7 +44,7 @@ async fn plan(client: &Client, sink: &str, hours: u64, form: Form, out: &mut imp
     let sample = age(Duration::from_secs(plan.sample_seconds));
     let records = count(plan.sample_records);
     writeln!(out, "from {records} records of the last {sample}, written into {} files on trial", plan.sample_files)?;
-    let each = plan.sample_bytes.checked_div(plan.sample_files).unwrap_or(0);
+    let each = plan.bytes_per_day.checked_div(plan.files_per_day).unwrap_or(0);
     writeln!(out, "files a day: {}, of {} each", count(plan.files_per_day), size(each))?;
     writeln!(out, "bytes a day: {}", size(plan.bytes_per_day))?;
     writeln!(out, "requests to the storage a day: {}", count(plan.operations_per_day))?;

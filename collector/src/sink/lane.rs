@@ -99,6 +99,20 @@ impl Open {
         self.ends_ms.map_or(by_time, |ends| ends.min(by_time))
     }
 
+    /// Tells how much of the way to its end it has come, and what that end will be.
+    fn progress(&self, now_ms: i64, rolling: &Rolling) -> (f64, Cause) {
+        let since = (now_ms - self.opened_ms).max(0) as f64;
+        let of = |part: f64, whole: f64| (part / whole.max(1.0)).min(1.0);
+        let ends = self.ends_ms.map_or(0.0, |ends| of(since, (ends - self.opened_ms) as f64));
+        let ways = [
+            (of(self.bytes as f64, rolling.bytes as f64), Cause::Bytes),
+            (of(self.records as f64, rolling.records as f64), Cause::Records),
+            (of(since, rolling.age.as_millis() as f64), Cause::Age),
+            (ends, Cause::Period),
+        ];
+        ways.into_iter().fold((0.0, Cause::Age), |most, way| if way.0 > most.0 { way } else { most })
+    }
+
     /// Takes another partition's part of the same file in.
     fn join(&mut self, other: &Self) {
         self.records += other.records;
@@ -129,6 +143,12 @@ impl Together {
     /// Tells whether they are to be cut now, and why.
     pub fn due(&self, now_ms: i64, rolling: &Rolling) -> Option<Cause> {
         self.0.values().filter_map(|file| file.due(now_ms, rolling)).min()
+    }
+
+    /// Tells how much of the way to the next cut they have come, 1 at most, and why that will come.
+    pub fn progress(&self, now_ms: i64, rolling: &Rolling) -> (f64, Cause) {
+        let ways = self.0.values().map(|file| file.progress(now_ms, rolling));
+        ways.fold((0.0, Cause::Age), |most, way| if way.0 > most.0 { way } else { most })
     }
 
     /// Tells when the next cut is due by time alone; `None` while nothing is open.
@@ -337,5 +357,7 @@ mod tests {
         assert_eq!(together([&first, &second]).due(60_000, &rolling()), None);
         assert_eq!(together([&first, &second]).deadline_ms(&rolling()), Some(119_000));
         assert_eq!(together([]).deadline_ms(&rolling()), None);
+        assert_eq!(together([&first]).progress(15_000, &rolling()), (0.6, Cause::Bytes));
+        assert_eq!(together([&first]).progress(120_000, &rolling()), (0.8, Cause::Period));
     }
 }

@@ -30,14 +30,16 @@ struct Trial {
     end: u64,
 }
 
-/// Counts what the trial does.
+/// Counts what the trial does. What is open at its end counts as far as it has come.
 #[derive(Default)]
 struct Count {
-    files: u64,
+    /// Files that were written at all.
+    written: u64,
+    files: f64,
     bytes: u64,
     records: u64,
-    operations: u64,
-    cuts: BTreeMap<String, u64>,
+    operations: f64,
+    cuts: BTreeMap<String, f64>,
     covered: Duration,
 }
 
@@ -48,7 +50,7 @@ struct Count {
 pub(super) async fn plan(rooms: &Rooms, place: &Place, hours: u64) -> Result<SinkPlan, String> {
     let since_ms = now_ms() - i64::try_from(hours * 3_600_000).unwrap_or(i64::MAX);
     let spool = place.store.spool().join("plan");
-    let (mut plan, mut day) = (Count::default(), Count::default());
+    let (mut plan, mut day, mut bytes_per_day) = (Count::default(), Count::default(), 0.0);
     for topic in rooms.log.topics().into_iter().filter(|topic| place.config.takes(&topic.name)) {
         let tried = {
             let folder = spool.clone();
@@ -59,14 +61,13 @@ pub(super) async fn plan(rooms: &Rooms, place: &Place, hours: u64) -> Result<Sin
         blocking(move || _ = std::fs::remove_dir_all(folder)).await;
         let count = tried?;
         let factor = DAY.as_secs_f64() / count.covered.as_secs_f64().max(1.0);
-        let of_day = |number: u64| (number as f64 * factor).round() as u64;
-        day.files += of_day(count.files);
-        day.bytes += of_day(count.bytes);
-        day.operations += of_day(count.operations);
+        day.files += count.files * factor;
+        bytes_per_day += count.bytes as f64 * factor;
+        day.operations += count.operations * factor;
         for (cause, cuts) in count.cuts {
-            *day.cuts.entry(cause).or_default() += of_day(cuts);
+            *day.cuts.entry(cause).or_default() += cuts * factor;
         }
-        plan.files += count.files;
+        plan.written += count.written;
         plan.bytes += count.bytes;
         plan.records += count.records;
         plan.covered = plan.covered.max(count.covered);
@@ -74,12 +75,12 @@ pub(super) async fn plan(rooms: &Rooms, place: &Place, hours: u64) -> Result<Sin
     Ok(SinkPlan {
         sample_seconds: plan.covered.as_secs(),
         sample_records: plan.records,
-        sample_files: plan.files,
+        sample_files: plan.written,
         sample_bytes: plan.bytes,
-        files_per_day: day.files,
-        bytes_per_day: day.bytes,
-        operations_per_day: day.operations,
-        cuts_per_day: day.cuts,
+        files_per_day: day.files.ceil() as u64,
+        bytes_per_day: bytes_per_day as u64,
+        operations_per_day: day.operations.ceil() as u64,
+        cuts_per_day: day.cuts.into_iter().map(|(cause, cuts)| (cause, cuts.ceil() as u64)).collect(),
     })
 }
 
@@ -111,14 +112,15 @@ async fn try_topic(
         let batch = trials[at].batches.remove(0);
         read += batch.bytes().len() as u64;
         clock_ms = clock_ms.max(batch.header().max_timestamp_ms);
-        first_ms = first_ms.min(clock_ms);
+        first_ms = first_ms.min(batch.header().base_timestamp_ms);
         let merges = place.config.merges;
         let config = place.config.clone();
         let store = place.store.clone();
         let step = blocking(move || {
             let mut count = Count::default();
             let lane: Vec<usize> = if merges { (0..trials.len()).collect() } else { vec![at] };
-            let mut close = |trials: &mut [Trial], lane: &[usize], cause| cut(trials, lane, cause, &mut count, &*store);
+            let mut close =
+                |trials: &mut [Trial], lane: &[usize], cause| cut(trials, lane, (cause, 1.0), &mut count, &*store);
             for lane in (0..trials.len()).map(|at| vec![at]).filter(|_| !merges).chain(merges.then(|| lane.clone())) {
                 while let Some(cause) = open(&trials, &lane).due(clock_ms, &config.rolling) {
                     close(&mut trials, &lane, cause)?;
@@ -135,11 +137,16 @@ async fn try_topic(
         trials = back;
         count.add(step);
     }
-    let (store, lanes): (_, Vec<usize>) = (place.store.clone(), (0..trials.len()).collect());
+    let (store, config) = (place.store.clone(), place.config.clone());
     let last = blocking(move || {
         let mut count = Count::default();
-        // What is open would be closed some time.
-        cut(&mut trials, &lanes, Cause::Stop, &mut count, &*store).map(|()| count)
+        let all: Vec<usize> = (0..trials.len()).collect();
+        let lanes = if config.merges { vec![all] } else { all.into_iter().map(|at| vec![at]).collect() };
+        for lane in lanes {
+            let (part, cause) = open(&trials, &lane).progress(clock_ms, &config.rolling);
+            cut(&mut trials, &lane, (cause, part), &mut count, &*store)?;
+        }
+        io::Result::Ok(count)
     });
     count.add(last.await.map_err(|error| unwritable(&error))?);
     count.covered = Duration::from_millis(u64::try_from(clock_ms.saturating_sub(first_ms)).unwrap_or(0));
@@ -168,6 +175,7 @@ impl Trial {
 
 impl Count {
     fn add(&mut self, other: Self) {
+        self.written += other.written;
         self.files += other.files;
         self.bytes += other.bytes;
         self.records += other.records;
@@ -184,11 +192,11 @@ fn open(trials: &[Trial], lane: &[usize]) -> Together {
     together
 }
 
-/// Closes what is open of partitions that are cut together, and counts it.
+/// Closes what is open of partitions that are cut together, and counts it as so much of a cut.
 fn cut(
     trials: &mut [Trial],
     lane: &[usize],
-    cause: Cause,
+    (cause, part): (Cause, f64),
     count: &mut Count,
     store: &dyn super::store::Store,
 ) -> io::Result<()> {
@@ -202,10 +210,11 @@ fn cut(
         }
     }
     if !files.is_empty() {
-        *count.cuts.entry(cause.as_str().to_owned()).or_default() += 1;
+        *count.cuts.entry(cause.as_str().to_owned()).or_default() += part;
     }
-    count.files += files.len() as u64;
+    count.written += files.len() as u64;
+    count.files += files.len() as f64 * part;
     count.bytes += files.values().sum::<u64>();
-    count.operations += files.values().map(|bytes| store.operations(*bytes)).sum::<u64>();
+    count.operations += files.values().map(|bytes| store.operations(*bytes)).sum::<u64>() as f64 * part;
     Ok(())
 }

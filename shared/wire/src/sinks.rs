@@ -155,7 +155,7 @@ pub struct SinkPlan {
     pub sample_files: u64,
     /// Bytes of the files.
     pub sample_bytes: u64,
-    /// Files in a day.
+    /// Files in a day; those that were open at the sample's end count as far as they had come.
     pub files_per_day: u64,
     /// Bytes of the files of a day.
     pub bytes_per_day: u64,
