@@ -3,6 +3,8 @@
 //!
 //! Keeps an open file, a position and two fingerprints. Bytes live in the caller's buffer.
 
+mod last_line;
+
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -376,42 +378,6 @@ impl OpenFile {
     pub fn begin_again(&mut self) {
         (self.position, self.size, self.room, self.read_to) = (0, 0, 0, 0);
         (self.anchor, self.head) = (Fingerprint::default(), Fingerprint::default());
-    }
-
-    /// Finds the position after the file's last LF, or 0 if it has none.
-    ///
-    /// # Errors
-    /// As the operating system says (retry).
-    pub fn after_last_line(&self, buffer: &mut [u8]) -> io::Result<u64> {
-        let file = self.handle.file()?;
-        if let Some(archive) = &self.archive {
-            return after_last_line(&file, archive.again(), buffer);
-        }
-        let mut end = self.size;
-        while end > 0 {
-            let len = end.min(buffer.len() as u64) as usize;
-            let start = end - len as u64;
-            let read = read_at(&file, &mut buffer[..len], start)?;
-            if let Some(at) = memchr::memrchr(b'\n', &buffer[..read]) {
-                return Ok(start + at as u64 + 1);
-            }
-            end = start;
-        }
-        Ok(0)
-    }
-}
-
-fn after_last_line(file: &Arc<File>, mut archive: Archive, buffer: &mut [u8]) -> io::Result<u64> {
-    let (mut position, mut found) = (0, 0);
-    loop {
-        let read = archive.read_at(file, buffer, position)?;
-        if read == 0 {
-            return Ok(found);
-        }
-        if let Some(at) = memchr::memrchr(b'\n', &buffer[..read]) {
-            found = position + at as u64 + 1;
-        }
-        position += read as u64;
     }
 }
 
