@@ -135,7 +135,7 @@ impl Server {
         let log = reloader.log;
         if let Some(control) = sinks.as_ref().map(Sinks::control) {
             let stop = tasks.draining.clone();
-            tasks.tracker.spawn(async move { control.watch_budget(stop).await });
+            tasks.tracker.spawn(async move { control.watch(stop).await });
         }
         for sink in sinks.into_iter().flat_map(Sinks::each) {
             let (stop, cut_off) = (tasks.draining.clone(), tasks.cut_off.clone());

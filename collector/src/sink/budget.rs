@@ -77,6 +77,9 @@ pub(super) async fn watch(rooms: &Rooms, stop: CancellationToken) {
                 human::size(most)
             );
         }
+        if let Err(error) = rooms.journal.keep_short().await {
+            tracing::warn!(%error, "what sinks decided is not shortened; trying again");
+        }
         tokio::select! {
             () = sleep(LOOK_INTERVAL) => {}
             () = stop.cancelled() => return,

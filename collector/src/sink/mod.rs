@@ -127,6 +127,7 @@ impl Sinks {
             sinks.push((place, state));
         }
         pins.is_told();
+        journal.keep_short().await?;
         Ok(Self { rooms: Arc::new(Rooms { places, log, pins, journal, board }), sinks })
     }
 
@@ -309,8 +310,8 @@ impl Control {
         Some(plan::plan(&self.0, self.0.places.get(name)?, hours).await)
     }
 
-    /// Measures what the log keeps for sinks, and warns before that is too much; until `stop` is cancelled.
-    pub async fn watch_budget(&self, stop: CancellationToken) {
+    /// Measures what the log keeps for sinks, warns before that is too much, and keeps their own topic short; until `stop` is cancelled.
+    pub async fn watch(&self, stop: CancellationToken) {
         budget::watch(&self.0, stop).await;
     }
 }
