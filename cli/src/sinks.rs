@@ -85,7 +85,15 @@ async fn audit(
     let summary = summary.ok_or_else(|| Error::Lost { reason: "there is no summary".to_owned() })?;
     match summary.problems {
         0 => Ok(()),
-        problems => Err(Error::Files(format!("{problems} problems"))),
+        problems => Err(Error::Files(say_problems(problems))),
+    }
+}
+
+fn say_problems(problems: u64) -> String {
+    match problems {
+        0 => "all well".to_owned(),
+        1 => "1 problem".to_owned(),
+        many => format!("{} problems", count(many)),
     }
 }
 
@@ -119,7 +127,7 @@ fn say(finding: &SinkFinding) -> String {
             count(all.read),
             count(all.compared_records),
             count(all.written),
-            if all.problems == 0 { "all well".to_owned() } else { format!("{} problems", all.problems) }
+            say_problems(all.problems)
         ),
     }
 }
