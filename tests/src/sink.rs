@@ -72,14 +72,23 @@ pub fn stands(client: &Client, sink: &str) -> Option<Value> {
     client.try_get(&format!("/v1/sinks/{sink}"), &[]).filter(|answer| answer.status == 200).map(|answer| answer.json())
 }
 
-/// Waits until all of a sink's topics that hold `records` together are in published files.
+/// Waits until all of a sink's topics that hold `records` together are in published files, as long as more and more come.
 ///
 /// # Panics
-/// When they never are.
+/// When no more come and it is not all.
 pub fn wait_for(client: &Client, sink: &str, records: u64) {
-    wait::until(&format!("{records} records are in files of {sink}"), || {
-        let sink = stands(client, sink)?;
-        let is_done = sink["records"].as_u64()? + sink["lost_records"].as_u64()? >= records && sink["behind"] == 0;
-        is_done.then_some(())
-    });
+    let mut last = 0;
+    loop {
+        // What there is now, once it is more than before or all.
+        let found = wait::until(&format!("{records} records are in files of {sink}, and not only {last}"), || {
+            let sink = stands(client, sink)?;
+            let found = sink["records"].as_u64()? + sink["lost_records"].as_u64()?;
+            let is_done = found >= records && sink["behind"] == 0;
+            (is_done || found > last).then_some((found, is_done))
+        });
+        match found {
+            (_, true) => return,
+            (found, false) => last = found,
+        }
+    }
 }

@@ -151,7 +151,7 @@ fn failing_network(cloud: Cloud, seed: u64) {
     let topics = "[topics]\npartitions = 1";
     let mut collector =
         site.collector().with(topics).with(&archive(&stores, &site, (faults.port(), small))).with(&large).started();
-    let (client, rounds) = (collector.client(), scale::amount(300, 10));
+    let (client, rounds) = (collector.client(), scale::amount(100, 10));
     for round in 0..rounds {
         // Lines of 2 kB: ten rounds are four uploads in two parts.
         produce_long(&client, round * 2000..(round + 1) * 2000, 2000);
