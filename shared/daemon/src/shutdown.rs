@@ -1,8 +1,9 @@
 //! How a process ends: asked to (once: in order, twice: at once), or because it panicked.
 
 use std::backtrace::Backtrace;
+use std::cell::Cell;
 use std::io;
-use std::panic::PanicHookInfo;
+use std::panic::{PanicHookInfo, UnwindSafe, catch_unwind};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -74,10 +75,33 @@ impl Hangup {
 /// A process with one dead task would look healthy and do half of its work; a restarted one does all of it.
 pub fn exit_on_panic() {
     std::panic::set_hook(Box::new(|panic| {
-        log_panic(panic);
-        std::process::exit(EXIT_PANIC);
+        if !IS_CONTAINED.get() {
+            log_panic(panic);
+            std::process::exit(EXIT_PANIC);
+        }
     }));
 }
+
+thread_local! {
+    static IS_CONTAINED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs what may panic because of what it reads, and for no other reason: a library's reader of files that anyone may have damaged. It shares
+/// nothing that a panic could leave half done. Everywhere else a panic ends the process.
+///
+/// # Errors
+/// It panicked.
+pub fn contained<T>(work: impl FnOnce() -> T + UnwindSafe) -> Result<T, Contained> {
+    IS_CONTAINED.set(true);
+    let done = catch_unwind(work);
+    IS_CONTAINED.set(false);
+    done.map_err(|_payload| Contained)
+}
+
+/// Tells of a panic that was contained.
+#[derive(Debug, thiserror::Error)]
+#[error("whoever reads it fails at what is in it")]
+pub struct Contained;
 
 fn log_panic(panic: &PanicHookInfo<'_>) {
     let thread = std::thread::current();

@@ -6,6 +6,7 @@ use std::io;
 use parquet::column::reader::ColumnReader;
 use parquet::errors::{ParquetError, Result};
 use parquet::file::reader::{FileReader, SerializedFileReader};
+use skidway_daemon::shutdown::contained;
 
 use super::leaf::{Leaf, Values};
 use super::write::{combined, io_error};
@@ -16,9 +17,10 @@ const BATCH: usize = 1024;
 /// Gives the digest of a whole file's rows.
 ///
 /// # Errors
-/// It cannot be read, or is no file of ours.
+/// It cannot be read, or is no file of ours. The crate's reader panics at some bytes; that is no more than another file.
 pub(in crate::sink) fn digest(file: File) -> io::Result<String> {
-    leaves(file).map(|leaves| combined(&leaves)).map_err(io_error)
+    let digest = contained(|| leaves(file).map(|leaves| combined(&leaves)).map_err(io_error));
+    digest.map_err(io::Error::other)?
 }
 
 fn leaves(file: File) -> Result<Vec<Leaf>> {

@@ -293,3 +293,23 @@ fn a_file_that_is_damaged_or_anothers_has_no_digest_of_ours() {
         assert!(digest(File::open(&finished.path).unwrap()).is_err(), "{cut} of {} bytes", whole.len());
     }
 }
+
+#[test]
+fn odd_bytes_are_another_file_and_no_panic_leaves_the_reader() {
+    let temp = tempfile::tempdir().unwrap();
+    let table = Arc::new(Table::new(&COLUMNS, Some(&[Field::of_member("n", super::Kind::Long)])).unwrap());
+    let values: Vec<Vec<u8>> = (0..200).map(|n| format!("{{\"n\":{n},\"s\":\"x{}\"}}", n % 7).into_bytes()).collect();
+    let values: Vec<&[u8]> = values.iter().map(Vec::as_slice).collect();
+    let path = temp.path().join("f");
+    let finished = written(&path, (&table, &batch(&records(&values))), (plain(), 4 << 10));
+    let whole = std::fs::read(&finished.path).unwrap();
+    // Each byte in turn. Some say nothing of the rows: statistics, names of who wrote it.
+    let is_same = |at: usize| {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 0x55;
+        std::fs::write(&path, &bytes).unwrap();
+        digest(File::open(&path).unwrap()).is_ok_and(|found| found == finished.digest)
+    };
+    let same = (0..whole.len()).filter(|at| is_same(*at)).count();
+    assert!(same < whole.len() / 2, "{same} of {}", whole.len());
+}
