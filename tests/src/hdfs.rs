@@ -1,29 +1,34 @@
-//! A real HDFS: Apache Hadoop's NameNode and DataNode on this machine, each a process that can be killed, and Hadoop's own shell.
+//! A real HDFS: Apache Hadoop's NameNode, or two of one name service, and DataNode on this machine, each a process that can be killed.
 
-use std::fmt::Write as _;
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
+use crate::hadoop::{Hadoop, OWNER};
 use crate::program::{Program, free_port};
 use crate::site::Site;
 use crate::wait;
 
 const NAMENODE: &str = "org.apache.hadoop.hdfs.server.namenode.NameNode";
 const DATANODE: &str = "org.apache.hadoop.hdfs.server.datanode.DataNode";
-const SHELL: &str = "org.apache.hadoop.fs.FsShell";
+const ADMIN: &str = "org.apache.hadoop.hdfs.tools.DFSHAAdmin";
 
-/// The user whose HDFS it is: others may write where this one lets them.
-const OWNER: &str = "hdfs";
+/// The name service of two NameNodes.
+const SERVICE: &str = "pair";
 
 /// Holds a running HDFS.
 #[derive(Debug)]
 pub struct Hdfs {
-    folder: PathBuf,
-    jars: PathBuf,
-    port: u16,
-    namenode: Option<Program>,
+    /// Reads and changes what is in it by Hadoop's shell.
+    pub hadoop: Hadoop,
+    namenodes: Vec<NameNode>,
     datanode: Option<Program>,
+}
+
+#[derive(Debug)]
+struct NameNode {
+    id: String,
+    port: u16,
+    web_port: u16,
+    program: Option<Program>,
 }
 
 impl Hdfs {
@@ -32,30 +37,96 @@ impl Hdfs {
     /// # Panics
     /// When it does not become ready.
     pub fn started(site: &Site) -> Self {
-        let folder = site.path("hdfs");
-        let mut hdfs = Self { folder, jars: jars(), port: free_port(), namenode: None, datanode: None };
-        hdfs.configure();
-        let formatted = hdfs.java(OWNER, NAMENODE, &["-format", "-nonInteractive"]);
-        assert!(formatted.status.success(), "{}", String::from_utf8_lossy(&formatted.stderr));
-        hdfs.start_namenode();
-        hdfs.start_datanode();
-        hdfs.wait_ready();
-        hdfs.shell(OWNER, &["-mkdir", "/logs"]);
-        hdfs.shell(OWNER, &["-chown", "skidway", "/logs"]);
+        let mut hdfs = Self::new(site, 1);
+        hdfs.hadoop.do_run(NAMENODE, &["-format", "-nonInteractive"]);
+        hdfs.start_namenode(0);
+        hdfs.prepare();
         hdfs
+    }
+
+    /// Starts one with two NameNodes that share their edits in a folder; the first is active.
+    ///
+    /// # Panics
+    /// When it does not become ready.
+    pub fn pair(site: &Site) -> Self {
+        let mut hdfs = Self::new(site, 2);
+        let (first, second) = (hdfs.which(0), hdfs.which(1));
+        hdfs.hadoop.do_run(NAMENODE, &["-D", &first, "-format", "-nonInteractive"]);
+        hdfs.start_namenode(0);
+        hdfs.activate(0);
+        hdfs.hadoop.do_run(NAMENODE, &["-D", &second, "-bootstrapStandby", "-nonInteractive"]);
+        hdfs.start_namenode(1);
+        hdfs.prepare();
+        hdfs
+    }
+
+    fn new(site: &Site, namenodes: usize) -> Self {
+        let node =
+            |number| NameNode { id: format!("nn{number}"), port: free_port(), web_port: free_port(), program: None };
+        let namenodes = (1..=namenodes).map(node).collect();
+        let hdfs = Self { hadoop: Hadoop::new(site.path("hdfs")), namenodes, datanode: None };
+        hdfs.configure();
+        hdfs
+    }
+
+    fn prepare(&mut self) {
+        self.start_datanode();
+        self.wait_ready();
+        self.hadoop.shell(OWNER, &["-mkdir", "/logs"]);
+        self.hadoop.shell(OWNER, &["-chown", "skidway", "/logs"]);
     }
 
     /// Gives the URL of a folder of it.
     pub fn url(&self, folder: &str) -> String {
-        format!("hdfs://127.0.0.1:{}{folder}", self.port)
+        match &self.namenodes[..] {
+            [one] => format!("hdfs://127.0.0.1:{}{folder}", one.port),
+            _ => format!("hdfs://{SERVICE}{folder}"),
+        }
     }
 
-    /// Starts the NameNode (again).
+    /// Gives the folder of its `core-site.xml` and `hdfs-site.xml`.
+    pub fn config_dir(&self) -> String {
+        self.hadoop.folder.display().to_string()
+    }
+
+    /// Gives Hadoop's keys that name two NameNodes.
+    pub fn service_keys(&self) -> Vec<(String, String)> {
+        let ids: Vec<&str> = self.namenodes.iter().map(|node| node.id.as_str()).collect();
+        let address = |node: &NameNode| {
+            (format!("dfs.namenode.rpc-address.{SERVICE}.{}", node.id), format!("127.0.0.1:{}", node.port))
+        };
+        let names = [(format!("dfs.ha.namenodes.{SERVICE}"), ids.join(","))];
+        names.into_iter().chain(self.namenodes.iter().map(address)).collect()
+    }
+
+    /// Starts a NameNode (again); one of two is standby then.
     ///
     /// # Panics
     /// When it cannot be started.
-    pub fn start_namenode(&mut self) {
-        self.namenode = Some(self.server(NAMENODE, "namenode"));
+    pub fn start_namenode(&mut self, index: usize) {
+        let (which, is_pair) = (self.which(index), self.namenodes.len() > 1);
+        let args = if is_pair { vec!["-D", which.as_str()] } else { Vec::new() };
+        let node = &mut self.namenodes[index];
+        node.program = Some(self.hadoop.server(&format!("namenode-{}", node.id), NAMENODE, &args));
+        let port = node.port;
+        wait::until("the NameNode listens", || {
+            let program = self.namenode(index);
+            assert!(program.runs(), "the NameNode ended: {}", program.last_words());
+            TcpStream::connect(("127.0.0.1", port)).ok()
+        });
+    }
+
+    /// Makes a NameNode of two the active one; the other must be standby or gone.
+    ///
+    /// # Panics
+    /// When it does not become active.
+    pub fn activate(&self, index: usize) {
+        self.hadoop.do_run(ADMIN, &["-ns", SERVICE, "-transitionToActive", "--forceactive", &self.namenodes[index].id]);
+    }
+
+    /// Says to a NameNode of two which it is: both have the same address.
+    fn which(&self, index: usize) -> String {
+        format!("dfs.ha.namenode.id={}", self.namenodes[index].id)
     }
 
     /// Starts the DataNode (again).
@@ -63,129 +134,59 @@ impl Hdfs {
     /// # Panics
     /// When it cannot be started.
     pub fn start_datanode(&mut self) {
-        self.datanode = Some(self.server(DATANODE, "datanode"));
+        self.datanode = Some(self.hadoop.server("datanode", DATANODE, &[]));
     }
 
-    /// Gives the NameNode.
+    /// Gives a NameNode.
     ///
     /// # Panics
     /// Before it is started.
-    pub fn namenode(&mut self) -> &mut Program {
-        self.namenode.as_mut().expect("the NameNode was started")
+    pub fn namenode(&mut self, index: usize) -> &mut Program {
+        self.namenodes[index].program.as_mut().expect("the NameNode was started")
     }
 
     /// Waits until files can be written.
     ///
     /// # Panics
     /// When they never can.
-    pub fn wait_ready(&mut self) {
-        let port = self.port;
-        wait::until("the NameNode listens", || TcpStream::connect(("127.0.0.1", port)).ok());
-        wait::until("files can be written", || {
-            let some = self.folder.join("core-site.xml").display().to_string();
-            assert!(self.namenode().runs(), "the NameNode ended: {}", self.namenode().last_words());
-            self.run(OWNER, &["-put", "-f", &some, "/ready"]).status.success().then_some(())
-        });
-    }
-
-    /// Runs Hadoop's shell (`hdfs dfs`) as a user and gives what it says.
-    ///
-    /// # Panics
-    /// When it fails.
-    pub fn shell(&self, user: &str, args: &[&str]) -> String {
-        let output = self.run(user, args);
-        assert!(output.status.success(), "fs {args:?}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).expect("the shell speaks UTF-8")
-    }
-
-    fn run(&self, user: &str, args: &[&str]) -> std::process::Output {
-        self.java(user, SHELL, args)
-    }
-
-    /// Lists all files below a folder.
-    pub fn files(&self, folder: &str) -> Vec<String> {
-        let listed = self.shell(OWNER, &["-ls", "-R", folder]);
-        let files = listed.lines().filter(|line| line.starts_with('-'));
-        files.filter_map(|line| line.split_whitespace().last().map(str::to_owned)).collect()
-    }
-
-    /// Gives the lines of all files below a folder, decompressed by Hadoop's own codecs.
-    pub fn rows(&self, folder: &str) -> Vec<String> {
-        let files = self.files(folder);
-        let args: Vec<&str> = ["-text"].into_iter().chain(files.iter().map(String::as_str)).collect();
-        if files.is_empty() { Vec::new() } else { self.shell(OWNER, &args).lines().map(str::to_owned).collect() }
+    pub fn wait_ready(&self) {
+        let some = self.hadoop.folder.join("core-site.xml").display().to_string();
+        wait::until("files can be written", || self.hadoop.can(OWNER, &["-put", "-f", &some, "/ready"]).then_some(()));
     }
 
     fn configure(&self) {
-        for server in ["hdfs", "datanode", "static"] {
-            // Hadoop's archives on Maven Central are without their web pages, and its servers do not start without.
-            let page = self.folder.join("webapps").join(server).join("WEB-INF/web.xml");
-            self.write(&page, "<web-app/>");
-        }
-        self.write(&self.folder.join("log4j.properties"), "log4j.rootLogger=INFO,C\nlog4j.appender.C=org.apache.log4j.ConsoleAppender\nlog4j.appender.C.target=System.err\nlog4j.appender.C.layout=org.apache.log4j.PatternLayout\nlog4j.appender.C.layout.ConversionPattern=%d %p %c{1}: %m%n\n");
-        let at = |name: &str| format!("file://{}", self.folder.join(name).display());
-        self.write_site(
-            "core-site.xml",
-            &[("fs.defaultFS", self.url("")), ("hadoop.tmp.dir", self.folder.join("tmp").display().to_string())],
-        );
+        let at = |name: &str| self.hadoop.at(name);
         let any = || "127.0.0.1:0".to_owned();
-        self.write_site(
-            "hdfs-site.xml",
-            &[
-                ("dfs.namenode.name.dir", at("name")),
-                ("dfs.datanode.data.dir", at("data")),
-                ("dfs.replication", "1".to_owned()),
-                ("dfs.namenode.http-address", any()),
-                ("dfs.datanode.address", any()),
-                ("dfs.datanode.http.address", any()),
-                ("dfs.datanode.ipc.address", any()),
-                ("dfs.namenode.safemode.extension", "0".to_owned()),
-                ("dfs.heartbeat.interval", "1".to_owned()),
-                ("dfs.permissions.enabled", "true".to_owned()),
-            ],
-        );
-    }
-
-    fn write_site(&self, name: &str, properties: &[(&str, String)]) {
-        let mut text = "<configuration>".to_owned();
-        for (name, value) in properties {
-            let _infallible = write!(text, "<property><name>{name}</name><value>{value}</value></property>");
+        let mut keys = vec![
+            ("dfs.namenode.name.dir", at("name")),
+            ("dfs.datanode.data.dir", at("data")),
+            ("dfs.replication", "1".to_owned()),
+            ("dfs.namenode.http-address", any()),
+            ("dfs.datanode.address", any()),
+            ("dfs.datanode.http.address", any()),
+            ("dfs.datanode.ipc.address", any()),
+            ("dfs.namenode.safemode.extension", "0".to_owned()),
+            ("dfs.heartbeat.interval", "1".to_owned()),
+            ("dfs.permissions.enabled", "true".to_owned()),
+        ];
+        let temporary = self.hadoop.folder.join("tmp").display().to_string();
+        let mut core = vec![("fs.defaultFS", self.url("")), ("hadoop.tmp.dir", temporary)];
+        let mut service = Vec::new();
+        if self.namenodes.len() > 1 {
+            // A NameNode that was killed is not asked again and again whether it is back.
+            core.push(("ipc.client.connect.max.retries", "1".to_owned()));
+            keys.extend([("dfs.nameservices", SERVICE.to_owned()), ("dfs.namenode.shared.edits.dir", at("edits"))]);
+            service = self.service_keys();
+            let finder = "org.apache.hadoop.hdfs.server.namenode.ha.ConfiguredFailoverProxyProvider";
+            service.push((format!("dfs.client.failover.proxy.provider.{SERVICE}"), finder.to_owned()));
+            for node in &self.namenodes {
+                let web = format!("127.0.0.1:{}", node.web_port);
+                service.push((format!("dfs.namenode.http-address.{SERVICE}.{}", node.id), web));
+                service.push((format!("dfs.namenode.name.dir.{SERVICE}.{}", node.id), at(&node.id)));
+            }
         }
-        self.write(&self.folder.join(name), &(text + "</configuration>"));
+        service.extend(keys.into_iter().map(|(key, value)| (key.to_owned(), value)));
+        self.hadoop.write_site("core-site.xml", core);
+        self.hadoop.write_site("hdfs-site.xml", service);
     }
-
-    fn write(&self, path: &Path, text: &str) {
-        std::fs::create_dir_all(path.parent().expect("a file lies in a folder")).expect("folders are created");
-        std::fs::write(path, text).expect("a file is written");
-    }
-
-    fn arguments(&self, class: &str) -> Vec<String> {
-        let path = format!("{}:{}/*", self.folder.display(), self.jars.display());
-        let quick =
-            ["-Xmx192m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "--add-opens=java.base/java.lang=ALL-UNNAMED"];
-        quick.map(str::to_owned).into_iter().chain(["-cp".to_owned(), path, class.to_owned()]).collect()
-    }
-
-    fn java(&self, user: &str, class: &str, args: &[&str]) -> std::process::Output {
-        let mut command = Command::new("java");
-        command.args(self.arguments(class)).args(args).env("HADOOP_USER_NAME", user).stdin(Stdio::null());
-        command.output().expect("java starts")
-    }
-
-    fn server(&self, class: &str, name: &str) -> Program {
-        let mut command = Command::new("java");
-        command.args(self.arguments(class)).env("HADOOP_USER_NAME", OWNER);
-        Program::spawn(name, command, &self.folder.join(format!("{name}.log")))
-    }
-}
-
-/// Finds Hadoop's jars, fetched first if this run has not said where they are.
-fn jars() -> PathBuf {
-    let folder = std::env::var_os("SKIDWAY_HDFS_TOOLS").map(PathBuf::from).unwrap_or_else(|| {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/hdfs-tools");
-        let output = Command::new(script).stderr(Stdio::inherit()).output().expect("scripts/hdfs-tools starts");
-        assert!(output.status.success(), "scripts/hdfs-tools failed");
-        PathBuf::from(String::from_utf8_lossy(&output.stdout).trim())
-    });
-    folder.join("jars")
 }

@@ -9,6 +9,7 @@ pub mod scale;
 pub mod sink;
 pub mod stores;
 pub mod faults;
+pub mod hadoop;
 pub mod hdfs;
 pub mod report;
 pub mod program;

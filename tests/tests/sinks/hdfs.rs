@@ -34,11 +34,11 @@ fn hadoop_reads_every_line_of_sixteen_real_logs_once_and_in_its_order() {
     let _agent = agent.started();
     sink::wait_for(&collector.client(), "archive", 32_000);
     sink::wait_for(&collector.client(), "raw", 32_000);
-    let rows = hdfs.rows("/logs/rows");
-    assert_eq!((rows.len(), hdfs.rows("/logs/raw").len()), (32_000, 32_000));
+    let rows = hdfs.hadoop.rows("/logs/rows");
+    assert_eq!((rows.len(), hdfs.hadoop.rows("/logs/raw").len()), (32_000, 32_000));
     every_line_of_its_file(rows.iter().map(|row| serde_json::from_str(row).unwrap()).collect());
     assert_eq!(collector.program().stop(), Some(0));
-    let left = hdfs.shell("hdfs", &["-ls", "-R", "/logs"]);
+    let left = hdfs.hadoop.shell("hdfs", &["-ls", "-R", "/logs"]);
     assert!(!left.contains(".skidway-"), "{left}");
 }
 
@@ -60,9 +60,9 @@ fn killing_the_collector_while_files_roll_loses_and_doubles_nothing_in_hdfs() {
         }
     });
     sink::wait_for(&client, "archive", enough);
-    each_once(hdfs.rows("/logs/out"), enough);
+    each_once(hdfs.hadoop.rows("/logs/out"), enough);
     assert_eq!(collector.program().stop(), Some(0));
-    let left = hdfs.shell("hdfs", &["-ls", "-R", "/logs"]);
+    let left = hdfs.hadoop.shell("hdfs", &["-ls", "-R", "/logs"]);
     assert!(!left.contains(".skidway-"), "{left}");
 }
 
@@ -76,20 +76,20 @@ fn a_namenode_that_is_killed_or_hangs_is_waited_for_and_nothing_is_doubled() {
     std::thread::scope(|scope| {
         scope.spawn(|| keep_producing(&client, &produced, enough, |number| format!("line {number}")));
         wait::until("lines come", || (produced.load(Ordering::SeqCst) >= 1500).then_some(()));
-        hdfs.namenode().kill9();
+        hdfs.namenode(0).kill9();
         let trouble = wait::until("the sink tells", fails)["trouble"].as_str().unwrap().to_owned();
         assert!(trouble.contains("does not answer") && !trouble.contains('\n'), "{trouble}");
-        hdfs.start_namenode();
+        hdfs.start_namenode(0);
     });
     sink::wait_for(&client, "archive", enough);
 
-    hdfs.namenode().freeze();
+    hdfs.namenode(0).freeze();
     produce(&client, "app", enough..enough + 2000);
     let trouble = wait::until("the sink tells", fails)["trouble"].as_str().unwrap().to_owned();
     assert!(trouble.contains("no answer within 3"), "{trouble}");
-    hdfs.namenode().thaw();
+    hdfs.namenode(0).thaw();
     sink::wait_for(&client, "archive", enough + 2000);
-    each_once(hdfs.rows("/logs/out"), enough + 2000);
+    each_once(hdfs.hadoop.rows("/logs/out"), enough + 2000);
     assert_eq!(collector.program().stop(), Some(0));
 }
 
@@ -102,13 +102,13 @@ fn what_a_user_may_not_do_is_one_line_and_others_go_on() {
     let client = collector.client();
     produce(&client, "app", 0..1000);
     sink::wait_for(&client, "archive", 1000);
-    each_once(hdfs.rows("/logs/out"), 1000);
+    each_once(hdfs.hadoop.rows("/logs/out"), 1000);
     let (code, said) = run("skidway", &["sinks", "--url", &collector.url()]);
     let is_told = said.contains("Permission denied: user=skidway") && said.contains("hdfs.user");
     assert!(code == Some(0) && is_told && !said.contains("\tat "), "{said}");
 
-    hdfs.shell("hdfs", &["-mkdir", "/private"]);
-    hdfs.shell("hdfs", &["-chown", "skidway", "/private"]);
+    hdfs.hadoop.shell("hdfs", &["-mkdir", "/private"]);
+    hdfs.hadoop.shell("hdfs", &["-chown", "skidway", "/private"]);
     sink::wait_for(&client, "denied", 1000);
-    each_once(hdfs.rows("/private"), 1000);
+    each_once(hdfs.hadoop.rows("/private"), 1000);
 }

@@ -3,6 +3,7 @@
 mod audit;
 mod exactly_once;
 mod hdfs;
+mod hdfs_full;
 mod objects;
 mod operations;
 mod parquet;

@@ -119,10 +119,9 @@ impl HdfsStore {
         }
     }
 
-    /// Deletes an upload that was not published, now or after a later one.
-    fn clear(&self, client: &Client, upload: String) {
+    /// Deletes uploads that were not published; what cannot be deleted now is after the next file.
+    fn clear(&self, client: &Client) {
         let mut orphans = std::mem::take(&mut *lock(&self.orphans));
-        orphans.insert(upload);
         while let Some(orphan) = orphans.first() {
             if self.wait(client.delete(orphan, false)).is_err() {
                 break;
@@ -172,8 +171,9 @@ impl Store for HdfsStore {
         let published = self.upload_and_rename(&client, spooled, &upload, &path);
         match published {
             Ok(Published::New) => std::fs::remove_file(spooled)?,
-            _ => self.clear(&client, upload),
+            _ => _ = lock(&self.orphans).insert(upload),
         }
+        self.clear(&client);
         published
     }
 

@@ -1,0 +1,127 @@
+//! Apache Hadoop's programs on this machine: their configuration in a folder, servers that can be killed, and Hadoop's own shell.
+
+use std::fmt::{Display, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use crate::program::Program;
+
+const SHELL: &str = "org.apache.hadoop.fs.FsShell";
+
+/// The user whose HDFS it is: others may write where this one lets them.
+pub(crate) const OWNER: &str = "hdfs";
+
+const LOGGING: &str = "log4j.rootLogger=INFO,C\nlog4j.appender.C=org.apache.log4j.ConsoleAppender\nlog4j.appender.C.target=System.err\n\
+                       log4j.appender.C.layout=org.apache.log4j.PatternLayout\nlog4j.appender.C.layout.ConversionPattern=%d %p %c{1}: %m%n\n";
+
+/// Runs Hadoop's programs by the configuration in a folder.
+#[derive(Debug)]
+pub struct Hadoop {
+    pub(crate) folder: PathBuf,
+    jars: PathBuf,
+    /// Given to the Java machine before the program's name.
+    pub(crate) flags: Vec<String>,
+}
+
+impl Hadoop {
+    /// Prepares a folder for them.
+    ///
+    /// # Panics
+    /// When Hadoop cannot be fetched.
+    pub fn new(folder: PathBuf) -> Self {
+        let hadoop = Self { folder, jars: jars(), flags: Vec::new() };
+        for server in ["hdfs", "datanode", "static"] {
+            // Hadoop's archives on Maven Central are without their web pages, and its servers do not start without.
+            let page = hadoop.folder.join("webapps").join(server).join("WEB-INF/web.xml");
+            hadoop.write(&page, "<web-app/>");
+        }
+        hadoop.write(&hadoop.folder.join("log4j.properties"), LOGGING);
+        hadoop
+    }
+
+    /// Gives the `file://` URL of something in its folder.
+    pub(crate) fn at(&self, name: &str) -> String {
+        format!("file://{}", self.folder.join(name).display())
+    }
+
+    /// Writes `core-site.xml` or `hdfs-site.xml`.
+    pub(crate) fn write_site(&self, name: &str, properties: impl IntoIterator<Item = (impl Display, String)>) {
+        let mut text = "<configuration>".to_owned();
+        for (name, value) in properties {
+            let _infallible = write!(text, "<property><name>{name}</name><value>{value}</value></property>");
+        }
+        self.write(&self.folder.join(name), &(text + "</configuration>"));
+    }
+
+    fn write(&self, path: &Path, text: &str) {
+        std::fs::create_dir_all(path.parent().expect("a file lies in a folder")).expect("folders are created");
+        std::fs::write(path, text).expect("a file is written");
+    }
+
+    /// Prepares a program, as a user.
+    pub(crate) fn command(&self, user: &str, class: &str, args: &[&str]) -> Command {
+        let path = format!("{}:{}/*", self.folder.display(), self.jars.display());
+        let quick =
+            ["-Xmx192m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "--add-opens=java.base/java.lang=ALL-UNNAMED"];
+        let mut command = Command::new("java");
+        command.args(quick).args(&self.flags).args(["-cp", &path, class]).args(args);
+        command.env("HADOOP_USER_NAME", user).stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a program to its end.
+    pub(crate) fn run(&self, user: &str, class: &str, args: &[&str]) -> Output {
+        self.command(user, class, args).output().expect("java starts")
+    }
+
+    /// Starts a program that goes on.
+    pub(crate) fn server(&self, name: &str, class: &str, args: &[&str]) -> Program {
+        Program::spawn(name, self.command(OWNER, class, args), &self.folder.join(format!("{name}.log")))
+    }
+
+    /// Runs a program that has to work, as HDFS's owner.
+    pub(crate) fn do_run(&self, class: &str, args: &[&str]) {
+        let output = self.run(OWNER, class, args);
+        assert!(output.status.success(), "{class} {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// Tells whether Hadoop's shell (`hdfs dfs`) does something.
+    pub(crate) fn can(&self, user: &str, args: &[&str]) -> bool {
+        self.run(user, SHELL, args).status.success()
+    }
+
+    /// Runs Hadoop's shell as a user and gives what it says.
+    ///
+    /// # Panics
+    /// When it fails.
+    pub fn shell(&self, user: &str, args: &[&str]) -> String {
+        let output = self.run(user, SHELL, args);
+        assert!(output.status.success(), "fs {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("the shell speaks UTF-8")
+    }
+
+    /// Lists all files below a folder.
+    pub fn files(&self, folder: &str) -> Vec<String> {
+        let listed = self.shell(OWNER, &["-ls", "-R", folder]);
+        let files = listed.lines().filter(|line| line.starts_with('-'));
+        files.filter_map(|line| line.split_whitespace().last().map(str::to_owned)).collect()
+    }
+
+    /// Gives the lines of all files below a folder, decompressed by Hadoop's own codecs.
+    pub fn rows(&self, folder: &str) -> Vec<String> {
+        let files = self.files(folder);
+        let args: Vec<&str> = ["-text"].into_iter().chain(files.iter().map(String::as_str)).collect();
+        if files.is_empty() { Vec::new() } else { self.shell(OWNER, &args).lines().map(str::to_owned).collect() }
+    }
+}
+
+/// Finds Hadoop's jars, fetched first if this run has not said where they are.
+fn jars() -> PathBuf {
+    let folder = std::env::var_os("SKIDWAY_HDFS_TOOLS").map(PathBuf::from).unwrap_or_else(|| {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/hdfs-tools");
+        let output = Command::new(script).stderr(Stdio::inherit()).output().expect("scripts/hdfs-tools starts");
+        assert!(output.status.success(), "scripts/hdfs-tools failed");
+        PathBuf::from(String::from_utf8_lossy(&output.stdout).trim())
+    });
+    folder.join("jars")
+}
