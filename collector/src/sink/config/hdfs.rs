@@ -128,7 +128,9 @@ impl HdfsConfig {
             builder = builder.with_kerberos_principal(principal);
         }
         if let Some(keytab) = &self.keytab {
-            builder = builder.with_kerberos_keytab(keytab.display().to_string());
+            // Its tickets are its own: another sink, or whoever shares our user's tickets, may be somebody else.
+            let tickets = format!("MEMORY:{} {}", self.principal.as_deref().unwrap_or_default(), keytab.display());
+            builder = builder.with_kerberos_keytab(keytab.display().to_string()).with_kerberos_cache(tickets);
         }
         builder.build()
     }

@@ -260,15 +260,15 @@ fn explain(config: &HdfsConfig, error: HdfsError) -> io::Error {
         HdfsError::IOError(error) => {
             format!("{} or one of its DataNodes does not answer ({error})", config.authority())
         }
-        HdfsError::SASLError(_) | HdfsError::GSSAPIError(..) | HdfsError::NoSASLMechanism => {
-            format!(
-                "the NameNode does not accept us: {}; see hdfs.principal and hdfs.keytab",
-                first_line(&error.to_string())
-            )
-        }
+        HdfsError::GSSAPIError(.., text) => not_accepted(&first_line(text)),
+        HdfsError::SASLError(_) | HdfsError::NoSASLMechanism => not_accepted(&first_line(&error.to_string())),
         other => first_line(&other.to_string()),
     };
     io::Error::other(words)
+}
+
+fn not_accepted(reason: &str) -> String {
+    format!("the NameNode does not accept us: {reason}; see hdfs.principal and hdfs.keytab")
 }
 
 fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
