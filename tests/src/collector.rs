@@ -14,6 +14,7 @@ pub struct Collector {
     config: PathBuf,
     data_dir: String,
     extra: String,
+    variables: Vec<(String, String)>,
     log: PathBuf,
     program: Option<Program>,
 }
@@ -21,7 +22,15 @@ pub struct Collector {
 impl Collector {
     pub(crate) fn new(site: &Site) -> Self {
         let (config, log) = (site.path("collector.toml"), site.path("collector.log"));
-        Self { port: free_port(), config, data_dir: site.text("data"), extra: String::new(), log, program: None }
+        Self {
+            port: free_port(),
+            config,
+            data_dir: site.text("data"),
+            extra: String::new(),
+            variables: Vec::new(),
+            log,
+            program: None,
+        }
     }
 
     /// Lets it keep its data in another folder.
@@ -36,6 +45,13 @@ impl Collector {
     pub fn with(mut self, toml: &str) -> Self {
         self.extra.push_str(toml);
         self.extra.push('\n');
+        self
+    }
+
+    /// Sets an environment variable for it.
+    #[must_use]
+    pub fn with_variable(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.variables.push((name.to_owned(), value.into()));
         self
     }
 
@@ -71,7 +87,8 @@ impl Collector {
     fn launch(&mut self) {
         self.configure();
         let args = ["run".into(), "--config".into(), self.config.display().to_string()];
-        self.program = Some(Program::start("skidway-collector", &args, &self.log));
+        let variables: Vec<_> = self.variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        self.program = Some(Program::start_with("skidway-collector", &args, &variables, &self.log));
     }
 
     /// Starts it again as a service manager does: tells whether it became ready, rather than ended.

@@ -19,23 +19,35 @@ const LOGGING: &str = "log4j.rootLogger=INFO,C\nlog4j.appender.C=org.apache.log4
 pub struct Hadoop {
     pub(crate) folder: PathBuf,
     jars: PathBuf,
-    /// Given to the Java machine before the program's name.
-    pub(crate) flags: Vec<String>,
+    /// Whose tickets programs use; `None`: nobody asks for tickets.
+    tickets: Option<Tickets>,
+}
+
+/// Says how programs get Kerberos tickets as HDFS's owner.
+#[derive(Debug)]
+pub(crate) struct Tickets {
+    pub(crate) config: PathBuf,
+    pub(crate) keytab: PathBuf,
 }
 
 impl Hadoop {
-    /// Prepares a folder for them.
+    /// Prepares a folder for those of HDFS.
     ///
     /// # Panics
     /// When Hadoop cannot be fetched.
-    pub fn new(folder: PathBuf) -> Self {
-        let hadoop = Self { folder, jars: jars(), flags: Vec::new() };
+    pub(crate) fn new(folder: PathBuf, tickets: Option<Tickets>) -> Self {
+        let hadoop = Self { tickets, ..Self::with_jars(folder, tools(false).join("jars")) };
         for server in ["hdfs", "datanode", "static"] {
             // Hadoop's archives on Maven Central are without their web pages, and its servers do not start without.
-            let page = hadoop.folder.join("webapps").join(server).join("WEB-INF/web.xml");
-            hadoop.write(&page, "<web-app/>");
+            hadoop.write(&format!("webapps/{server}/WEB-INF/web.xml"), "<web-app/>");
         }
-        hadoop.write(&hadoop.folder.join("log4j.properties"), LOGGING);
+        hadoop
+    }
+
+    /// Prepares a folder for others.
+    pub(crate) fn with_jars(folder: PathBuf, jars: PathBuf) -> Self {
+        let hadoop = Self { folder, jars, tickets: None };
+        hadoop.write("log4j.properties", LOGGING);
         hadoop
     }
 
@@ -50,10 +62,11 @@ impl Hadoop {
         for (name, value) in properties {
             let _infallible = write!(text, "<property><name>{name}</name><value>{value}</value></property>");
         }
-        self.write(&self.folder.join(name), &(text + "</configuration>"));
+        self.write(name, &(text + "</configuration>"));
     }
 
-    fn write(&self, path: &Path, text: &str) {
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        let path = self.folder.join(name);
         std::fs::create_dir_all(path.parent().expect("a file lies in a folder")).expect("folders are created");
         std::fs::write(path, text).expect("a file is written");
     }
@@ -64,7 +77,12 @@ impl Hadoop {
         let quick =
             ["-Xmx192m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "--add-opens=java.base/java.lang=ALL-UNNAMED"];
         let mut command = Command::new("java");
-        command.args(quick).args(&self.flags).args(["-cp", &path, class]).args(args);
+        command.args(quick);
+        if let Some(tickets) = &self.tickets {
+            command.arg(format!("-Djava.security.krb5.conf={}", tickets.config.display()));
+            command.env("KRB5PRINCIPAL", "hdfs/localhost").env("KRB5KEYTAB", &tickets.keytab);
+        }
+        command.args(["-cp", &path, class]).args(args);
         command.env("HADOOP_USER_NAME", user).stdin(Stdio::null());
         command
     }
@@ -115,13 +133,14 @@ impl Hadoop {
     }
 }
 
-/// Finds Hadoop's jars, fetched first if this run has not said where they are.
-fn jars() -> PathBuf {
-    let folder = std::env::var_os("SKIDWAY_HDFS_TOOLS").map(PathBuf::from).unwrap_or_else(|| {
+/// Finds the folder of Hadoop's jars, fetched first if this run has not said where it is.
+pub(crate) fn tools(with_kerberos: bool) -> PathBuf {
+    std::env::var_os("SKIDWAY_HDFS_TOOLS").map(PathBuf::from).unwrap_or_else(|| {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/hdfs-tools");
-        let output = Command::new(script).stderr(Stdio::inherit()).output().expect("scripts/hdfs-tools starts");
+        let flags = with_kerberos.then_some("--kerberos");
+        let output =
+            Command::new(script).args(flags).stderr(Stdio::inherit()).output().expect("scripts/hdfs-tools starts");
         assert!(output.status.success(), "scripts/hdfs-tools failed");
         PathBuf::from(String::from_utf8_lossy(&output.stdout).trim())
-    });
-    folder.join("jars")
+    })
 }

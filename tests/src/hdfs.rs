@@ -3,6 +3,7 @@
 use std::net::TcpStream;
 
 use crate::hadoop::{Hadoop, OWNER};
+use crate::kerberos::Kerberos;
 use crate::program::{Program, free_port};
 use crate::site::Site;
 use crate::wait;
@@ -13,6 +14,25 @@ const ADMIN: &str = "org.apache.hadoop.hdfs.tools.DFSHAAdmin";
 
 /// The name service of two NameNodes.
 const SERVICE: &str = "pair";
+
+/// What an HDFS with Kerberos says of itself, but for keytabs; its clients have to know it, too.
+const SECURED: [(&str, &str); 10] = [
+    ("hadoop.security.authentication", "kerberos"),
+    ("hadoop.security.authorization", "true"),
+    ("hadoop.rpc.protection", "privacy"),
+    // A server of ours that lost its ticket gets another one at once.
+    ("hadoop.kerberos.min.seconds.before.relogin", "1"),
+    ("dfs.namenode.kerberos.principal", "hdfs/localhost@SKIDWAY.TEST"),
+    ("dfs.datanode.kerberos.principal", "hdfs/localhost@SKIDWAY.TEST"),
+    ("dfs.web.authentication.kerberos.principal", "HTTP/localhost@SKIDWAY.TEST"),
+    ("dfs.block.access.token.enable", "true"),
+    ("dfs.data.transfer.protection", "authentication"),
+    // Web pages are not our matter here: no certificates for them.
+    ("ignore.secure.ports.for.testing", "true"),
+];
+
+const KEYTABS: [&str; 3] =
+    ["dfs.namenode.keytab.file", "dfs.datanode.keytab.file", "dfs.web.authentication.kerberos.keytab"];
 
 /// Holds a running HDFS.
 #[derive(Debug)]
@@ -37,7 +57,19 @@ impl Hdfs {
     /// # Panics
     /// When it does not become ready.
     pub fn started(site: &Site) -> Self {
-        let mut hdfs = Self::new(site, 1);
+        Self::one(site, None)
+    }
+
+    /// Starts one that wants Kerberos tickets, and whose DataNode wants block tokens, of everybody.
+    ///
+    /// # Panics
+    /// When it does not become ready.
+    pub fn secured(site: &Site, kerberos: &Kerberos) -> Self {
+        Self::one(site, Some(kerberos))
+    }
+
+    fn one(site: &Site, kerberos: Option<&Kerberos>) -> Self {
+        let mut hdfs = Self::new(site, 1, kerberos);
         hdfs.hadoop.do_run(NAMENODE, &["-format", "-nonInteractive"]);
         hdfs.start_namenode(0);
         hdfs.prepare();
@@ -49,7 +81,7 @@ impl Hdfs {
     /// # Panics
     /// When it does not become ready.
     pub fn pair(site: &Site) -> Self {
-        let mut hdfs = Self::new(site, 2);
+        let mut hdfs = Self::new(site, 2, None);
         let (first, second) = (hdfs.which(0), hdfs.which(1));
         hdfs.hadoop.do_run(NAMENODE, &["-D", &first, "-format", "-nonInteractive"]);
         hdfs.start_namenode(0);
@@ -60,12 +92,13 @@ impl Hdfs {
         hdfs
     }
 
-    fn new(site: &Site, namenodes: usize) -> Self {
+    fn new(site: &Site, namenodes: usize, kerberos: Option<&Kerberos>) -> Self {
         let node =
             |number| NameNode { id: format!("nn{number}"), port: free_port(), web_port: free_port(), program: None };
         let namenodes = (1..=namenodes).map(node).collect();
-        let hdfs = Self { hadoop: Hadoop::new(site.path("hdfs")), namenodes, datanode: None };
-        hdfs.configure();
+        let hdfs =
+            Self { hadoop: Hadoop::new(site.path("hdfs"), kerberos.map(Kerberos::tickets)), namenodes, datanode: None };
+        hdfs.configure(kerberos);
         hdfs
     }
 
@@ -154,7 +187,7 @@ impl Hdfs {
         wait::until("files can be written", || self.hadoop.can(OWNER, &["-put", "-f", &some, "/ready"]).then_some(()));
     }
 
-    fn configure(&self) {
+    fn configure(&self, kerberos: Option<&Kerberos>) {
         let at = |name: &str| self.hadoop.at(name);
         let any = || "127.0.0.1:0".to_owned();
         let mut keys = vec![
@@ -171,6 +204,13 @@ impl Hdfs {
         ];
         let temporary = self.hadoop.folder.join("tmp").display().to_string();
         let mut core = vec![("fs.defaultFS", self.url("")), ("hadoop.tmp.dir", temporary)];
+        if let Some(kerberos) = kerberos {
+            // In both: what is only in one is overruled by the other's defaults, or not known to all.
+            core.extend(SECURED.map(|(key, value)| (key, value.to_owned())));
+            keys.extend(SECURED.map(|(key, value)| (key, value.to_owned())));
+            let keytab = kerberos.keytab().display().to_string();
+            keys.extend(KEYTABS.map(|key| (key, keytab.clone())));
+        }
         let mut service = Vec::new();
         if self.namenodes.len() > 1 {
             // A NameNode that was killed is not asked again and again whether it is back.
