@@ -35,6 +35,11 @@ def s3(endpoint, command, argument):
                 Bucket=BUCKET, Key=f"{argument}/{name}", UploadId=upload["UploadId"], PartNumber=1, Body=b"left"
             )
         return
+    if command == "harm":
+        keys = sorted(found["Key"] for found in client.list_objects_v2(Bucket=BUCKET, Prefix=argument)["Contents"])
+        client.delete_object(Bucket=BUCKET, Key=keys[0])
+        client.put_object(Bucket=BUCKET, Key=keys[1], Body=b"harmed")
+        return
     for page in client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET):
         for found in page.get("Contents", []):
             body = client.get_object(Bucket=BUCKET, Key=found["Key"])["Body"]
@@ -58,6 +63,11 @@ def az(endpoint, command, argument):
         return
     if command == "litter":
         container.upload_blob(f"{argument}/.skidway-archive/left", b"left")
+        return
+    if command == "harm":
+        names = sorted(blob.name for blob in container.list_blobs(name_starts_with=argument))
+        container.delete_blob(names[0])
+        container.upload_blob(names[1], b"harmed", overwrite=True)
         return
     committed = {blob.name for blob in container.list_blobs()}
     for name in committed:

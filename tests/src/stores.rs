@@ -150,6 +150,14 @@ impl Stores {
         self.run("litter", Path::new(prefix));
     }
 
+    /// Deletes the first object below a prefix, and puts another one in the second's place.
+    ///
+    /// # Panics
+    /// When the store does not answer.
+    pub fn harm(&self, prefix: &str) {
+        self.run("harm", Path::new(prefix));
+    }
+
     fn run(&self, command: &str, argument: &Path) -> String {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/stores.py");
         let (name, path) = match self.cloud {

@@ -42,7 +42,7 @@ use rand::random;
 use skidway_daemon::backoff::Backoff;
 use skidway_wire::{SinkFinding, SinkJob, SinkPlan};
 use tokio::sync::{Semaphore, mpsc};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::blocking::blocking;
@@ -63,6 +63,9 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Read of a partition at a time, in compressed bytes.
 const FETCH_BYTES: usize = 1 << 20;
+
+/// A job waits so long for the sink's store.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Holds all sinks, with what each had decided when the collector started.
 pub struct Sinks {
@@ -87,6 +90,19 @@ struct Place {
     names: Arc<Names>,
     /// One job at a time.
     busy: Arc<Semaphore>,
+    /// Cancelled once the store is open, the spool empty, and what was cut short is finished: no job begins before that.
+    opened: CancellationToken,
+}
+
+impl Place {
+    /// Waits until jobs may begin.
+    ///
+    /// # Errors
+    /// Not within half a minute; in words (retry).
+    async fn wait_opened(&self) -> Result<(), String> {
+        let opened = timeout(OPEN_TIMEOUT, self.opened.cancelled()).await;
+        opened.map_err(|_elapsed| "its storage is not open; `skidway sinks` says why".to_owned())
+    }
 }
 
 /// Is one sink, ready to run.
@@ -122,7 +138,7 @@ impl Sinks {
             let store = config.destination.store(&config.name, data_dir);
             let (name, config, busy) = (config.name.clone(), Arc::new(config), Arc::new(Semaphore::new(1)));
             let names = Arc::new(Names::new(state.shards.values().flat_map(|standing| &standing.fields)));
-            let place = Arc::new(Place { config, store, names, busy });
+            let place = Arc::new(Place { config, store, names, busy, opened: CancellationToken::new() });
             places.insert(name, place.clone());
             sinks.push((place, state));
         }
@@ -153,6 +169,7 @@ impl Sink {
         if !is_ready {
             return;
         }
+        self.place.opened.cancel();
         let mut workers = FuturesUnordered::new();
         let mut running: BTreeSet<[u8; 16]> = BTreeSet::new();
         loop {

@@ -68,11 +68,7 @@ pub(super) fn begin(
 
 impl Auditor {
     async fn run(mut self, job: SinkJob) {
-        let done = match job {
-            SinkJob::Verify { deep } => self.verify(deep).await.map(drop),
-            SinkJob::Repair => self.repair().await,
-            SinkJob::Replay { topic, from_ms, to_ms } => self.replay(&topic, from_ms, to_ms).await,
-        };
+        let done = self.work(job).await;
         let spool = self.spool.clone();
         // What is left of files made again; the next start deletes it else.
         let _gone = blocking(move || std::fs::remove_dir_all(spool)).await;
@@ -83,6 +79,15 @@ impl Auditor {
         };
         // Nobody may listen any more.
         let _heard = self.told.send(last).await;
+    }
+
+    async fn work(&mut self, job: SinkJob) -> Step<()> {
+        self.place.wait_opened().await.map_err(Stop::Failed)?;
+        match job {
+            SinkJob::Verify { deep } => self.verify(deep).await.map(drop),
+            SinkJob::Repair => self.repair().await,
+            SinkJob::Replay { topic, from_ms, to_ms } => self.replay(&topic, from_ms, to_ms).await,
+        }
     }
 
     async fn tell(&self, finding: SinkFinding) -> Step<()> {
