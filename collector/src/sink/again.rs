@@ -72,10 +72,10 @@ pub(super) async fn write_again(
     blocking(move || std::fs::create_dir_all(folder)).await.map_err(unwritable)?;
     let mut writing = Writing::new(of, (Arc::new(layout), NEVER), spool, cut.from);
     writing.set_clock(cut.clock_ms);
-    let mut writing = Box::new(match learning {
-        Some(learning) => writing.learning(learning),
-        None => writing,
-    });
+    if let Some(learning) = learning {
+        writing = writing.learning(learning);
+    }
+    let mut writing = Box::new(writing);
     while writing.lane().next() < cut.to {
         let (batches, to) = (read_again(log, shard, writing.lane().next()).await?, cut.to);
         let (back, written) = blocking(move || {

@@ -69,7 +69,7 @@ impl Cause {
 }
 
 /// Is a file that takes records.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Open {
     first: u64,
     last: u64,
@@ -125,18 +125,18 @@ impl Open {
 
 /// Shows what is open of partitions that are cut together: the same folder's files of all of them are one.
 #[derive(Debug, Default)]
-pub struct Together(BTreeMap<String, Open>);
+pub struct Together<'l>(BTreeMap<&'l str, Open>);
 
-impl Together {
+impl<'l> Together<'l> {
     /// Tells whether nothing is open.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// Takes a partition in.
-    pub fn join(&mut self, lane: &Lane) {
+    pub fn join(&mut self, lane: &'l Lane) {
         for (folder, file) in &lane.files {
-            self.0.entry(folder.clone()).and_modify(|joined| joined.join(file)).or_insert_with(|| file.clone());
+            self.0.entry(folder).and_modify(|joined| joined.join(file)).or_insert(*file);
         }
     }
 
@@ -278,7 +278,7 @@ mod tests {
         Rolling { bytes: 1000, records: 3, age: seconds(600), idle: seconds(60), open_files_max: 2 }
     }
 
-    fn together<const N: usize>(lanes: [&Lane; N]) -> Together {
+    fn together<const N: usize>(lanes: [&Lane; N]) -> Together<'_> {
         let mut together = Together::default();
         lanes.into_iter().for_each(|lane| together.join(lane));
         together

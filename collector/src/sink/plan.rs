@@ -3,14 +3,18 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use skidway_record::{Batch, Offset, TopicPartition};
 use skidway_wire::SinkPlan;
 
+use super::config::SinkConfig;
 use super::lane::{Cause, Together};
 use super::parquet::{Learning, Names};
+use super::store::Store;
 use super::writing::{Progress, Writing};
 use super::{FETCH_BYTES, Place, Rooms, unwritable};
 use crate::blocking::blocking;
@@ -28,6 +32,14 @@ struct Trial {
     writing: Box<Writing>,
     batches: Vec<Batch>,
     end: u64,
+}
+
+/// Is a topic on trial.
+struct Trials {
+    partitions: Vec<Trial>,
+    config: Arc<SinkConfig>,
+    store: Arc<dyn Store>,
+    count: Count,
 }
 
 /// Counts what the trial does. What is open at its end counts as far as it has come.
@@ -89,73 +101,118 @@ async fn try_topic(
     rooms: &Rooms,
     place: &Place,
     topic: &Topic,
-    (since_ms, spool): (i64, &std::path::Path),
+    (since_ms, spool): (i64, &Path),
 ) -> Result<Count, String> {
-    let (mut count, mut trials, names) = (Count::default(), Vec::new(), Arc::new(Names::default()));
-    for partition in 0..topic.config.partitions {
-        let of = TopicPartition::new(topic.name.clone(), partition);
-        let end = rooms.log.offsets(&of).map_err(|error| error.to_string())?.high_watermark.0;
-        let from = rooms.log.offset_at(of.clone(), since_ms).await.map_err(|error| error.to_string())?;
-        let how = (Arc::new(place.config.layout.clone()), place.config.rolling.clone());
-        let writing = Writing::new(of.clone(), how, spool.to_owned(), from.map_or(end, |from| from.0));
-        let writing = Box::new(writing.learning(Learning::new(names.clone(), Vec::new())));
-        trials.push(Trial { of, writing, batches: Vec::new(), end });
-    }
+    let mut trials = Box::new(Trials::begin(rooms, place, topic, (since_ms, spool)).await?);
     let (mut first_ms, mut clock_ms, mut read) = (i64::MAX, i64::MIN, 0);
     while read < SAMPLE_BYTES_MAX {
-        for trial in &mut trials {
-            trial.fill(rooms).await.map_err(|error| error.to_string())?;
-        }
-        // What came first is tried first, whichever partition it is in.
-        let time = |trial: &Trial| trial.batches.first().map(|batch| batch.header().max_timestamp_ms);
-        let next = (0..trials.len()).filter(|at| time(&trials[*at]).is_some()).min_by_key(|at| time(&trials[*at]));
-        let Some(at) = next else { break };
-        let batch = trials[at].batches.remove(0);
+        let Some((at, batch)) = trials.next(rooms).await? else { break };
         read += batch.bytes().len() as u64;
         clock_ms = clock_ms.max(batch.header().max_timestamp_ms);
         first_ms = first_ms.min(batch.header().base_timestamp_ms);
-        let merges = place.config.merges;
-        let config = place.config.clone();
-        let store = place.store.clone();
-        let step = blocking(move || {
-            let mut count = Count::default();
-            let lane: Vec<usize> = if merges { (0..trials.len()).collect() } else { vec![at] };
-            let mut close =
-                |trials: &mut [Trial], lane: &[usize], cause| cut(trials, lane, (cause, 1.0), &mut count, &*store);
-            for lane in (0..trials.len()).map(|at| vec![at]).filter(|_| !merges).chain(merges.then(|| lane.clone())) {
-                while let Some(cause) = open(&trials, &lane).due(clock_ms, &config.rolling) {
-                    close(&mut trials, &lane, cause)?;
-                }
-            }
-            while let Progress::Cut(cause) =
-                trials[at].writing.write(std::slice::from_ref(&batch), u64::MAX, clock_ms)?
-            {
-                close(&mut trials, &lane, cause)?;
-            }
-            io::Result::Ok((trials, count))
-        });
-        let (back, step) = step.await.map_err(|error| unwritable(&error))?;
+        let (back, written) = blocking(move || {
+            let written = trials.write(at, batch, clock_ms);
+            (trials, written)
+        })
+        .await;
+        written.map_err(|error| unwritable(&error))?;
         trials = back;
-        count.add(step);
     }
-    let (store, config) = (place.store.clone(), place.config.clone());
-    let last = blocking(move || {
-        let mut count = Count::default();
-        let all: Vec<usize> = (0..trials.len()).collect();
-        let lanes = if config.merges { vec![all] } else { all.into_iter().map(|at| vec![at]).collect() };
-        for lane in lanes {
-            let (part, cause) = open(&trials, &lane).progress(clock_ms, &config.rolling);
-            cut(&mut trials, &lane, (cause, part), &mut count, &*store)?;
-        }
-        io::Result::Ok(count)
-    });
-    count.add(last.await.map_err(|error| unwritable(&error))?);
+    let ended = blocking(move || trials.end(clock_ms)).await;
+    let mut count = ended.map_err(|error| unwritable(&error))?;
     count.covered = Duration::from_millis(u64::try_from(clock_ms.saturating_sub(first_ms)).unwrap_or(0));
     // A sample that ends early says nothing of the time after it; one that does not, that nothing came.
     if read < SAMPLE_BYTES_MAX && first_ms < i64::MAX {
         count.covered = count.covered.max(Duration::from_millis(u64::try_from(now_ms() - first_ms).unwrap_or(0)));
     }
     Ok(count)
+}
+
+impl Trials {
+    async fn begin(
+        rooms: &Rooms,
+        place: &Place,
+        topic: &Topic,
+        (since_ms, spool): (i64, &Path),
+    ) -> Result<Self, String> {
+        let (mut partitions, names) = (Vec::new(), Arc::new(Names::default()));
+        for partition in 0..topic.config.partitions {
+            let of = TopicPartition::new(topic.name.clone(), partition);
+            let end = rooms.log.offsets(&of).map_err(|error| error.to_string())?.high_watermark.0;
+            let from = rooms.log.offset_at(of.clone(), since_ms).await.map_err(|error| error.to_string())?;
+            let how = (Arc::new(place.config.layout.clone()), place.config.rolling.clone());
+            let writing = Writing::new(of.clone(), how, spool.to_owned(), from.map_or(end, |from| from.0));
+            let writing = Box::new(writing.learning(Learning::new(names.clone(), Vec::new())));
+            partitions.push(Trial { of, writing, batches: Vec::new(), end });
+        }
+        Ok(Self { partitions, config: place.config.clone(), store: place.store.clone(), count: Count::default() })
+    }
+
+    /// Gives the batch that came first of those that are not tried, and the partition it is in.
+    async fn next(&mut self, rooms: &Rooms) -> Result<Option<(usize, Batch)>, String> {
+        for trial in &mut self.partitions {
+            trial.fill(rooms).await.map_err(|error| error.to_string())?;
+        }
+        let first = |(at, trial): (usize, &Trial)| Some((trial.batches.first()?.header().max_timestamp_ms, at));
+        let next = self.partitions.iter().enumerate().filter_map(first).min();
+        Ok(next.map(|(_, at)| (at, self.partitions[at].batches.remove(0))))
+    }
+
+    /// Gives the partitions that are cut together: each by itself, or all.
+    fn lanes(&self) -> Vec<Range<usize>> {
+        let all = 0..self.partitions.len();
+        if self.config.merges { vec![all] } else { all.map(|at| at..at + 1).collect() }
+    }
+
+    fn open(&self, lane: &Range<usize>) -> Together<'_> {
+        let mut together = Together::default();
+        self.partitions[lane.clone()].iter().for_each(|trial| together.join(trial.writing.lane()));
+        together
+    }
+
+    /// Cuts what is due by then, and writes a batch of a partition.
+    fn write(&mut self, at: usize, batch: Batch, clock_ms: i64) -> io::Result<()> {
+        let lanes = self.lanes();
+        for lane in &lanes {
+            while let Some(cause) = self.open(lane).due(clock_ms, &self.config.rolling) {
+                self.cut(lane, (cause, 1.0))?;
+            }
+        }
+        let batch = [batch];
+        while let Progress::Cut(cause) = self.partitions[at].writing.write(&batch, u64::MAX, clock_ms)? {
+            lanes.iter().filter(|lane| lane.contains(&at)).try_for_each(|lane| self.cut(lane, (cause, 1.0)))?;
+        }
+        Ok(())
+    }
+
+    /// Counts what is open as far as it has come, and gives the count of all.
+    fn end(mut self, clock_ms: i64) -> io::Result<Count> {
+        for lane in self.lanes() {
+            let (part, cause) = self.open(&lane).progress(clock_ms, &self.config.rolling);
+            self.cut(&lane, (cause, part))?;
+        }
+        Ok(self.count)
+    }
+
+    /// Closes what is open of partitions that are cut together, and counts it as so much of a cut.
+    fn cut(&mut self, lane: &Range<usize>, (cause, part): (Cause, f64)) -> io::Result<()> {
+        let (mut files, count) = (BTreeMap::<String, u64>::new(), &mut self.count);
+        for trial in &mut self.partitions[lane.clone()] {
+            for (intent, finished) in trial.writing.cut()?.files {
+                count.records += intent.records;
+                *files.entry(intent.path()).or_default() += finished.bytes;
+                finished.discard();
+            }
+        }
+        if !files.is_empty() {
+            *count.cuts.entry(cause.as_str().to_owned()).or_default() += part;
+        }
+        count.written += files.len() as u64;
+        count.files += files.len() as f64 * part;
+        count.bytes += files.values().sum::<u64>();
+        count.operations += files.values().map(|bytes| self.store.operations(*bytes)).sum::<u64>() as f64 * part;
+        Ok(())
+    }
 }
 
 impl Trial {
@@ -172,50 +229,4 @@ impl Trial {
         }
         Ok(())
     }
-}
-
-impl Count {
-    fn add(&mut self, other: Self) {
-        self.written += other.written;
-        self.files += other.files;
-        self.bytes += other.bytes;
-        self.records += other.records;
-        self.operations += other.operations;
-        for (cause, cuts) in other.cuts {
-            *self.cuts.entry(cause).or_default() += cuts;
-        }
-    }
-}
-
-fn open(trials: &[Trial], lane: &[usize]) -> Together {
-    let mut together = Together::default();
-    lane.iter().for_each(|at| together.join(trials[*at].writing.lane()));
-    together
-}
-
-/// Closes what is open of partitions that are cut together, and counts it as so much of a cut.
-fn cut(
-    trials: &mut [Trial],
-    lane: &[usize],
-    (cause, part): (Cause, f64),
-    count: &mut Count,
-    store: &dyn super::store::Store,
-) -> io::Result<()> {
-    let mut files: BTreeMap<String, u64> = BTreeMap::new();
-    for at in lane {
-        let closing = trials[*at].writing.cut()?;
-        for (intent, finished) in closing.files {
-            count.records += intent.records;
-            *files.entry(intent.path()).or_default() += finished.bytes;
-            finished.discard();
-        }
-    }
-    if !files.is_empty() {
-        *count.cuts.entry(cause.as_str().to_owned()).or_default() += part;
-    }
-    count.written += files.len() as u64;
-    count.files += files.len() as f64 * part;
-    count.bytes += files.values().sum::<u64>();
-    count.operations += files.values().map(|bytes| store.operations(*bytes)).sum::<u64>() as f64 * part;
-    Ok(())
 }

@@ -151,25 +151,21 @@ impl Group {
 
 /// Publishes a file under its name; under another one if a file with other rows has that, which a topic of that name left that is gone.
 fn publish_file(store: &dyn Store, parts: &[(Intent, PathBuf)], layout: &Layout) -> io::Result<()> {
-    let (Some((intent, _)), intents) = (parts.first(), parts.iter().map(|(intent, _)| intent).collect::<Vec<_>>())
-    else {
-        return Ok(());
-    };
+    let Some((intent, _)) = parts.first() else { return Ok(()) };
+    let intents: Vec<&Intent> = parts.iter().map(|(intent, _)| intent).collect();
     let spooled = joined(store.spool(), parts)?;
     for path in paths(intent) {
         match store.publish(&spooled, &path)? {
             Published::New => {}
-            Published::Exists if is_same(store, &path, &intents, (layout, &spooled.with_extension("published")))? => {
-                // It may be gone: published by a try that failed after that.
-                let _gone = std::fs::remove_file(&spooled);
-            }
+            Published::Exists if is_same(store, &path, &intents, (layout, &spooled.with_extension("published")))? => {}
             Published::Exists => {
                 tracing::warn!(path, "another file has this name and other rows");
                 continue;
             }
         }
-        // Of a merged file, its parts; else nothing is left.
-        parts.iter().for_each(|(_, part)| _ = std::fs::remove_file(part));
+        // What is left: the parts of a merged file, and a file that a try published which failed after that.
+        let left = parts.iter().map(|(_, part)| part).chain([&spooled]);
+        left.for_each(|path| _ = std::fs::remove_file(path));
         return Ok(());
     }
     Err(io::Error::new(io::ErrorKind::AlreadyExists, "other files have both its names"))

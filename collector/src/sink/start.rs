@@ -10,6 +10,9 @@ use super::journal::{Journal, JournalError};
 use super::{again, audit, owner};
 use crate::log::{Log, Pins};
 
+/// Decisions of one commit: each is on the disk before the next is made.
+const DECIDED_AT_ONCE: usize = 100;
+
 /// At a sink's first start, `latest` passes over what is there. Whatever comes later it takes from its first record on.
 pub(super) async fn first_start(
     config: &SinkConfig,
@@ -29,11 +32,7 @@ pub(super) async fn first_start(
     }
     // Last: a start that was cut short is begun again.
     decisions.push(Decision::Opened);
-    for decision in decisions {
-        journal.decide(&config.name, std::slice::from_ref(&decision)).await?;
-        state.apply(&decision);
-    }
-    Ok(())
+    decide(&config.name, state, journal, &decisions).await
 }
 
 /// Records what was decided of topics that were deleted while the sink was not configured, and never published.
@@ -53,9 +52,19 @@ pub(super) async fn give_up_deleted(
     };
     let gaps: Vec<Decision> =
         deleted.flat_map(|(shard, standing)| standing.pending.iter().map(move |cut| gap(shard, cut))).collect();
-    for decision in gaps {
-        journal.decide(sink, std::slice::from_ref(&decision)).await?;
-        state.apply(&decision);
+    decide(sink, state, journal, &gaps).await
+}
+
+/// Writes decisions down in their order, some at a time, and lets the sink stand so.
+async fn decide(
+    sink: &str,
+    state: &mut SinkState,
+    journal: &Journal,
+    decisions: &[Decision],
+) -> Result<(), JournalError> {
+    for some in decisions.chunks(DECIDED_AT_ONCE) {
+        journal.decide(sink, some).await?;
+        some.iter().for_each(|decision| state.apply(decision));
     }
     Ok(())
 }

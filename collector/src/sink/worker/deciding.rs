@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::super::decisions::{Cut, Decision};
+use super::super::decisions::{Cut, Decision, Shard};
 use super::super::file::Finished;
 use super::super::lane::Cause;
 use super::super::publishing::Group;
@@ -12,13 +12,8 @@ use super::{Obstacle, Partition, Step, Worker};
 use crate::blocking::blocking;
 use crate::metrics;
 
-/// Is what a cut closed of one partition.
-struct Closed {
-    number: u32,
-    span: Range<u64>,
-    cut: Cut,
-    spooled: Vec<Finished>,
-}
+/// Is what a cut closed of one partition, with its files in the spool.
+type Closed = (Shard, Cut, Vec<Finished>);
 
 impl Worker {
     /// Gives the partitions that are cut with this one.
@@ -31,7 +26,7 @@ impl Worker {
         let mut closed = Vec::new();
         for number in lane {
             match self.close(*number, cause).await {
-                Ok(one) => closed.extend(one.filter(|it| !it.span.is_empty())),
+                Ok(one) => closed.extend(one),
                 Err(trouble) => {
                     self.undo(closed);
                     return Err(trouble);
@@ -44,24 +39,23 @@ impl Worker {
         if self.config.merges {
             let before = self.partitions.values().map(|partition| partition.standing.frontier).sum();
             let layout = &self.config.layout;
-            name_merged(&self.topic.name, before, closed.iter_mut().map(|it| &mut it.cut), layout);
+            name_merged(&self.topic.name, before, closed.iter_mut().map(|(_, cut, _)| cut), layout);
         }
-        let of = |it: &Closed| (self.partitions[&it.number].shard.clone(), it.cut.clone());
-        let decisions: Vec<Decision> = closed.iter().map(of).map(|(shard, cut)| Decision::Cut { shard, cut }).collect();
+        let decision = |(shard, cut, _): &Closed| Decision::Cut { shard: shard.clone(), cut: cut.clone() };
+        let decisions: Vec<Decision> = closed.iter().map(decision).collect();
         let decided = self.decide(&decisions).await;
         if decided.is_err() {
             // Whether it is decided is not known if the log halts; if it only refused, it is not, and the files are made again.
             self.undo(closed);
             return decided;
         }
-        let shards = &self.partitions;
-        let member = |it: Closed| (shards[&it.number].shard.clone(), it.cut, it.spooled);
-        self.groups.push_back(Group::new(closed.into_iter().map(member).collect()));
+        self.groups.push_back(Group::new(closed));
         metrics::sink_cut(&self.config.name, cause.as_str());
         self.rooms.board.desk(&self.config.name).into_iter().for_each(|desk| desk.cut(cause));
         Ok(())
     }
 
+    /// Closes all files of a partition; none if it stands where it stood.
     async fn close(&mut self, number: u32, cause: Cause) -> Step<Option<Closed>> {
         let Some(partition) = self.partitions.get_mut(&number) else { return Ok(None) };
         let Some(mut writing) = partition.writing.take() else { return Ok(None) };
@@ -73,17 +67,20 @@ impl Worker {
         partition.writing = Some(writing);
         let Closing { span, clock_ms, dropped: late_dropped, files, recipe } =
             closing.map_err(|error| Obstacle::Trouble(unwritable(&error)))?;
+        if span.is_empty() {
+            return Ok(None);
+        }
         let (files, spooled) = files.into_iter().unzip();
         let (from, to) = (span.start, span.end);
         let cut = Cut { from, to, cause, recipe, merged_at: None, clock_ms, late_dropped, files };
-        Ok(Some(Closed { number, span, cut, spooled }))
+        Ok(Some((partition.shard.clone(), cut, spooled)))
     }
 
     /// Lets partitions stand where they stood before a cut that is not decided.
     fn undo(&mut self, closed: Vec<Closed>) {
-        for Closed { number, span, spooled, .. } in closed {
+        for (shard, cut, spooled) in closed {
             spooled.iter().for_each(Finished::discard);
-            self.partitions.get_mut(&number).into_iter().for_each(|partition| partition.stand_at(span.start));
+            self.partitions.get_mut(&shard.partition).into_iter().for_each(|partition| partition.stand_at(cut.from));
         }
     }
 

@@ -174,7 +174,7 @@ impl Worker {
         if self.config.merges { vec![numbers.collect()] } else { numbers.map(|number| vec![number]).collect() }
     }
 
-    fn open(&self, lane: &[u32]) -> Together {
+    fn open(&self, lane: &[u32]) -> Together<'_> {
         let mut together = Together::default();
         let writings = lane.iter().filter_map(|number| self.partitions.get(number)?.writing.as_ref());
         writings.for_each(|writing| together.join(writing.lane()));
@@ -220,7 +220,8 @@ impl Worker {
     async fn step(&mut self, lane: &[u32], stands_still: bool) -> Step<bool> {
         let open = self.open(lane);
         let due = if stands_still { Some(Cause::Stop) } else { open.due(now_ms(), &self.config.rolling) };
-        if let Some(cause) = due.filter(|_| !open.is_empty()) {
+        let due = due.filter(|_| !open.is_empty());
+        if let Some(cause) = due {
             return self.cut(lane, cause).await.map(|()| true);
         }
         let mut moved = false;
