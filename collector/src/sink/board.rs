@@ -7,8 +7,9 @@ use skidway_wire::http::{SinkError, SinkFile, SinkList, SinkShard, SinkSummary};
 use tokio::sync::watch;
 
 use super::budget::Standing as Budget;
-use super::decisions::{Intent, Shard, Standing};
+use super::decisions::{Intent, Shard};
 use super::lane::Cause;
+use super::state::Standing;
 use crate::json::rfc3339;
 
 /// Shows all sinks, and pauses and resumes them.

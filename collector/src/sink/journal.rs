@@ -10,8 +10,9 @@ use skidway_record::{Batch, BatchBuilder, Compressor, EncodedHeaders, Offset, To
 use tokio::sync::RwLock;
 
 use super::FETCH_BYTES;
-use super::decisions::{DECISIONS_TOPIC, Decision, State};
+use super::decisions::{DECISIONS_TOPIC, Decision};
 use super::manifest::{Entry, FILES_TOPIC};
+use super::state::State;
 use crate::clock::now_ms;
 use crate::json::rfc3339;
 use crate::log::{Commit, EVENTS_TOPIC, Log, LogError, Target, TopicChange, TopicSettings};

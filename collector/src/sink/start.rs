@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use skidway_record::TopicPartition;
 
 use super::config::{SinkConfig, StartAt};
-use super::decisions::{Cut, Decision, Shard, SinkState};
+use super::decisions::{Cut, Decision, Shard};
 use super::journal::{Journal, JournalError};
+use super::state::SinkState;
 use super::{again, audit, owner};
 use crate::log::{Log, Pins};
 

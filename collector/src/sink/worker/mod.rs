@@ -14,10 +14,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::board::Desk;
 use super::config::SinkConfig;
-use super::decisions::{Decision, Shard, Standing};
+use super::decisions::{Decision, Shard};
 use super::lane::{Cause, Together};
 use super::parquet::{Learning, Names};
 use super::publishing::Group;
+use super::state::Standing;
 use super::store::Store;
 use super::writing::{Progress, Writing};
 use super::{FETCH_BYTES, Patience, Rooms, Sink, owner, unwritable};
