@@ -1,10 +1,11 @@
 //! Apache Hadoop's programs on this machine: their configuration in a folder, servers that can be killed, and Hadoop's own shell.
 
 use std::fmt::{Display, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
 use crate::program::Program;
+use crate::tools;
 
 const SHELL: &str = "org.apache.hadoop.fs.FsShell";
 
@@ -135,12 +136,5 @@ impl Hadoop {
 
 /// Finds the folder of Hadoop's jars, fetched first if this run has not said where it is.
 pub(crate) fn tools(with_kerberos: bool) -> PathBuf {
-    std::env::var_os("SKIDWAY_HDFS_TOOLS").map(PathBuf::from).unwrap_or_else(|| {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/hdfs-tools");
-        let flags = with_kerberos.then_some("--kerberos");
-        let output =
-            Command::new(script).args(flags).stderr(Stdio::inherit()).output().expect("scripts/hdfs-tools starts");
-        assert!(output.status.success(), "scripts/hdfs-tools failed");
-        PathBuf::from(String::from_utf8_lossy(&output.stdout).trim())
-    })
+    tools::folder("SKIDWAY_HDFS_TOOLS", "hdfs-tools", if with_kerberos { &["--kerberos"] } else { &[] })
 }

@@ -14,6 +14,7 @@ pub mod kerberos;
 pub mod hdfs;
 pub mod report;
 pub mod program;
+pub mod tools;
 pub mod launch;
 pub mod http;
 pub mod site;

@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 
 use crate::program::free_port;
 use crate::tls::Authority;
-use crate::{Site, sink, wait};
+use crate::{Site, sink, tools, wait};
 
 /// The emulator's account and key, which everybody knows.
 const AZURE_ACCOUNT: &str = "devstoreaccount1";
@@ -36,14 +36,7 @@ pub struct Stores {
 /// Finds the folder that `scripts/stores` fills, which is run if nobody has told.
 fn folder() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    FOLDER.get_or_init(|| {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/stores");
-        std::env::var_os("SKIDWAY_STORES").map(PathBuf::from).unwrap_or_else(|| {
-            let said = Command::new(script).stderr(Stdio::inherit()).output().expect("scripts/stores runs");
-            assert!(said.status.success(), "scripts/stores fails");
-            String::from_utf8_lossy(&said.stdout).trim().into()
-        })
-    })
+    FOLDER.get_or_init(|| tools::folder("SKIDWAY_STORES", "stores", &[]))
 }
 
 impl Stores {

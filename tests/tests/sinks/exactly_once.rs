@@ -8,7 +8,7 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::Value;
-use skidway_tests::{Client, Site, scale, sink, wait};
+use skidway_tests::{Client, Collector, Site, scale, sink, wait};
 
 use super::{archive, each_once, produce};
 
@@ -29,6 +29,12 @@ pub(super) fn real_logs() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../bench/data").canonicalize().unwrap()
 }
 
+/// Gives a log's lines as an agent ships them.
+pub(super) fn log_lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let text = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+    text.split(|&byte| byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line))
+}
+
 /// Checks that rows with `path`, `offset` and `value` are the lines of sixteen real logs, each once and in its order.
 #[track_caller]
 pub(super) fn every_line_of_its_file(rows: Vec<Value>) {
@@ -42,10 +48,8 @@ pub(super) fn every_line_of_its_file(rows: Vec<Value>) {
     for (path, mut lines) in found {
         lines.sort();
         let bytes = std::fs::read(&path).unwrap();
-        let text = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
-        let expected = text.split(|&byte| byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
         // Lines that are not UTF-8 are shown as base64, elsewhere.
-        let expected: Vec<&str> = expected.filter_map(|line| std::str::from_utf8(line).ok()).collect();
+        let expected: Vec<&str> = log_lines(&bytes).filter_map(|line| std::str::from_utf8(line).ok()).collect();
         let lines: Vec<&str> = lines.iter().map(|(_, line)| line.as_str()).collect();
         assert_eq!(lines.len(), expected.len(), "{path}");
         assert!(lines == expected, "{path}: lines differ");
@@ -75,24 +79,35 @@ pub(super) fn keep_producing(client: &Client, produced: &AtomicU64, enough: u64,
     }
 }
 
-/// Kills the collector so often while 4 partitions come into small files, and checks that each line is in them once. Tells what it did.
-fn kill_and_count(keys: &str, kills: u64, seed: u64) -> String {
-    let site = Site::new();
+/// Kills the collector so often while lines come, each time at a random moment within so many ms; gives how many lines there are in the end.
+pub(super) fn kill_often(
+    collector: &mut Collector,
+    (seed, kills, within_ms): (u64, u64, u64),
+    line: impl Fn(u64) -> String + Sync,
+) -> u64 {
+    let enough = kills * 1500;
     let mut random = StdRng::seed_from_u64(seed);
-    let keys = format!("{keys}format = \"raw\"\npath = \"{{topic}}/%H%M\"\nroll = {{ records = 100, idle = \"1s\" }}");
-    let engine = "[engine]\ncheckpoint_bytes = \"1MiB\"\nsegment_bytes = \"1MiB\"";
-    let mut collector = site.collector().with(engine).with(&archive(&site, &keys)).started();
-    let (client, produced, enough) = (collector.client(), AtomicU64::new(0), kills * 1500);
+    let (client, produced) = (collector.client(), AtomicU64::new(0));
     std::thread::scope(|scope| {
-        scope.spawn(|| keep_producing(&client, &produced, enough, |number| format!("line {number}")));
+        scope.spawn(|| keep_producing(&client, &produced, enough, &line));
         for kill in 0..kills {
             // Each time a little further on, at a moment of its own.
             wait::until("lines come", || (produced.load(Ordering::SeqCst) >= kill * 1400).then_some(()));
-            wait::pause(Duration::from_millis(random.random_range(0..60)));
+            wait::pause(Duration::from_millis(random.random_range(0..within_ms)));
             collector.program().kill9();
             collector.start();
         }
     });
+    enough
+}
+
+/// Kills the collector so often while 4 partitions come into small files, and checks that each line is in them once. Tells what it did.
+fn kill_and_count(keys: &str, kills: u64, seed: u64) -> String {
+    let site = Site::new();
+    let keys = format!("{keys}format = \"raw\"\npath = \"{{topic}}/%H%M\"\nroll = {{ records = 100, idle = \"1s\" }}");
+    let engine = "[engine]\ncheckpoint_bytes = \"1MiB\"\nsegment_bytes = \"1MiB\"";
+    let mut collector = site.collector().with(engine).with(&archive(&site, &keys)).started();
+    let enough = kill_often(&mut collector, (seed, kills, 60), |number| format!("line {number}"));
     let client = collector.client();
     sink::wait_for(&client, "archive", enough);
     each_once(sink::all_rows(&site.path("out")), enough);

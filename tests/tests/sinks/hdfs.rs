@@ -1,14 +1,11 @@
 //! Topics as files of a real HDFS, read back by Hadoop's own shell.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
-use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
 use skidway_tests::program::run;
 use skidway_tests::{Hdfs, Site, scale, sink, wait};
 
-use super::exactly_once::{every_line_of_its_file, keep_producing, real_logs};
+use super::exactly_once::{every_line_of_its_file, keep_producing, kill_often, real_logs};
 use super::{each_once, produce};
 
 /// Configures a sink of topics `app*` into a folder, as a user who may write below `/logs` only.
@@ -46,20 +43,10 @@ fn hadoop_reads_every_line_of_sixteen_real_logs_once_and_in_its_order() {
 fn killing_the_collector_while_files_roll_loses_and_doubles_nothing_in_hdfs() {
     let (site, seed, kills) = (Site::new(), scale::seed(), scale::amount(200, 6));
     eprintln!("seed {seed}");
-    let mut random = StdRng::seed_from_u64(seed);
     let hdfs = Hdfs::started(&site);
     let mut collector = site.collector().with(&into(&hdfs, "archive", "/logs/out", OFTEN)).started();
-    let (client, produced, enough) = (collector.client(), AtomicU64::new(0), kills * 1500);
-    std::thread::scope(|scope| {
-        scope.spawn(|| keep_producing(&client, &produced, enough, |number| format!("line {number}")));
-        for kill in 0..kills {
-            wait::until("lines come", || (produced.load(Ordering::SeqCst) >= kill * 1400).then_some(()));
-            wait::pause(Duration::from_millis(random.random_range(0..600)));
-            collector.program().kill9();
-            collector.start();
-        }
-    });
-    sink::wait_for(&client, "archive", enough);
+    let enough = kill_often(&mut collector, (seed, kills, 600), |number| format!("line {number}"));
+    sink::wait_for(&collector.client(), "archive", enough);
     each_once(hdfs.hadoop.rows("/logs/out"), enough);
     assert_eq!(collector.program().stop(), Some(0));
     let left = hdfs.hadoop.shell("hdfs", &["-ls", "-R", "/logs"]);

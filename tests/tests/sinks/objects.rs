@@ -1,19 +1,15 @@
 //! Sinks to object stores: real servers, and a network that fails in every way it can.
 
 use std::collections::BTreeSet;
-use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
 use skidway_tests::faults::{FAULTS, Faults};
 use skidway_tests::program::{run, used};
 use skidway_tests::stores::{Cloud, Stores};
 use skidway_tests::tls::Authority;
-use skidway_tests::{Client, Collector, Site, scale, sink, wait};
+use skidway_tests::{Client, Site, scale, sink, wait};
 
-use super::exactly_once::keep_producing;
+use super::exactly_once::{self, kill_often};
 use super::{each_once, produce};
 
 /// Configures a sink `archive` of topics `app*` into a store, with more keys.
@@ -34,7 +30,7 @@ fn every_line_of_sixteen_real_logs_is_in_one_object_on_azure() {
 fn real_logs(cloud: Cloud) {
     let site = Site::new();
     let stores = Stores::start(&site, cloud);
-    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../bench/data").canonicalize().unwrap();
+    let data = exactly_once::real_logs();
     let keys = "format = \"raw\"\npath = \"{header:path}\"\nroll = { bytes = \"64KiB\", idle = \"1s\" }";
     let sink = archive(&stores, &site, (stores.port(), keys));
     let mut collector = site.collector().with(&sink).started();
@@ -50,9 +46,7 @@ fn real_logs(cloud: Cloud) {
         assert!(folder.starts_with(out.join("in/here")), "{}", folder.display());
         let name = folder.file_name().unwrap().to_str().unwrap().rsplit("%2F").next().unwrap().to_owned();
         let bytes = std::fs::read(data.join(&name)).unwrap();
-        let text = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
-        let mut expected: Vec<&[u8]> =
-            text.split(|&byte| byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line)).collect();
+        let mut expected: Vec<&[u8]> = exactly_once::log_lines(&bytes).collect();
         let files = sink::files(&folder);
         let found: Vec<Vec<u8>> = files.iter().flat_map(|file| sink::byte_rows(file)).collect();
         let mut found: Vec<&[u8]> = found.iter().map(Vec::as_slice).collect();
@@ -93,27 +87,11 @@ fn killing_the_collector_while_objects_are_sent_loses_and_doubles_nothing() {
     let keys = "format = \"raw\"\npath = \"{topic}/%H%M\"\nroll = { records = 100, idle = \"1s\" }";
     let sink = archive(&stores, &site, (stores.port(), keys));
     let mut collector = site.collector().with(&sink).started();
-    let enough = kills * 1500;
-    kill_often(&mut collector, seed, kills, enough);
+    let enough = kill_often(&mut collector, (seed, kills, 80), |number| format!("line {number}"));
     sink::wait_for(&collector.client(), "archive", enough);
     assert_eq!(collector.program().stop(), Some(0));
     stores.mirror_clean(&site.path("out"));
     each_once(sink::all_rows(&site.path("out")), enough);
-}
-
-/// Kills the collector at random moments while lines come.
-fn kill_often(collector: &mut Collector, seed: u64, kills: u64, enough: u64) {
-    let mut random = StdRng::seed_from_u64(seed);
-    let (client, produced) = (collector.client(), AtomicU64::new(0));
-    std::thread::scope(|scope| {
-        scope.spawn(|| keep_producing(&client, &produced, enough, |number| format!("line {number}")));
-        for kill in 0..kills {
-            wait::until("lines come", || (produced.load(Ordering::SeqCst) >= kill * 1400).then_some(()));
-            wait::pause(Duration::from_millis(random.random_range(0..80)));
-            collector.program().kill9();
-            collector.start();
-        }
-    });
 }
 
 /// Produces lines `from..to` of so many bytes each, which do not lie in order with those of [`produce`].

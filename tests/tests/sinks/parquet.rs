@@ -4,18 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
-use skidway_tests::{Client, Site, scale, sink, wait};
+use skidway_tests::{Client, Site, scale, sink, tools};
 
 use super::archive;
-use super::exactly_once::keep_producing;
+use super::exactly_once::{kill_often, log_lines, real_logs};
 
 fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
@@ -23,11 +19,8 @@ fn repository() -> PathBuf {
 
 /// Gives the Python that has the readers; fetches them where `scripts/test` has not.
 fn python(readers: &[&str]) -> Command {
-    let folder = std::env::var("SKIDWAY_PARQUET_TOOLS").unwrap_or_else(|_| {
-        let fetched = Command::new(repository().join("scripts/parquet-tools")).args(readers).output().unwrap();
-        said(&fetched).trim_end().to_owned()
-    });
-    Command::new(Path::new(&folder).join("python/bin/python"))
+    let folder = tools::folder("SKIDWAY_PARQUET_TOOLS", "parquet-tools", readers);
+    Command::new(folder.join("python/bin/python"))
 }
 
 #[track_caller]
@@ -64,7 +57,7 @@ fn produce(client: &Client, topic: &str, records: &[Value]) {
 #[test]
 fn every_line_of_sixteen_real_logs_is_read_by_pyarrow_once_and_in_its_order() {
     let site = Site::new();
-    let data = repository().join("bench/data").canonicalize().unwrap();
+    let data = real_logs();
     let keys = "format = \"parquet\"\ncolumns = [\"path\", \"offset\", \"value\"]\nroll = { bytes = \"64KiB\", idle = \"1s\" }";
     let collector = site.collector().with(&archive(&site, keys)).started();
     let _agent = site.agent("a", &collector.url()).follows(&format!("{}/*.log", data.display()), "app").started();
@@ -78,9 +71,7 @@ fn every_line_of_sixteen_real_logs_is_read_by_pyarrow_once_and_in_its_order() {
     for (path, mut lines) in found {
         lines.sort();
         let whole = std::fs::read(&path).unwrap();
-        let text = whole.strip_suffix(b"\n").unwrap_or(&whole);
-        let expected: Vec<&[u8]> =
-            text.split(|&byte| byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line)).collect();
+        let expected: Vec<&[u8]> = log_lines(&whole).collect();
         let lines: Vec<&[u8]> = lines.iter().map(|(_, line)| &line[..]).collect();
         assert_eq!(lines.len(), expected.len(), "{path}");
         assert!(lines == expected, "{path}: lines differ");
@@ -238,21 +229,11 @@ fn spark_reads(site: &Site) {
 fn killing_the_collector_while_columns_change_loses_and_doubles_nothing() {
     let (site, seed, kills) = (Site::new(), scale::seed(), scale::amount(100, 8));
     eprintln!("seed {seed}");
-    let mut random = StdRng::seed_from_u64(seed);
     let keys =
         "format = \"parquet\"\nschema = \"infer\"\npath = \"{topic}/%H%M\"\nroll = { records = 100, idle = \"1s\" }";
     let engine = "[engine]\ncheckpoint_bytes = \"1MiB\"\nsegment_bytes = \"1MiB\"";
     let mut collector = site.collector().with(engine).with(&archive(&site, keys)).started();
-    let (client, produced, enough) = (collector.client(), AtomicU64::new(0), kills * 1500);
-    std::thread::scope(|scope| {
-        scope.spawn(|| keep_producing(&client, &produced, enough, |number| evolving(number).to_string()));
-        for kill in 0..kills {
-            wait::until("lines come", || (produced.load(Ordering::SeqCst) >= kill * 1400).then_some(()));
-            wait::pause(Duration::from_millis(random.random_range(0..60)));
-            collector.program().kill9();
-            collector.start();
-        }
-    });
+    let enough = kill_often(&mut collector, (seed, kills, 60), |number| evolving(number).to_string());
     sink::wait_for(&collector.client(), "archive", enough);
     each_whole(&read(&site.path("out")).1, enough);
     assert_eq!(collector.program().stop(), Some(0));
