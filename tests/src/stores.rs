@@ -1,12 +1,11 @@
 //! Object stores for tests: moto speaks S3, azurite is Microsoft's emulator of Azure Blob Storage (`scripts/stores` fetches both). What sinks
 //! wrote there is copied into a folder by the clouds' own clients, to be read like any sink's files.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-use crate::program::free_port;
+use crate::program::{Program, free_port};
 use crate::tls::Authority;
 use crate::{Site, sink, tools, wait};
 
@@ -28,7 +27,7 @@ pub enum Cloud {
 pub struct Stores {
     cloud: Cloud,
     port: u16,
-    server: Child,
+    server: Program,
     /// Of a store that is reached by HTTPS.
     ca_file: Option<PathBuf>,
 }
@@ -58,7 +57,7 @@ impl Stores {
 
     fn start_as(site: &Site, cloud: Cloud, tls: Option<[PathBuf; 3]>) -> Self {
         let port = free_port();
-        let mut command = match cloud {
+        let command = match cloud {
             Cloud::S3 => {
                 let mut moto = Command::new(folder().join("python/bin/moto_server"));
                 moto.args(["-H", "127.0.0.1", "-p", &port.to_string()]);
@@ -74,14 +73,17 @@ impl Stores {
                 azurite
             }
         };
-        let log = File::create(site.path("store.log")).expect("the log file opens");
-        let errors = log.try_clone().expect("a file handle can be cloned");
-        let server = command.stdin(Stdio::null()).stdout(log).stderr(errors).spawn().expect("the store starts");
+        let server = Program::spawn("store", command, &site.path("store.log"));
         let ca_file = tls.map(|[authority, ..]| authority);
         let stores = Self { cloud, port, server, ca_file };
         wait::until("the store listens", || std::net::TcpStream::connect(("127.0.0.1", port)).ok());
         stores.run("create", Path::new(""));
         stores
+    }
+
+    /// Gives the server.
+    pub fn program(&self) -> &Program {
+        &self.server
     }
 
     /// Gives its port.
@@ -165,13 +167,5 @@ impl Stores {
         let said = python.stderr(Stdio::inherit()).output().expect("Python runs");
         assert!(said.status.success(), "stores.py {name} {command} fails");
         String::from_utf8_lossy(&said.stdout).into_owned()
-    }
-}
-
-impl Drop for Stores {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.server.kill();
-        let _ = self.server.wait();
     }
 }

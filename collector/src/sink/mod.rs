@@ -33,7 +33,7 @@ mod plan;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -54,7 +54,6 @@ use config::SinkConfig;
 use decisions::Decision;
 use journal::{Journal, JournalError};
 use parquet::Names;
-use publishing::Failure;
 use start::{first_start, give_up_deleted, pin_all};
 use state::SinkState;
 use store::Store;
@@ -94,9 +93,17 @@ struct Place {
     busy: Arc<Semaphore>,
     /// Cancelled once the store is open, the spool empty, and what was cut short is finished: no job begins before that.
     opened: CancellationToken,
+    /// One plan at a time: it has a folder for its files.
+    planning: Semaphore,
+    /// An exchange of files that a job began and could not finish.
+    unfinished: Mutex<Option<audit::Swap>>,
 }
 
 impl Place {
+    fn unfinished(&self) -> MutexGuard<'_, Option<audit::Swap>> {
+        self.unfinished.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Waits until jobs may begin.
     ///
     /// # Errors
@@ -140,7 +147,8 @@ impl Sinks {
             let store = config.destination.store(&config.name, data_dir);
             let (name, config, busy) = (config.name.clone(), Arc::new(config), Arc::new(Semaphore::new(1)));
             let names = Arc::new(Names::new(state.shards.values().flat_map(|standing| &standing.fields)));
-            let place = Arc::new(Place { config, store, names, busy, opened: CancellationToken::new() });
+            let (opened, planning, unfinished) = (CancellationToken::new(), Semaphore::new(1), Mutex::default());
+            let place = Arc::new(Place { config, store, names, busy, opened, planning, unfinished });
             places.insert(name, place.clone());
             sinks.push((place, state));
         }
@@ -237,9 +245,8 @@ impl Sink {
         let replays =
             replays.flat_map(|(shard, standing)| standing.replays.iter().map(|it| (shard.clone(), it.clone())));
         for mut swap in audit::Swap::decided(replays) {
-            while let Err(failure) = audit::finish(&self.rooms, &self.place, &mut swap).await {
-                let (Failure::Trouble(trouble) | Failure::Gone { reason: trouble, .. }) = failure;
-                patience.complain(desk, &format!("an exchange of files is not finished: {trouble}"));
+            while let Err(trouble) = audit::settle(&self.rooms, &self.place, &mut swap).await {
+                patience.complain(desk, &trouble);
                 tokio::select! {
                     () = patience.wait() => {}
                     () = stop.cancelled() => return false,

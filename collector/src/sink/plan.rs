@@ -61,6 +61,7 @@ struct Count {
 /// What cannot be read or written, in words (retry).
 pub(super) async fn plan(rooms: &Rooms, place: &Place, hours: u64) -> Result<SinkPlan, String> {
     place.wait_opened().await?;
+    let _alone = place.planning.acquire().await.map_err(|closed| closed.to_string())?;
     let since_ms = now_ms() - i64::try_from(hours * 3_600_000).unwrap_or(i64::MAX);
     let spool = place.store.spool().join("plan");
     let (mut plan, mut day, mut bytes_per_day) = (Count::default(), Count::default(), 0.0);

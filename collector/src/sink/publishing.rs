@@ -107,6 +107,11 @@ impl Group {
         self.cuts.remove(at);
     }
 
+    /// Forgets its files in the spool: they are deleted.
+    pub(super) fn leave_spool(&mut self) {
+        self.cuts.iter_mut().for_each(|member| member.spooled = None);
+    }
+
     /// Makes files again that are not in the spool.
     ///
     /// # Errors

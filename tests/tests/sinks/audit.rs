@@ -10,13 +10,13 @@ use skidway_tests::{Client, Hdfs, Site, sink, wait};
 use super::{archive, each_once, produce};
 
 /// Lets a job run to its end and gives its findings.
-fn job(client: &Client, path: &str) -> Vec<Value> {
+pub(super) fn job(client: &Client, path: &str) -> Vec<Value> {
     let answer = client.post(&format!("/v1/sinks/archive/{path}"), "application/json", "");
     assert_eq!(answer.status, 200, "{}", answer.text());
     answer.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-fn kinds(findings: &[Value]) -> Vec<&str> {
+pub(super) fn kinds(findings: &[Value]) -> Vec<&str> {
     findings.iter().map(|finding| finding["kind"].as_str().unwrap()).collect()
 }
 

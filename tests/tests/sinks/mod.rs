@@ -4,6 +4,7 @@ mod audit;
 mod exactly_once;
 mod hdfs;
 mod hdfs_full;
+mod jobs;
 mod objects;
 mod operations;
 mod parquet;

@@ -18,13 +18,13 @@ use tokio::sync::mpsc;
 
 use super::config::Layout;
 use super::decisions::{Cut, Intent, Shard};
-use super::manifest::{self, Manifest};
+use super::manifest::{self, Manifest, What};
 use super::publishing::{Group, is_same};
 use super::store::Store;
 use super::{Place, Rooms};
 use crate::blocking::blocking;
 
-pub(super) use replay::{Swap, finish, owner};
+pub(super) use replay::{Swap, owner, settle};
 
 /// Findings that wait for whoever asked.
 const FINDINGS_MAX: usize = 64;
@@ -83,6 +83,7 @@ impl Auditor {
 
     async fn work(&mut self, job: SinkJob) -> Step<()> {
         self.place.wait_opened().await.map_err(Stop::Failed)?;
+        self.finish_what_was_cut_short().await?;
         match job {
             SinkJob::Verify { deep } => self.verify(deep).await.map(drop),
             SinkJob::Repair => self.repair().await,
@@ -92,6 +93,11 @@ impl Auditor {
 
     async fn tell(&self, finding: SinkFinding) -> Step<()> {
         self.told.send(finding).await.map_err(|_| Stop::Unheard)
+    }
+
+    /// Is asked between files: what has nothing to tell would not notice else.
+    fn is_heard(&self) -> Step<()> {
+        if self.told.is_closed() { Err(Stop::Unheard) } else { Ok(()) }
     }
 
     async fn manifest(&self) -> Step<Manifest> {
@@ -112,10 +118,13 @@ fn has_rows(store: &dyn Store, spool: &Path, path: &str, parts: &[Intent], layou
 }
 
 /// Groups the published cuts of each topic as they were decided.
-fn groups(manifest: &Manifest) -> Vec<Group> {
+fn groups(manifest: Manifest) -> Vec<Group> {
     let mut topics: BTreeMap<[u8; 16], Vec<(Shard, Cut)>> = BTreeMap::new();
     for (shard, entries) in manifest {
-        let cuts = entries.values().filter_map(|entry| Some((shard.clone(), entry.cut()?.clone())));
+        let cuts = entries.into_values().filter_map(|entry| match entry.what {
+            What::Published { cut, .. } => Some((shard.clone(), *cut)),
+            What::Gap { .. } => None,
+        });
         topics.entry(shard.topic_id).or_default().extend(cuts);
     }
     topics.into_values().flat_map(Group::decided).collect()

@@ -9,8 +9,12 @@ impl Auditor {
     /// Reads all files and makes those again that are not what was decided.
     pub(super) async fn repair(&mut self) -> Step<()> {
         let bad = self.verify(true).await?;
-        for mut group in groups(&self.manifest().await?) {
-            let paths: Vec<String> = group.files().into_keys().filter(|path| bad.contains(path)).collect();
+        for mut group in groups(self.manifest().await?) {
+            self.is_heard()?;
+            let Some(topic) = group.cuts().next().map(|(shard, ..)| shard.topic_id) else { continue };
+            let found = |path| bad.get_key_value(&(path, topic));
+            let (paths, in_the_way): (Vec<String>, Vec<_>) =
+                group.files().into_keys().filter_map(found).map(|((path, _), there)| (path.clone(), there)).unzip();
             if paths.is_empty() {
                 continue;
             }
@@ -22,7 +26,7 @@ impl Auditor {
                 }
                 continue;
             }
-            for path in &paths {
+            for path in in_the_way.into_iter().flatten() {
                 let (path, url) = (path.clone(), self.place.config.destination.to_string());
                 let removed = self.with_store(move |store| store.remove(&path)).await;
                 removed.map_err(|error| Stop::Failed(format!("a file in {url} cannot be removed: {error}")))?;

@@ -15,6 +15,7 @@ use super::super::again::{NotAgain, write_again};
 use super::super::config::Layout;
 use super::super::decisions::{Cut, Decision, Replay, Shard};
 use super::super::file::Finished;
+use super::super::manifest::Entry;
 use super::super::parquet::Learning;
 use super::super::publishing::{Failure, Group, paths};
 use super::super::writing::{Closing, name_merged};
@@ -22,6 +23,7 @@ use super::super::{Place, Rooms};
 use super::{Auditor, Step, Stop, groups, has_rows, intents};
 use crate::blocking::blocking;
 use crate::clock::now_ms;
+use crate::log::LogError;
 
 /// Is an exchange of files that is decided.
 pub(in crate::sink) struct Swap {
@@ -46,11 +48,28 @@ impl Swap {
     }
 }
 
-/// Finishes an exchange: removes what was there, publishes what takes its place.
+/// Finishes an exchange, or gives it up if the records are not there any more: then no try ever would.
 ///
 /// # Errors
-/// [`Failure`]; a later try goes on.
-pub(in crate::sink) async fn finish(rooms: &Rooms, place: &Place, swap: &mut Swap) -> Result<(), Failure> {
+/// What keeps it, in words; a later try goes on.
+pub(in crate::sink) async fn settle(rooms: &Rooms, place: &Place, swap: &mut Swap) -> Result<(), String> {
+    match finish(rooms, place, swap).await {
+        Ok(()) => Ok(()),
+        Err(Failure::Trouble(reason)) => Err(format!("an exchange of files is not finished: {reason}")),
+        Err(Failure::Gone { reason, .. }) => {
+            let sink = &place.config.name;
+            tracing::error!(
+                sink,
+                reason,
+                "an exchange of files is given up; `skidway sinks verify {sink}` says what is there"
+            );
+            over(rooms, place, swap, &[]).await.map_err(|error| error.to_string())
+        }
+    }
+}
+
+/// Removes what was there, publishes what takes its place.
+async fn finish(rooms: &Rooms, place: &Place, swap: &mut Swap) -> Result<(), Failure> {
     swap.new.prepare(&rooms.log, place.store.spool()).await?;
     let layout = swap.old.cuts().next().map(|(_, cut, _)| Layout::of(&cut.recipe)).transpose();
     let Some(layout) = layout.map_err(Failure::Trouble)?.map(Arc::new) else { return Ok(()) };
@@ -73,14 +92,22 @@ pub(in crate::sink) async fn finish(rooms: &Rooms, place: &Place, swap: &mut Swa
     }
     swap.new.publish(&place.store).await?;
     let (_, entries) = swap.new.done(&place.config.name, now_ms());
+    over(rooms, place, swap, &entries).await.map_err(|error| Failure::Trouble(error.to_string()))
+}
+
+/// Writes down that an exchange is over, and lets retention have the records.
+async fn over(rooms: &Rooms, place: &Place, swap: &Swap, entries: &[Entry]) -> Result<(), LogError> {
     let over = swap.new.cuts().map(|(shard, cut, _)| Decision::Replayed { shard: shard.clone(), from: cut.from });
     let over: Vec<Decision> = over.collect();
-    let written = rooms.journal.publish(&place.config.name, &over, &entries).await;
-    written.map_err(|error| Failure::Trouble(error.to_string()))?;
-    for (shard, ..) in swap.new.cuts() {
+    rooms.journal.publish(&place.config.name, &over, entries).await?;
+    unpin(rooms, place, &swap.new);
+    Ok(())
+}
+
+fn unpin(rooms: &Rooms, place: &Place, group: &Group) {
+    for (shard, ..) in group.cuts() {
         rooms.pins.unpin(&owner(&place.config.name), (shard.topic_id, shard.partition));
     }
-    Ok(())
 }
 
 /// Names the owner of what is pinned for exchanges.
@@ -89,6 +116,15 @@ pub(in crate::sink) fn owner(sink: &str) -> String {
 }
 
 impl Auditor {
+    /// Finishes the exchange that an earlier job could not: what is there is neither old nor new until then.
+    pub(super) async fn finish_what_was_cut_short(&self) -> Step<()> {
+        let Some(mut swap) = self.place.unfinished().take() else { return Ok(()) };
+        settle(&self.rooms, &self.place, &mut swap).await.map_err(|reason| {
+            *self.place.unfinished() = Some(swap);
+            Stop::Failed(reason)
+        })
+    }
+
     /// Makes the files anew that have records of a topic's time.
     pub(super) async fn replay(&mut self, topic: &str, from_ms: i64, to_ms: i64) -> Step<()> {
         let name = TopicName::new(topic).map_err(|error| Stop::Failed(error.to_string()))?;
@@ -101,10 +137,11 @@ impl Auditor {
             let at = async |ms| {
                 self.rooms.log.offset_at(of.clone(), ms).await.map(|offset| offset.map_or(u64::MAX, |it| it.0))
             };
-            let failed = |error: crate::log::LogError| Stop::Failed(error.to_string());
+            let failed = |error: LogError| Stop::Failed(error.to_string());
             spans.push(at(from_ms).await.map_err(failed)?..at(to_ms).await.map_err(failed)?);
         }
-        for group in groups(&self.manifest().await?) {
+        for group in groups(self.manifest().await?) {
+            self.is_heard()?;
             let is_asked = |shard: &Shard, cut: &Cut| {
                 let span = spans.get(shard.partition as usize);
                 shard.topic_id == topic.id && span.is_some_and(|span| cut.from < span.end && span.start < cut.to)
@@ -124,22 +161,21 @@ impl Auditor {
         for (shard, cut, _) in old.cuts() {
             rooms.pins.pin(&owner(&place.config.name), (shard.topic_id, shard.partition), cut.from);
         }
-        let unpin = |group: &Group| {
-            let shards = group.cuts().map(|(shard, ..)| (shard.topic_id, shard.partition));
-            shards.for_each(|shard| rooms.pins.unpin(&owner(&place.config.name), shard));
-        };
         let made = match self.make_anew(&old).await {
             Ok(made) => made,
-            Err(NotAgain::Trouble(reason)) => return Err(Stop::Failed(reason)),
+            Err(NotAgain::Trouble(reason)) => {
+                unpin(&rooms, &place, &old);
+                return Err(Stop::Failed(reason));
+            }
             Err(NotAgain::Gone(reason) | NotAgain::Differs(reason)) => {
-                unpin(&old);
+                unpin(&rooms, &place, &old);
                 self.summary.problems += 1;
                 return self.tell(SinkFinding::NotReplayed { files: there, reason }).await;
             }
         };
         let is_same = old.cuts().zip(&made).all(|((_, old, _), (_, new, _))| old.files == new.files);
         if is_same {
-            unpin(&old);
+            unpin(&rooms, &place, &old);
             made.iter().flat_map(|(.., spooled)| spooled).for_each(Finished::discard);
             return Ok(());
         }
@@ -148,12 +184,16 @@ impl Auditor {
         };
         let decisions: Vec<Decision> = old.cuts().zip(&made).map(decision).collect();
         let decided = rooms.journal.decide(&place.config.name, &decisions).await;
-        decided.map_err(|error| Stop::Failed(error.to_string()))?;
+        if let Err(error) = decided {
+            unpin(&rooms, &place, &old);
+            return Err(Stop::Failed(error.to_string()));
+        }
         let mut swap = Swap { old, new: Group::new(made) };
-        // Not finished, it is at the next start.
-        match finish(&rooms, &place, &mut swap).await {
-            Ok(()) => {}
-            Err(Failure::Trouble(reason) | Failure::Gone { reason, .. }) => return Err(Stop::Failed(reason)),
+        if let Err(reason) = settle(&rooms, &place, &mut swap).await {
+            // The next job finishes it, or the next start; with files made again, as this job's are deleted.
+            swap.new.leave_spool();
+            *place.unfinished() = Some(swap);
+            return Err(Stop::Failed(reason));
         }
         let files: Vec<String> = swap.new.files().into_keys().collect();
         self.summary.written += files.len() as u64;

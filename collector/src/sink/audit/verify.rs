@@ -9,9 +9,9 @@ use tokio::time::sleep;
 
 use super::super::again::{NotAgain, make_again};
 use super::super::config::Layout;
-use super::super::decisions::{Cut, Intent, Shard};
+use super::super::decisions::{Cut, Intent, Recipe, Shard};
 use super::super::file::Finished;
-use super::super::manifest::{Manifest, What};
+use super::super::manifest::{Entry, Manifest, What};
 use super::super::publishing::paths;
 use super::{Auditor, Step, Stop, has_rows};
 use crate::blocking::blocking;
@@ -20,48 +20,75 @@ use crate::blocking::blocking;
 const JUST_NOW: Duration = Duration::from_secs(2);
 
 /// Is a file of the manifest: its parts, what made them, their bytes.
-struct File {
-    parts: Vec<Intent>,
-    layout: Layout,
+struct File<'a> {
+    parts: Vec<&'a Intent>,
+    recipe: &'a Recipe,
     bytes: u64,
     records: u64,
 }
 
-/// Files by path and topic: a topic that was created again may have files of the same names.
-type Files = BTreeMap<(String, [u8; 16]), File>;
+/// Names a file by its path and its topic: a topic that was created again may have files of the same names.
+pub(super) type Whose = (String, [u8; 16]);
+
+type Files<'a> = BTreeMap<Whose, File<'a>>;
+
+/// Holds files that are missing or changed, with what has to go before they are made again.
+pub(super) type Bad = BTreeMap<Whose, Option<String>>;
 
 impl Auditor {
-    /// Tells all that is wrong. Gives the paths of files that are missing or changed.
-    pub(super) async fn verify(&mut self, deep: bool) -> Step<BTreeSet<String>> {
-        let listed = self.list().await?;
+    /// Tells all that is wrong. Gives the files that are missing or changed.
+    pub(super) async fn verify(&mut self, deep: bool) -> Step<Bad> {
+        // In this order: what is published meanwhile is listed and not known, which is looked at again, and never known and missing.
         let manifest = self.manifest().await?;
+        let listed = self.list().await?;
         self.holes(&manifest).await?;
-        let (mut known, mut bad) = (BTreeSet::new(), BTreeSet::new());
-        for ((path, _), file) in files(&manifest)? {
+        let files = files(&manifest);
+        let (mut known, mut others) = (BTreeSet::new(), Vec::new());
+        for (whose, file) in &files {
+            self.is_heard()?;
             self.summary.files += 1;
             self.summary.records += file.records;
             self.summary.bytes += file.bytes;
-            match self.look(&file, &listed, deep).await {
+            match self.look(file, &listed, deep || shares_its_name(&files, whose)).await? {
                 Look::Same(path) => _ = known.insert(path),
-                Look::Changed(path) => {
-                    known.insert(path.clone());
-                    bad.insert(path.clone());
-                    self.problem(SinkFinding::Changed { path }).await?;
-                }
                 // It may be readable later: nothing to be mended.
                 Look::Unreadable(path, reason) => {
                     known.insert(path.clone());
                     self.problem(SinkFinding::Unreadable { path, reason }).await?;
                 }
-                Look::Missing => {
-                    bad.insert(path.clone());
-                    self.problem(SinkFinding::Missing { path }).await?;
-                }
+                Look::Other(there) => others.push((whose, there)),
             }
         }
+        let bad = self.bad(&files, others, &mut known).await?;
+        drop(files);
         self.strangers(listed, &known, &manifest).await?;
         if deep {
             self.compare(&manifest).await?;
+        }
+        Ok(bad)
+    }
+
+    /// Tells which files are missing and which changed, once all others are known: what has a file's name may be another topic's.
+    async fn bad(
+        &mut self,
+        files: &Files<'_>,
+        others: Vec<(&Whose, Vec<String>)>,
+        known: &mut BTreeSet<String>,
+    ) -> Step<Bad> {
+        let mut bad = Bad::new();
+        for (whose, there) in others {
+            let (path, topic) = whose;
+            // The second name is this file's alone.
+            let Some(changed) = there.into_iter().rev().find(|path| !known.contains(path)) else {
+                bad.insert((path.clone(), *topic), None);
+                self.problem(SinkFinding::Missing { path: path.clone() }).await?;
+                continue;
+            };
+            known.insert(changed.clone());
+            // Whose a damaged file is that two topics have a name for, nobody knows: it stays.
+            let is_its_own = changed != *path || !shares_its_name(files, whose);
+            bad.insert((path.clone(), *topic), is_its_own.then(|| changed.clone()));
+            self.problem(SinkFinding::Changed { path: changed }).await?;
         }
         Ok(bad)
     }
@@ -75,7 +102,13 @@ impl Auditor {
         let listed = self
             .with_store(|store| {
                 let mut found = HashMap::new();
-                store.list(&mut |path, bytes| _ = found.insert(path.to_owned(), bytes)).map(|()| found)
+                // Others may keep any number of files there.
+                let mut keep = |path: &str, bytes| {
+                    if parse(path).is_some() {
+                        found.insert(path.to_owned(), bytes);
+                    }
+                };
+                store.list(&mut keep).map(|()| found)
             })
             .await;
         listed.map_err(|error| Stop::Failed(format!("{} cannot be listed: {error}", self.place.config.destination)))
@@ -101,25 +134,26 @@ impl Auditor {
         Ok(())
     }
 
-    /// Looks at one file: its size, and its rows if that differs or all are to be read.
-    async fn look(&mut self, file: &File, listed: &HashMap<String, u64>, deep: bool) -> Look {
-        let there: Vec<String> =
-            file.parts.first().map(paths).into_iter().flatten().filter(|path| listed.contains_key(path)).collect();
-        if !deep && let Some(path) = there.iter().find(|path| listed[*path] == file.bytes) {
-            return Look::Same(path.clone());
+    /// Looks at one file: its size, and its rows if that differs or they are to be read.
+    async fn look(&mut self, file: &File<'_>, listed: &HashMap<String, u64>, reads: bool) -> Step<Look> {
+        let names = file.parts.first().map(|part| paths(part)).into_iter().flatten();
+        let there: Vec<String> = names.filter(|path| listed.contains_key(path)).collect();
+        if !reads && let Some(path) = there.iter().find(|path| listed[*path] == file.bytes) {
+            return Ok(Look::Same(path.clone()));
         }
         for path in &there {
             self.summary.read += 1;
-            let (path, parts, layout) = (path.clone(), file.parts.clone(), file.layout.clone());
-            let spool = self.spool.clone();
+            let layout = Layout::of(file.recipe).map_err(Stop::Failed)?;
+            let parts: Vec<Intent> = file.parts.iter().copied().cloned().collect();
+            let (path, spool) = (path.clone(), self.spool.clone());
             let same = self.with_store(move |store| (has_rows(store, &spool, &path, &parts, &layout), path));
             match same.await {
-                (Ok(true), path) => return Look::Same(path),
+                (Ok(true), path) => return Ok(Look::Same(path)),
                 (Ok(false), _) => {}
-                (Err(error), path) => return Look::Unreadable(path, error.to_string()),
+                (Err(error), path) => return Ok(Look::Unreadable(path, error.to_string())),
             }
         }
-        there.into_iter().next().map_or(Look::Missing, Look::Changed)
+        Ok(Look::Other(there))
     }
 
     /// Tells of files with names such as ours that nobody knows.
@@ -141,9 +175,10 @@ impl Auditor {
         if !strangers.is_empty() {
             sleep(JUST_NOW).await;
             let pending = self.rooms.board.desk(&self.place.config.name).map(|desk| desk.pending()).unwrap_or_default();
-            let files = files(&self.manifest().await?)?;
-            let known = files.into_values().flat_map(|file| file.parts).chain(pending);
-            known.flat_map(|intent| paths(&intent)).for_each(|path| _ = strangers.remove(&path));
+            let manifest = self.manifest().await?;
+            let published = manifest.values().flat_map(BTreeMap::values).flat_map(Entry::files);
+            let known = published.map(|(intent, _)| intent).chain(&pending);
+            known.flat_map(paths).for_each(|path| _ = strangers.remove(&path));
         }
         for (path, bytes) in strangers {
             self.problem(SinkFinding::Unknown { path, bytes }).await?;
@@ -168,6 +203,7 @@ impl Auditor {
     }
 
     async fn compare_one(&mut self, shard: &Shard, cut: &Cut) -> Step<()> {
+        self.is_heard()?;
         match make_again(&self.rooms.log, &self.spool, shard, cut).await {
             Ok(made) => {
                 blocking(move || made.iter().for_each(Finished::discard)).await;
@@ -187,31 +223,31 @@ impl Auditor {
 
 enum Look {
     Same(String),
-    Changed(String),
     Unreadable(String, String),
-    Missing,
+    /// What has one of its names, if anything, is not it.
+    Other(Vec<String>),
 }
 
-fn files(manifest: &Manifest) -> Step<Files> {
+fn files(manifest: &Manifest) -> Files<'_> {
     let mut files = Files::new();
     for (shard, entries) in manifest {
         for entry in entries.values() {
             let Some(cut) = entry.cut() else { continue };
             for (intent, bytes) in entry.files() {
-                let layout = Layout::of(&cut.recipe).map_err(Stop::Failed)?;
-                let file = files.entry((intent.path(), shard.topic_id)).or_insert(File {
-                    parts: Vec::new(),
-                    layout,
-                    bytes: 0,
-                    records: 0,
-                });
-                file.parts.push(intent.clone());
+                let none = File { parts: Vec::new(), recipe: &cut.recipe, bytes: 0, records: 0 };
+                let file = files.entry((intent.path(), shard.topic_id)).or_insert(none);
+                file.parts.push(intent);
                 file.bytes += bytes;
                 file.records += intent.records;
             }
         }
     }
-    Ok(files)
+    files
+}
+
+/// Tells whether files of several topics of one name have this name: then its size does not say whose it is.
+fn shares_its_name(files: &Files<'_>, (path, _): &Whose) -> bool {
+    files.range((path.clone(), [0; 16])..=(path.clone(), [0xff; 16])).count() > 1
 }
 
 /// Gives the first position in the manifest that a file's name may say, by topic.
