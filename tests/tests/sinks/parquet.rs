@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use skidway_tests::{Client, Site, scale, sink, tools};
 
 use super::archive;
+use super::audit::{job, kinds};
 use super::exactly_once::{kill_often, log_lines, real_logs};
 
 fn repository() -> PathBuf {
@@ -223,6 +224,59 @@ fn spark_reads(site: &Site) {
     assert_eq!(counts["sum"], 2999 * 3000 / 2);
     let columns = counts["columns"].to_string();
     assert!(columns.contains("[\"n\",\"bigint\"]") && columns.contains("[\"timestamp\",\"timestamp\"]"), "{columns}");
+}
+
+#[test]
+fn objects_survive_a_replay_to_parquet_a_repair_and_the_way_back() {
+    for schema in ["infer", "none"] {
+        let site = Site::new();
+        let lines = "format = \"raw\"\n";
+        let keys = format!("path = \"in\"\nroll = {{ records = 200, idle = \"1s\" }}\n{lines}");
+        let mut collector = site.collector().with(&archive(&site, &keys)).started();
+        let records: Vec<Value> = (0..1500).map(|number| json!({"value": evolving(number).to_string()})).collect();
+        records.chunks(100).for_each(|some| produce(&collector.client(), "app", some));
+        sink::wait_for(&collector.client(), "archive", 1500);
+        let out = site.path("out");
+        let before: BTreeSet<String> = sink::all_rows(&out).into_iter().collect();
+        let replay = "replay?topic=app&from=2020-01-01T00:00:00Z&to=2126-01-01T00:00:00Z";
+        let table = format!("format = \"parquet\"\nschema = \"{schema}\"\n");
+        let all_there = || match schema {
+            "infer" => each_whole(&read(&out).1, 1500),
+            _ => {
+                let rows = read(&out).1;
+                let found: BTreeSet<String> =
+                    rows.iter().map(|row| row["value"].as_str().unwrap().to_owned()).collect();
+                assert_eq!((rows.len(), found), (1500, before.clone()));
+            }
+        };
+
+        collector.program().stop();
+        collector.without(lines);
+        collector = collector.with(&table);
+        collector.start();
+        job(&collector.client(), replay);
+        all_there();
+        let files = sink::published(&out);
+        std::fs::remove_file(&files[0]).unwrap();
+        let whole = std::fs::read(&files[1]).unwrap();
+        std::fs::write(&files[1], &whole[..whole.len() - 9]).unwrap();
+        assert_eq!(kinds(&job(&collector.client(), "verify?deep=true")), ["missing", "changed", "summary"]);
+        assert_eq!(job(&collector.client(), "repair").last().unwrap()["problems"], 0);
+        assert_eq!(sink::published(&out), files);
+        all_there();
+        assert_eq!(kinds(&job(&collector.client(), "verify?deep=true")), ["summary"]);
+
+        collector.program().stop();
+        collector.without(&table);
+        collector = collector.with(lines);
+        collector.start();
+        job(&collector.client(), replay);
+        assert_eq!(kinds(&job(&collector.client(), "verify?deep=true")), ["summary"]);
+        assert_eq!(collector.program().stop(), Some(0));
+        let rows = sink::all_rows(&out);
+        assert_eq!((rows.len(), rows.into_iter().collect::<BTreeSet<_>>()), (1500, before));
+        assert_eq!(sink::files(&out), sink::published(&out), "something temporary is left");
+    }
 }
 
 #[test]
