@@ -12,6 +12,7 @@ use skidway_record::{Batch, Offset, TopicPartition};
 use skidway_wire::SinkPlan;
 
 use super::config::SinkConfig;
+use super::decisions::Intent;
 use super::lane::{Cause, Together};
 use super::parquet::{Learning, Names};
 use super::store::Store;
@@ -198,10 +199,12 @@ impl Trials {
     /// Closes what is open of partitions that are cut together, and counts it as so much of a cut.
     fn cut(&mut self, lane: &Range<usize>, (cause, part): (Cause, f64)) -> io::Result<()> {
         let (mut files, count) = (BTreeMap::<String, u64>::new(), &mut self.count);
+        // Merged, what partitions have for one folder is one file.
+        let file = |intent: Intent| if self.config.merges { intent.folder } else { intent.path() };
         for trial in &mut self.partitions[lane.clone()] {
             for (intent, finished) in trial.writing.cut()?.files {
                 count.records += intent.records;
-                *files.entry(intent.path()).or_default() += finished.bytes;
+                *files.entry(file(intent)).or_default() += finished.bytes;
                 finished.discard();
             }
         }

@@ -36,6 +36,14 @@ pub(super) enum Failure {
     },
 }
 
+impl Failure {
+    /// Gives why, in words.
+    pub(super) fn into_reason(self) -> String {
+        let (Self::Trouble(reason) | Self::Gone { reason, .. }) = self;
+        reason
+    }
+}
+
 /// Is what is decided at once and published at once: a cut of one partition, or of all that are merged.
 #[derive(Debug)]
 pub(super) struct Group {
@@ -59,13 +67,14 @@ impl Group {
         Self { cuts: cuts.into_iter().map(member).collect(), published: BTreeSet::new() }
     }
 
-    /// Groups the cuts of an earlier run as they were decided.
+    /// Groups the cuts of an earlier run as they were decided: those of a topic that were merged, each of the others by itself.
     pub(super) fn decided(pending: impl IntoIterator<Item = (Shard, Cut)>) -> Vec<Self> {
-        let (mut merged, mut alone) = (BTreeMap::<u64, Vec<Member>>::new(), Vec::new());
+        let (mut merged, mut alone) = (BTreeMap::<_, Vec<Member>>::new(), Vec::new());
         for (shard, cut) in pending {
-            let (position, member) = (cut.merged_at, Member { shard, cut, spooled: None });
-            match position {
-                Some(position) => merged.entry(position).or_default().push(member),
+            let at = cut.merged_at.map(|position| (shard.topic_id, position));
+            let member = Member { shard, cut, spooled: None };
+            match at {
+                Some(at) => merged.entry(at).or_default().push(member),
                 None => alone.push(vec![member]),
             }
         }

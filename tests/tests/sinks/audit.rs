@@ -170,6 +170,20 @@ fn a_plan_says_what_will_come_of_what_came() {
     assert!(code == Some(1) && said.contains("there is no sink"), "{said}");
 }
 
+#[test]
+fn a_plan_counts_a_file_of_several_partitions_once() {
+    let site = Site::new();
+    let keys = "merge_partitions = true\npath = \"{topic}\"\nroll = { age = \"7d\", idle = \"7d\" }\n";
+    let collector = site.collector().with("[topics]\npartitions = 3").with(&archive(&site, keys)).started();
+    let client = collector.client();
+    let keyed = |at: u64| json!({"key": at.to_string(), "value": "line"});
+    let records: Vec<Value> = (0..100).map(keyed).collect();
+    let answer = client.post("/v1/topics/app/records", "application/json", json!({"records": records}).to_string());
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let plan = client.get("/v1/sinks/archive/plan?hours=24").json();
+    assert_eq!((&plan["sample_records"], &plan["sample_files"]), (&json!(100), &json!(1)), "{plan}");
+}
+
 /// Lets a sink of these keys write, `harm` take away its first file and put another in the second's place, and the sink mend that.
 fn found_and_mended(site: &Site, keys: &str, harm: impl FnOnce(), rows: impl FnOnce() -> Vec<String>) {
     let keys = format!("{keys}\nformat = \"raw\"\npath = \"in\"\nroll = {{ records = 50, idle = \"1s\" }}\n");

@@ -6,7 +6,6 @@ mod replay;
 mod repair;
 mod verify;
 
-use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,7 +16,7 @@ use skidway_wire::{SinkAudit, SinkFinding, SinkJob};
 use tokio::sync::mpsc;
 
 use super::config::Layout;
-use super::decisions::{Cut, Intent, Shard};
+use super::decisions::Intent;
 use super::manifest::{self, Manifest, What};
 use super::publishing::{Group, is_same};
 use super::store::Store;
@@ -117,17 +116,15 @@ fn has_rows(store: &dyn Store, spool: &Path, path: &str, parts: &[Intent], layou
     is_same(store, path, &parts.iter().collect::<Vec<_>>(), (layout, &spool.join("copy")))
 }
 
-/// Groups the published cuts of each topic as they were decided.
+/// Groups the published cuts as they were decided.
 fn groups(manifest: Manifest) -> Vec<Group> {
-    let mut topics: BTreeMap<[u8; 16], Vec<(Shard, Cut)>> = BTreeMap::new();
-    for (shard, entries) in manifest {
-        let cuts = entries.into_values().filter_map(|entry| match entry.what {
+    let cuts = manifest.into_iter().flat_map(|(shard, entries)| {
+        entries.into_values().filter_map(move |entry| match entry.what {
             What::Published { cut, .. } => Some((shard.clone(), *cut)),
             What::Gap { .. } => None,
-        });
-        topics.entry(shard.topic_id).or_default().extend(cuts);
-    }
-    topics.into_values().flat_map(Group::decided).collect()
+        })
+    });
+    Group::decided(cuts)
 }
 
 /// Forgets where parts are in the spool.

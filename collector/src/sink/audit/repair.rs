@@ -2,7 +2,6 @@
 
 use skidway_wire::SinkFinding;
 
-use super::super::publishing::Failure;
 use super::{Auditor, Step, Stop, groups};
 
 impl Auditor {
@@ -20,7 +19,7 @@ impl Auditor {
             }
             // Before anything is removed: what is damaged may still be of use.
             if let Err(failure) = group.prepare(&self.rooms.log, &self.spool).await {
-                let (Failure::Trouble(reason) | Failure::Gone { reason, .. }) = failure;
+                let reason = failure.into_reason();
                 for path in paths {
                     self.tell(SinkFinding::Beyond { path, reason: reason.clone() }).await?;
                 }
@@ -31,10 +30,8 @@ impl Auditor {
                 let removed = self.with_store(move |store| store.remove(&path)).await;
                 removed.map_err(|error| Stop::Failed(format!("a file in {url} cannot be removed: {error}")))?;
             }
-            match group.publish(&self.place.store).await {
-                Ok(()) => {}
-                Err(Failure::Trouble(reason) | Failure::Gone { reason, .. }) => return Err(Stop::Failed(reason)),
-            }
+            let published = group.publish(&self.place.store).await;
+            published.map_err(|failure| Stop::Failed(failure.into_reason()))?;
             for path in paths {
                 self.summary.problems = self.summary.problems.saturating_sub(1);
                 self.summary.written += 1;

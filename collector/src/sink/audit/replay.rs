@@ -3,7 +3,6 @@
 //! Decided first, as every file: an exchange that is cut short is finished at the next start, while the log keeps the records. The old
 //! file goes before the new one comes, so that nobody finds a record twice.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
@@ -34,17 +33,10 @@ pub(in crate::sink) struct Swap {
 impl Swap {
     /// Gives the exchanges of an earlier run.
     pub(in crate::sink) fn decided(replays: impl IntoIterator<Item = (Shard, Replay)>) -> Vec<Self> {
-        let mut topics: BTreeMap<[u8; 16], Vec<(Shard, Replay)>> = BTreeMap::new();
-        for (shard, replay) in replays {
-            topics.entry(shard.topic_id).or_default().push((shard, replay));
-        }
-        let of = |replays: Vec<(Shard, Replay)>| {
-            let old = replays.iter().map(|(shard, replay)| (shard.clone(), replay.old.clone()));
-            let new = replays.iter().map(|(shard, replay)| (shard.clone(), replay.new.clone()));
-            let swap = |(old, new)| Self { old, new };
-            Group::decided(old).into_iter().zip(Group::decided(new)).map(swap).collect::<Vec<_>>()
-        };
-        topics.into_values().flat_map(of).collect()
+        let part = |(shard, replay): (Shard, Replay)| ((shard.clone(), replay.old), (shard, replay.new));
+        let (old, new): (Vec<_>, Vec<_>) = replays.into_iter().map(part).unzip();
+        let swap = |(old, new)| Self { old, new };
+        Group::decided(old).into_iter().zip(Group::decided(new)).map(swap).collect()
     }
 }
 
