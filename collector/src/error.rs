@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 
-use crate::sink::journal::JournalError;
+use crate::log::StateError;
 
 /// Tells why the collector did not start. The process ends with 1.
 #[derive(Debug, thiserror::Error)]
@@ -26,7 +26,7 @@ pub enum StartError {
     },
     /// What sinks have decided cannot be read.
     #[error("cannot open the sinks: {0}")]
-    Sinks(Box<JournalError>),
+    Sinks(Box<StateError>),
 }
 
 /// Tells why a running collector stopped. The process ends with 1, and recovery decides what is true.

@@ -6,6 +6,7 @@
 pub mod error;
 pub mod progress;
 pub mod embedded;
+pub mod state_topic;
 
 use futures::future::BoxFuture;
 use skidway_record::source::StoredSource;
@@ -19,6 +20,7 @@ pub use skidway_commitlog::commit::{
     Refusal, Session, SessionRef, SourceChange, Target, Topic, TopicChange, TopicConfig, TopicSettings,
 };
 pub use skidway_commitlog::{Pins, TopicAltered};
+pub use state_topic::{StateError, StateTopic, each_record};
 
 /// Names the topic of losses and other events, our own.
 pub const EVENTS_TOPIC: &str = "__skidway.events";

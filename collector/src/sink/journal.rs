@@ -5,17 +5,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::json;
-use skidway_record::{Batch, BatchBuilder, Compressor, EncodedHeaders, Offset, TopicName, TopicPartition};
+use skidway_record::{Batch, BatchBuilder, Compressor, EncodedHeaders, Record, TopicName, TopicPartition};
 
 use tokio::sync::RwLock;
 
-use super::FETCH_BYTES;
 use super::decisions::{DECISIONS_TOPIC, Decision};
 use super::manifest::{Entry, FILES_TOPIC};
 use super::state::State;
 use crate::clock::now_ms;
 use crate::json::rfc3339;
-use crate::log::{Commit, EVENTS_TOPIC, Log, LogError, Target, TopicChange, TopicSettings};
+use crate::log::{Commit, EVENTS_TOPIC, Log, LogError, StateError, Target, TopicChange, TopicSettings, each_record};
 
 /// Past so many records the topic begins anew with how things stand.
 const RECORDS_MAX: u64 = 5_000;
@@ -35,30 +34,12 @@ pub(super) struct Journal {
     records_max: AtomicU64,
 }
 
-/// Tells why our own topics cannot be read.
-#[derive(Debug, thiserror::Error)]
-pub enum JournalError {
-    /// The log did not do what it was asked.
-    #[error("the topics of sinks: {0}")]
-    Log(#[from] LogError),
-    /// A record is not one of ours, or another version's.
-    #[error("offset {offset} of the topic {topic} cannot be understood: {reason}")]
-    Record {
-        /// Which topic.
-        topic: TopicName,
-        /// Where.
-        offset: Offset,
-        /// What is wrong with it.
-        reason: String,
-    },
-}
-
 impl Journal {
     /// Opens the topics, creating them if need be, and reads what was decided.
     ///
     /// # Errors
-    /// [`JournalError`] (halt): without its decisions a sink would write everything again.
-    pub(super) async fn open(log: Arc<dyn Log>) -> Result<(Self, State), JournalError> {
+    /// [`StateError`] (halt): without its decisions a sink would write everything again.
+    pub(super) async fn open(log: Arc<dyn Log>) -> Result<(Self, State), StateError> {
         let for_ever = TopicSettings { partitions: Some(1), retention_age_ms: Some(None), retention_bytes: Some(None) };
         log.alter_topic(TopicChange::Put(topic(DECISIONS_TOPIC), for_ever)).await?;
         let manifest = topic(FILES_TOPIC);
@@ -81,9 +62,10 @@ impl Journal {
         Ok((journal, state))
     }
 
-    async fn read(&self) -> Result<State, JournalError> {
+    async fn read(&self) -> Result<State, StateError> {
         let mut state = State::default();
-        read_topic(&*self.log, &decisions(), |value| state.take(value)).await?;
+        let take = |_, record: &Record<'_>| state.take(record.value.unwrap_or_default());
+        each_record(&*self.log, &decisions(), take).await?;
         Ok(state)
     }
 
@@ -91,8 +73,8 @@ impl Journal {
     /// until then.
     ///
     /// # Errors
-    /// [`JournalError`] (retry): the topic is as long as it was, or says the same twice, which does no harm.
-    pub(super) async fn keep_short(&self) -> Result<(), JournalError> {
+    /// [`StateError`] (retry): the topic is as long as it was, or says the same twice, which does no harm.
+    pub(super) async fn keep_short(&self) -> Result<(), StateError> {
         let records = || self.log.offsets(&decisions()).map(|offsets| offsets.high_watermark.0 - offsets.log_start.0);
         if records()? <= self.records_max.load(Ordering::Relaxed) {
             return Ok(());
@@ -105,7 +87,7 @@ impl Journal {
     }
 
     /// Writes how things stand, all at once, and deletes what comes before it.
-    async fn begin_anew(&self, mut state: State) -> Result<(), JournalError> {
+    async fn begin_anew(&self, mut state: State) -> Result<(), StateError> {
         let topics: BTreeSet<[u8; 16]> = self.log.topics().iter().map(|topic| topic.id).collect();
         state.forget(&topics);
         let standing: Vec<(String, Vec<u8>)> =
@@ -184,34 +166,6 @@ fn event(sink: &str, decision: &Decision, at_ms: i64) -> Option<Vec<u8>> {
         "at": rfc3339(at_ms),
     });
     Some(event.to_string().into_bytes())
-}
-
-/// Hands over the values of all records of one of our topics, and tells how many there are.
-///
-/// # Errors
-/// [`JournalError`] (halt); what `take` finds wrong with a value is told with its place.
-pub(super) async fn read_topic(
-    log: &dyn Log,
-    of: &TopicPartition,
-    mut take: impl FnMut(&[u8]) -> Result<(), String>,
-) -> Result<u64, JournalError> {
-    let offsets = log.offsets(of)?;
-    let mut at = offsets.log_start;
-    while at < offsets.high_watermark {
-        for batch in log.fetch(of.clone(), at, FETCH_BYTES).await? {
-            let broken = |offset, reason| JournalError::Record { topic: of.topic.clone(), offset, reason };
-            let decoded = batch.decode().map_err(|error| broken(batch.base_offset(), error.to_string()))?;
-            for record in decoded.records() {
-                let record = record.map_err(|error| broken(batch.base_offset(), error.to_string()))?;
-                let offset = decoded.offset_of(&record);
-                if offset >= at {
-                    take(record.value.unwrap_or_default()).map_err(|reason| broken(offset, reason))?;
-                }
-            }
-            at = batch.next_offset();
-        }
-    }
-    Ok(offsets.high_watermark.0 - offsets.log_start.0)
 }
 
 fn decisions() -> TopicPartition {

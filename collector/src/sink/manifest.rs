@@ -10,11 +10,11 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use skidway_record::TopicPartition;
+use skidway_record::{Record, TopicPartition};
 
 use super::decisions::{Cut, Decision, Intent, Shard};
-use super::journal::{JournalError, read_topic, topic};
-use crate::log::Log;
+use super::journal::topic;
+use crate::log::{Log, StateError, each_record};
 
 /// Names the topic.
 pub const FILES_TOPIC: &str = "__skidway.files";
@@ -110,12 +110,13 @@ impl Entry {
 /// Reads what a sink has in files; of what was replayed, the newest.
 ///
 /// # Errors
-/// [`JournalError`].
-pub async fn read(log: &dyn Log, sink: &str) -> Result<Manifest, JournalError> {
+/// [`StateError`].
+pub async fn read(log: &dyn Log, sink: &str) -> Result<Manifest, StateError> {
     let mut manifest = Manifest::new();
     let of = TopicPartition::new(topic(FILES_TOPIC), 0);
-    read_topic(log, &of, |value| {
-        let entry: Entry = serde_json::from_slice(value).map_err(|error| error.to_string())?;
+    let take = |_, record: &Record<'_>| {
+        let entry: Entry =
+            serde_json::from_slice(record.value.unwrap_or_default()).map_err(|error| error.to_string())?;
         if entry.v != VERSION {
             return Err(format!("it is of version {}, this build knows {VERSION}", entry.v));
         }
@@ -123,7 +124,7 @@ pub async fn read(log: &dyn Log, sink: &str) -> Result<Manifest, JournalError> {
             manifest.entry(entry.shard.clone()).or_default().insert(entry.span().0, entry);
         }
         Ok(())
-    })
-    .await?;
+    };
+    each_record(log, &of, take).await?;
     Ok(manifest)
 }

@@ -48,11 +48,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::blocking::blocking;
 use crate::clock::now_ms;
-use crate::log::{Log, LogError, Pins};
+use crate::log::{Log, LogError, Pins, StateError};
 use board::{Board, Desk};
 use config::SinkConfig;
 use decisions::Decision;
-use journal::{Journal, JournalError};
+use journal::Journal;
 use parquet::Names;
 use start::{first_start, give_up_deleted, pin_all};
 use state::SinkState;
@@ -125,13 +125,13 @@ impl Sinks {
     /// Reads what was decided, and pins what is not in files. From then on retention may go on.
     ///
     /// # Errors
-    /// [`JournalError`] (halt).
+    /// [`StateError`] (halt).
     pub async fn open(
         configs: Vec<SinkConfig>,
         data_dir: &Path,
         log: Arc<dyn Log>,
         pins: Arc<Pins>,
-    ) -> Result<Self, JournalError> {
+    ) -> Result<Self, StateError> {
         let (journal, state) = Journal::open(log.clone()).await?;
         let mut board = Board::default();
         let (mut sinks, mut places) = (Vec::new(), BTreeMap::new());

@@ -6,10 +6,10 @@ use skidway_record::TopicPartition;
 
 use super::config::{SinkConfig, StartAt};
 use super::decisions::{Cut, Decision, Shard};
-use super::journal::{Journal, JournalError};
+use super::journal::Journal;
 use super::state::SinkState;
 use super::{again, audit, owner};
-use crate::log::{Log, Pins};
+use crate::log::{Log, Pins, StateError};
 
 /// Decisions of one commit: each is on the disk before the next is made.
 const DECIDED_AT_ONCE: usize = 100;
@@ -20,7 +20,7 @@ pub(super) async fn first_start(
     state: &mut SinkState,
     journal: &Journal,
     log: &dyn Log,
-) -> Result<(), JournalError> {
+) -> Result<(), StateError> {
     let mut decisions = Vec::new();
     let taken =
         log.topics().into_iter().filter(|topic| config.start_at == StartAt::Latest && config.takes(&topic.name));
@@ -42,7 +42,7 @@ pub(super) async fn give_up_deleted(
     state: &mut SinkState,
     journal: &Journal,
     log: &dyn Log,
-) -> Result<(), JournalError> {
+) -> Result<(), StateError> {
     let topics: BTreeSet<[u8; 16]> = log.topics().iter().map(|topic| topic.id).collect();
     let deleted = state.shards.iter().filter(|(shard, _)| !topics.contains(&shard.topic_id));
     let gap = |shard: &Shard, cut: &Cut| Decision::Gap {
@@ -62,7 +62,7 @@ async fn decide(
     state: &mut SinkState,
     journal: &Journal,
     decisions: &[Decision],
-) -> Result<(), JournalError> {
+) -> Result<(), StateError> {
     for some in decisions.chunks(DECIDED_AT_ONCE) {
         journal.decide(sink, some).await?;
         some.iter().for_each(|decision| state.apply(decision));
