@@ -11,6 +11,8 @@ use skidway_daemon::telemetry::Logging;
 use skidway_record::limits::PARTITIONS_MAX;
 
 use crate::ingest::Validation;
+use crate::listen::http::beacon::BeaconConfig;
+use crate::listen::http::origin::Origins;
 use crate::log::{Pins, TopicConfig, TopicSettings};
 use crate::sink::config::SinkConfig;
 
@@ -57,6 +59,10 @@ pub struct HttpConfig {
     pub body_idle_timeout: Duration,
     /// Time between two heartbeats of a stream; 15 s.
     pub heartbeat_interval: Duration,
+    /// Whose web pages may read and write; nobody's.
+    pub allowed_origins: Origins,
+    /// URLs that anybody may write events to; none.
+    pub beacons: Vec<BeaconConfig>,
 }
 
 /// Configures the embedded engine; what is not here has the engine's own default.
@@ -108,6 +114,8 @@ impl Default for HttpConfig {
             header_timeout: Duration::from_secs(60),
             body_idle_timeout: Duration::from_secs(30),
             heartbeat_interval: Duration::from_secs(15),
+            allowed_origins: Origins::default(),
+            beacons: Vec::new(),
         }
     }
 }
@@ -149,7 +157,7 @@ impl Config {
             data_dir: collector.get("data_dir", default.data_dir),
             shutdown_timeout: collector.within("shutdown_timeout", default.shutdown_timeout, seconds(1)..=seconds(600)),
             logging: Logging::read(&root.section("log")),
-            http: HttpConfig::from_section(&root.section("http")),
+            http: HttpConfig::from_section(root),
             engine: EngineConfig::from_section(&root.section("engine")),
             validation: {
                 let words = [("full", Validation::Full), ("header", Validation::Header)];
@@ -188,7 +196,8 @@ impl Config {
 }
 
 impl HttpConfig {
-    fn from_section(http: &Section<'_>) -> Self {
+    fn from_section(root: &Section<'_>) -> Self {
+        let http = &root.section("http");
         let default = Self::default();
         let millis = Duration::from_millis;
         let day = Duration::from_secs(86_400);
@@ -206,6 +215,8 @@ impl HttpConfig {
             header_timeout: http.within("header_timeout", default.header_timeout, millis(100)..=day),
             body_idle_timeout: http.within("body_idle_timeout", default.body_idle_timeout, millis(100)..=day),
             heartbeat_interval: http.within("heartbeat_interval", default.heartbeat_interval, millis(100)..=day),
+            allowed_origins: Origins::read(http, "allowed_origins"),
+            beacons: BeaconConfig::all(root),
         }
     }
 }
@@ -321,6 +332,8 @@ mod tests {
     const LEAST_SINK: &str =
         "[[sinks]]\nname = 'archive'\ntopics = ['app-*', 'nginx']\nurl = 'file:///var/lib/skidway-archive'\n";
 
+    const LEAST_BEACON: &str = "[[beacons]]\ntoken = '4f1d0c6a9b2e47d8'\ntopic = 'clicks'\n";
+
     fn read(text: &str) -> Result<Config, String> {
         Config::read(Document::parse("collector.toml", text).map_err(|it| it.to_string())?).map_err(|it| it.to_string())
     }
@@ -341,6 +354,8 @@ mod tests {
         let mut all = read(&uncommented()).unwrap();
         let rules = std::mem::take(&mut all.topics.rules);
         let sinks = std::mem::take(&mut all.sinks);
+        let beacons = std::mem::take(&mut all.http.beacons);
+        assert_eq!(beacons, read(LEAST_BEACON).unwrap().http.beacons, "and so is what it shows of a beacon");
         assert_eq!(sinks, read(LEAST_SINK).unwrap().sinks, "what the reference shows of a sink is its defaults");
         assert_eq!(all, Config::default());
         let audit = TopicSettings {
@@ -355,7 +370,8 @@ mod tests {
     fn every_mistake_is_told_at_once() {
         let mistakes = read(
             "[http]\nlissten = '127.0.0.1:1'\nmemory_bytes_max = '32MiB'\n[engine]\nkind = 'kafka'\n\
-             [topics]\npartitions = 0\n[[topics.rules]]\nretention = { age = 7 }\n",
+             [topics]\npartitions = 0\n[[topics.rules]]\nretention = { age = 7 }\n\
+             [[beacons]]\ntoken = 'short'\ntopic = '__x'\nallowed_origins = ['example.org']\nkeep_headers = ['Cookie']\n",
         )
         .unwrap_err();
         for words in [
@@ -364,6 +380,10 @@ mod tests {
             "collector.toml:5: engine.kind: this build has only the embedded engine",
             "collector.toml:7: topics.partitions: a topic has 1 to 1000 partitions",
             "topics.rules.0.match: is missing",
+            "beacons.0.token: 16 to 128 letters",
+            "beacons.0.topic: topics that begin with __ are our own",
+            "beacons.0.allowed_origins: \"example.org\" is no origin",
+            "beacons.0.keep_headers: cookie is a secret of its sender",
             "topics.rules.0.retention.age: expected a duration such as \"7d\", or \"unlimited\"",
         ] {
             assert!(mistakes.contains(words), "{words} in {mistakes}");

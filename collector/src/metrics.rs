@@ -19,6 +19,7 @@ pub fn describe() {
     describe_counter!("skidway_collector_sent_bytes_total", Unit::Bytes, "Bytes of records sent, by `kind`");
     describe_counter!("skidway_damaged_batches_total", "Damaged places of the log that readers met, each counted once");
     counter!("skidway_damaged_batches_total").increment(0);
+    describe_counter!("skidway_beacon_requests_total", "Requests to beacons, by `topic` and `result`");
     describe_counter!("skidway_sink_cuts_total", "Cuts, by `sink` and `cause`");
     describe_counter!("skidway_sink_files_total", "Files published, by `sink`");
     describe_counter!("skidway_sink_records_total", "Records in published files, by `sink`");
@@ -38,6 +39,11 @@ pub fn describe() {
         "skidway_collector_pieces_rendered_total",
         "Runs of records rendered, at the head once for all readers alike"
     );
+}
+
+/// Counts a request to a beacon; `result` is `ok` or why it was refused.
+pub fn beacon(topic: &skidway_record::TopicName, result: String) {
+    counter!("skidway_beacon_requests_total", "topic" => topic.to_string(), "result" => result).increment(1);
 }
 
 /// Counts a cut of a sink.

@@ -9,6 +9,7 @@ pub mod scale;
 pub mod sink;
 pub mod stores;
 pub mod faults;
+pub mod browser;
 pub mod hadoop;
 pub mod kerberos;
 pub mod hdfs;
@@ -39,6 +40,7 @@ pub mod mixer;
 pub mod arguments;
 
 pub use agent::Agent;
+pub use browser::Browser;
 pub use collector::Collector;
 pub use hdfs::Hdfs;
 pub use http::{Answer, Client};

@@ -59,13 +59,26 @@ pub(super) struct Body {
 ///
 /// # Errors
 /// 413 past `http.body_bytes_max`, 415 if it is encoded, 408 if it stalls, 400 if it is cut off, 503 without room for it.
-pub(super) async fn read(door: &Door, headers: &HeaderMap, mut body: axum::body::Body) -> Result<Body, Failure> {
+pub(super) async fn read(door: &Door, headers: &HeaderMap, body: axum::body::Body) -> Result<Body, Failure> {
+    read_up_to(door, headers, body, door.config.body_bytes_max).await
+}
+
+/// Reads a request's body of at most `max` bytes.
+///
+/// # Errors
+/// As [`read`].
+pub(super) async fn read_up_to(
+    door: &Door,
+    headers: &HeaderMap,
+    mut body: axum::body::Body,
+    max: u64,
+) -> Result<Body, Failure> {
     if let Some(encoding) = headers.get(CONTENT_ENCODING).filter(|encoding| *encoding != "identity") {
         return Err(Failure::media_type(format!(
             "Content-Encoding {encoding:?} is not supported; send the body as it is"
         )));
     }
-    let max = door.config.body_bytes_max;
+    let max = max.min(door.config.body_bytes_max);
     let length = body.size_hint().exact();
     if length.is_some_and(|length| length > max) {
         discard(body, max).await;
@@ -121,6 +134,5 @@ fn busy() -> Failure {
 }
 
 fn too_large(max: u64) -> Failure {
-    Failure::new(413, "too-large", format!("a request's body may have at most {max} bytes (http.body_bytes_max)"))
-        .with("max_bytes", max)
+    Failure::new(413, "too-large", format!("this request's body may have at most {max} bytes")).with("max_bytes", max)
 }

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::HttpConfig;
 use crate::ingest::Ingest;
 use crate::ingest::fleet::Fleet;
+use crate::listen::http::beacon::Beacons;
 use crate::listen::http::body::Memory;
 use crate::log::{Log, LogError};
 use crate::read::Reader;
@@ -34,6 +35,8 @@ pub struct Door {
     pub(super) memory: Memory,
     /// Cancelled when the collector stops: streams and long polls end.
     pub(super) draining: CancellationToken,
+    /// Takes events of web pages.
+    pub(super) beacons: Arc<Beacons>,
     /// Answers `GET /v1`.
     pub(super) about: About,
 }
@@ -43,12 +46,13 @@ impl Door {
     pub fn new(
         log: Arc<dyn Log>,
         (reader, ingest, fleet, sinks): (Reader, Ingest, Fleet, Option<Arc<dyn SinkControl>>),
-        config: HttpConfig,
+        mut config: HttpConfig,
         draining: CancellationToken,
         about: About,
     ) -> Self {
         let memory = Memory::new(config.memory_bytes_max);
-        Self { log, reader, ingest, fleet, sinks, config, memory, draining, about }
+        let beacons = Arc::new(Beacons::new(std::mem::take(&mut config.beacons)));
+        Self { log, reader, ingest, fleet, sinks, config, memory, draining, beacons, about }
     }
 }
 

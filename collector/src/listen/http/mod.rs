@@ -22,6 +22,8 @@ mod sse;
 mod agents;
 mod sinks;
 mod commits;
+pub mod origin;
+pub mod beacon;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -41,7 +43,8 @@ pub use door::{Door, Peer, SinkControl};
 /// Makes the router of all URLs.
 pub fn router(door: Arc<Door>) -> Router {
     let topic = get(topics::describe).put(topics::put).delete(topics::delete);
-    Router::new()
+    let (origins, beacons) = (door.config.allowed_origins.clone(), door.beacons.clone());
+    let router = Router::new()
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(health::metrics))
@@ -62,12 +65,13 @@ pub fn router(door: Arc<Door>) -> Router {
         .route("/v1/agents/{agent}/session", post(agents::open_session))
         .route("/v1/agents/{agent}/sources", get(agents::sources))
         .route("/v1/commits", post(commits::commit))
+        .route("/v1/beacons/{token}", post(beacon::send))
         .method_not_allowed_fallback(wrong_method)
         .fallback(unknown_url)
-        .layer(from_fn(measure))
         // Bodies are bounded by `body`, which knows the configured limit.
         .layer(DefaultBodyLimit::disable())
-        .with_state(door)
+        .with_state(door);
+    origin::guard(router, &origins, &beacons).layer(from_fn(measure))
 }
 
 async fn unknown_url(uri: Uri) -> Failure {
