@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 /// Gives the path of one topic's records.
 pub fn records_path(topic: &str) -> String {
@@ -21,8 +22,15 @@ pub fn sources_path(agent: &str) -> String {
 /// Path that takes commits.
 pub const COMMITS_PATH: &str = "/v1/commits";
 
+/// Answers `GET /healthz` and `GET /readyz`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Health {
+    /// `ok`, `ready`.
+    pub status: String,
+}
+
 /// Answers `GET /v1`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct About {
     /// 32 hex digits.
     pub log_id: String,
@@ -35,7 +43,7 @@ pub struct About {
 }
 
 /// Holds a record as JSON shows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default, ToSchema)]
 pub struct JsonRecord {
     /// Topic.
     pub topic: String,
@@ -63,14 +71,14 @@ pub struct JsonRecord {
 }
 
 /// Answers `GET /v1/topics`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TopicList {
     /// By name.
     pub topics: Vec<TopicSummary>,
 }
 
 /// Holds a line of the topic list.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TopicSummary {
     /// Name.
     pub name: String,
@@ -79,7 +87,7 @@ pub struct TopicSummary {
 }
 
 /// Answers `GET /v1/topics/{t}`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TopicDescription {
     /// Name.
     pub name: String,
@@ -90,7 +98,7 @@ pub struct TopicDescription {
 }
 
 /// Holds a partition's extent.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PartitionDescription {
     /// Number, from 0.
     pub partition: u32,
@@ -103,7 +111,7 @@ pub struct PartitionDescription {
 }
 
 /// Answers the deletion of a partition's first records.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RecordsDeleted {
     /// Number, from 0.
     pub partition: u32,
@@ -112,14 +120,14 @@ pub struct RecordsDeleted {
 }
 
 /// Answers a produce request.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Produced {
     /// One entry a partition written to.
     pub offsets: Vec<ProducedOffsets>,
 }
 
 /// Tells where a run of records went.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ProducedOffsets {
     /// Partition.
     pub partition: u32,
@@ -130,14 +138,14 @@ pub struct ProducedOffsets {
 }
 
 /// Answers `GET /v1/agents`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AgentList {
     /// By id.
     pub agents: Vec<AgentSummary>,
 }
 
 /// Holds a line of the fleet list.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AgentSummary {
     /// The agent's id.
     pub id: String,
@@ -156,7 +164,7 @@ pub struct AgentSummary {
 }
 
 /// Answers `GET /v1/sinks`.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 pub struct SinkList {
     /// By name.
     pub sinks: Vec<SinkSummary>,
@@ -169,7 +177,7 @@ pub struct SinkList {
 }
 
 /// Says how a sink stands.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SinkSummary {
     /// Its name.
     pub name: String,
@@ -206,7 +214,7 @@ pub struct SinkSummary {
 }
 
 /// Is something that went wrong.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SinkError {
     /// When it was last seen; RFC 3339.
     pub at: String,
@@ -215,7 +223,7 @@ pub struct SinkError {
 }
 
 /// Is a published file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SinkFile {
     /// When it was published; RFC 3339.
     pub at: String,
@@ -224,7 +232,7 @@ pub struct SinkFile {
 }
 
 /// Says how a sink stands in one partition.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SinkShard {
     /// The topic.
     pub topic: String,

@@ -2,12 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 /// Names problem documents in `Content-Type`.
 pub const MEDIA_TYPE: &str = "application/problem+json";
 
 /// Holds one problem document. `type` is a stable short name that programs may match on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Problem {
     /// Stable short name, such as `topic-not-found`.
     #[serde(rename = "type")]

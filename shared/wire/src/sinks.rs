@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// Is a piece of work on files that are published already.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +27,7 @@ pub enum SinkJob {
 }
 
 /// Is one finding of a job.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum SinkFinding {
     /// A file was published and is not there.
@@ -126,7 +127,7 @@ pub enum SinkFinding {
 }
 
 /// Sums up a job.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 pub struct SinkAudit {
     /// Files in the manifest.
     pub files: u64,
@@ -145,7 +146,7 @@ pub struct SinkAudit {
 }
 
 /// Says what a sink will do in a day, by what came in the last hours: they are written into files on trial, by the same code.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct SinkPlan {
     /// Time that the sample covers, in seconds; less than asked for if there was more than can be tried out.
     pub sample_seconds: u64,

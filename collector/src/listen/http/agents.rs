@@ -18,6 +18,7 @@ use crate::json::rfc3339;
 use crate::listen::http::answers::Failure;
 use crate::listen::http::body::{self, Body, media_type};
 use crate::listen::http::door::{Door, Peer};
+use crate::listen::http::openapi::problems::Refused;
 use crate::listen::http::path::AgentPath;
 use crate::listen::http::query::Query;
 use crate::log::{AgentState, OpenSession};
@@ -25,7 +26,16 @@ use crate::log::{AgentState, OpenSession};
 /// Default and greatest number of sources of a page: each may carry 64 KiB.
 const SOURCES: (u64, u64) = (200, 1000);
 
-/// `POST /v1/agents/{id}/session`
+pub(super) const FRAMES: &str = commit::MEDIA_TYPE;
+
+/// Opens an agent's session, which fences the one before. Agents' own protocol.
+#[utoipa::path(
+    post, path = "/v1/agents/{agent}/session", tag = "agents", params(("agent" = String, Path, description = "The agent's id")), request_body(content = Vec<u8>, content_type = FRAMES),
+    responses(
+        (status = 200, content_type = FRAMES, body = Vec<u8>, description = "A frame."),
+        Refused<400>, Refused<409>, Refused<413>, Refused<415>, Refused<426>
+    )
+)]
 pub(super) async fn open_session(
     State(door): State<Arc<Door>>,
     AgentPath(agent): AgentPath,
@@ -52,7 +62,16 @@ pub(super) async fn open_session(
     Ok(frame(opened.encode()))
 }
 
-/// `GET /v1/agents/{id}/sources`
+/// Pages an agent's sources. Agents' own protocol.
+#[utoipa::path(
+    get, path = "/v1/agents/{agent}/sources", tag = "agents",
+    params(
+        ("agent" = String, Path, description = "The agent's id"),
+        ("after" = Option<String>, Query, description = "Id of the source before the page", pattern = "^[0-9a-f]{32}$"),
+        ("limit" = Option<u64>, Query, description = "Sources of a page; 200", minimum = 1, maximum = 1000)
+    ),
+    responses((status = 200, content_type = FRAMES, body = Vec<u8>, description = "A frame."), Refused<400>)
+)]
 pub(super) async fn sources(
     State(door): State<Arc<Door>>,
     AgentPath(agent): AgentPath,
@@ -67,7 +86,8 @@ pub(super) async fn sources(
     Ok(frame(SourcePage { sources, next }.encode()))
 }
 
-/// `GET /v1/agents`
+/// Lists the agents that ever opened a session.
+#[utoipa::path(get, path = "/v1/agents", tag = "agents", responses((status = 200, body = AgentList), Refused<400>))]
 pub(super) async fn list(State(door): State<Arc<Door>>, uri: Uri) -> Result<Json<AgentList>, Failure> {
     Query::of(&uri)?.finish()?;
     let agents = door.log.agents().await?;

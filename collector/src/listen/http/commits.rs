@@ -12,12 +12,20 @@ use skidway_wire::{CommitAnswer, CommitRequest, Item, ItemResult, SpanKind};
 use crate::clock::now_ms;
 use crate::ingest::agent::{AgentItem, Outcome};
 use crate::ingest::fleet::Report;
-use crate::listen::http::agents::{frame, read_frame};
+use crate::listen::http::agents::{FRAMES, frame, read_frame};
 use crate::listen::http::answers::Failure;
 use crate::listen::http::door::Door;
+use crate::listen::http::openapi::problems::Refused;
 use crate::log::{Advance, HandOver, Refusal, SessionRef, SourceChange};
 
-/// Commits the items of a request; each has its own result.
+/// Commits the items of an agent's request; each has its own result. Agents' own protocol.
+#[utoipa::path(
+    post, path = "/v1/commits", tag = "agents", request_body(content = Vec<u8>, content_type = FRAMES),
+    responses(
+        (status = 200, content_type = FRAMES, body = Vec<u8>, description = "A frame."),
+        Refused<400>, Refused<409>, Refused<413>, Refused<415>, Refused<426>, Refused<507>
+    )
+)]
 pub(super) async fn commit(
     State(door): State<Arc<Door>>,
     headers: HeaderMap,

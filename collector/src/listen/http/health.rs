@@ -6,32 +6,36 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
-use serde_json::{Value, json};
 use skidway_daemon::telemetry;
-use skidway_wire::http::About;
+use skidway_wire::http::{About, Health};
 
 use crate::listen::http::answers::Failure;
 use crate::listen::http::door::Door;
+use crate::listen::http::openapi::problems::Refused;
 
-/// `GET /healthz`: the process runs.
-pub(super) async fn alive() -> Json<Value> {
-    Json(json!({"status": "ok"}))
+/// Says that the process runs.
+#[utoipa::path(get, path = "/healthz", tag = "health", responses((status = 200, body = Health)))]
+pub(super) async fn alive() -> Json<Health> {
+    Json(Health { status: "ok".to_owned() })
 }
 
-/// `GET /readyz`: it takes requests. Not while it stops.
-pub(super) async fn ready(State(door): State<Arc<Door>>) -> Result<Json<Value>, Failure> {
+/// Says whether it takes requests. Not while it stops.
+#[utoipa::path(get, path = "/readyz", tag = "health", responses((status = 200, body = Health), Refused<503>))]
+pub(super) async fn ready(State(door): State<Arc<Door>>) -> Result<Json<Health>, Failure> {
     if door.draining.is_cancelled() {
         return Err(Failure::new(503, "stopping", "the collector is stopping"));
     }
-    Ok(Json(json!({"status": "ready"})))
+    Ok(Json(Health { status: "ready".to_owned() }))
 }
 
-/// `GET /metrics`
+/// Gives the metrics as Prometheus scrapes them.
+#[utoipa::path(get, path = "/metrics", tag = "health", responses((status = 200, content_type = "text/plain", body = String)))]
 pub(super) async fn metrics() -> impl IntoResponse {
     ([(CONTENT_TYPE, "text/plain; version=0.0.4")], telemetry::metrics().render())
 }
 
-/// `GET /v1`
+/// Says which log this is.
+#[utoipa::path(get, path = "/v1", tag = "health", responses((status = 200, body = About)))]
 pub(super) async fn about(State(door): State<Arc<Door>>) -> Json<About> {
     Json(door.about.clone())
 }

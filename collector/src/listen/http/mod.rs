@@ -24,6 +24,7 @@ mod sinks;
 mod commits;
 pub mod origin;
 pub mod beacon;
+mod openapi;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -33,7 +34,8 @@ use axum::extract::{DefaultBodyLimit, MatchedPath, Request};
 use axum::http::{Method, Uri};
 use axum::middleware::{Next, from_fn};
 use axum::response::Response;
-use axum::routing::{get, post};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::metrics;
 use answers::Failure;
@@ -42,30 +44,30 @@ pub use door::{Door, Peer, SinkControl};
 
 /// Makes the router of all URLs.
 pub fn router(door: Arc<Door>) -> Router {
-    let topic = get(topics::describe).put(topics::put).delete(topics::delete);
     let (origins, beacons) = (door.config.allowed_origins.clone(), door.beacons.clone());
-    let router = Router::new()
-        .route("/healthz", get(health::alive))
-        .route("/readyz", get(health::ready))
-        .route("/metrics", get(health::metrics))
-        .route("/v1", get(health::about))
-        .route("/v1/topics", get(topics::list))
-        .route("/v1/topics/{topic}", topic)
-        .route("/v1/topics/{topic}/records", get(records::read).post(produce::produce).delete(topics::delete_records))
-        .route("/v1/topics/{topic}/stream", get(records::stream))
-        .route("/v1/sinks", get(sinks::list))
-        .route("/v1/sinks/{sink}", get(sinks::show))
-        .route("/v1/sinks/{sink}/pause", post(sinks::pause))
-        .route("/v1/sinks/{sink}/resume", post(sinks::resume))
-        .route("/v1/sinks/{sink}/plan", get(sinks::plan))
-        .route("/v1/sinks/{sink}/verify", post(sinks::verify))
-        .route("/v1/sinks/{sink}/repair", post(sinks::repair))
-        .route("/v1/sinks/{sink}/replay", post(sinks::replay))
-        .route("/v1/agents", get(agents::list))
-        .route("/v1/agents/{agent}/session", post(agents::open_session))
-        .route("/v1/agents/{agent}/sources", get(agents::sources))
-        .route("/v1/commits", post(commits::commit))
-        .route("/v1/beacons/{token}", post(beacon::send))
+    let described = OpenApiRouter::with_openapi(openapi::document())
+        .routes(routes!(health::alive))
+        .routes(routes!(health::ready))
+        .routes(routes!(health::metrics))
+        .routes(routes!(health::about))
+        .routes(routes!(topics::list))
+        .routes(routes!(topics::describe, topics::put, topics::delete))
+        .routes(routes!(records::read, produce::produce, topics::delete_records))
+        .routes(routes!(records::stream))
+        .routes(routes!(sinks::list))
+        .routes(routes!(sinks::show))
+        .routes(routes!(sinks::pause))
+        .routes(routes!(sinks::resume))
+        .routes(routes!(sinks::plan))
+        .routes(routes!(sinks::verify))
+        .routes(routes!(sinks::repair))
+        .routes(routes!(sinks::replay))
+        .routes(routes!(agents::list))
+        .routes(routes!(agents::open_session))
+        .routes(routes!(agents::sources))
+        .routes(routes!(commits::commit))
+        .routes(routes!(beacon::send));
+    let router = openapi::serve(described)
         .method_not_allowed_fallback(wrong_method)
         .fallback(unknown_url)
         // Bodies are bounded by `body`, which knows the configured limit.

@@ -3,8 +3,19 @@
 use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
 use skidway_record::{AgentId, TopicName};
+use utoipa::IntoParams;
 
 use crate::listen::http::answers::Failure;
+
+/// Describes the topic in a URL.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "it describes, TopicPath reads")]
+pub(super) struct TopicParam {
+    /// Name.
+    #[param(pattern = "^[A-Za-z0-9_-][A-Za-z0-9._-]{0,248}$")]
+    topic: String,
+}
 
 /// Is the topic in a URL.
 pub(super) struct TopicPath(pub(super) TopicName);

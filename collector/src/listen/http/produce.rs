@@ -16,7 +16,9 @@ use crate::ingest::produce::{Conditions, Producer};
 use crate::listen::http::answers::Failure;
 use crate::listen::http::body::{self, media_type};
 use crate::listen::http::door::Door;
-use crate::listen::http::path::TopicPath;
+use crate::listen::http::openapi::problems::Refused;
+use crate::listen::http::openapi::reading::ProduceBody;
+use crate::listen::http::path::{TopicParam, TopicPath};
 use crate::listen::http::produce_body::Format;
 use crate::listen::http::query::Query;
 
@@ -27,6 +29,22 @@ const INLINE_BYTES: usize = 32 << 10;
 const PRODUCER_ID_BYTES_MAX: usize = 128;
 
 /// Stores the request's records, whole or not at all.
+#[utoipa::path(
+    post, path = "/v1/topics/{topic}/records", tag = "records",
+    params(
+        TopicParam,
+        ("partition" = Option<u32>, Query, description = "Where all go that name none"),
+        ("Producer-Id" = Option<String>, Header, description = "Makes the request idempotent, with the next two", max_length = 128),
+        ("Producer-Epoch" = Option<u64>, Header, description = "Fences older ones"),
+        ("Producer-Seq" = Option<u64>, Header, description = "Number of the request's first record, from 0 in each epoch"),
+        ("Expected-Offset" = Option<u64>, Header, description = "The next offset that `partition` must have")
+    ),
+    request_body(content((ProduceBody = "application/json"), (String = "application/x-ndjson"), (String = "text/plain"))),
+    responses(
+        (status = 200, body = Produced), Refused<400>, Refused<403>, Refused<404>, Refused<409>, Refused<412>, Refused<413>,
+        Refused<415>, Refused<429>, Refused<507>
+    )
+)]
 pub(super) async fn produce(
     State(door): State<Arc<Door>>,
     TopicPath(name): TopicPath,

@@ -11,8 +11,10 @@ use skidway_record::TopicName;
 use crate::listen::http::answers::Failure;
 use crate::listen::http::door::Door;
 use crate::listen::http::ndjson::Ndjson;
+use crate::listen::http::openapi::problems::Refused;
+use crate::listen::http::openapi::reading::{ReadParams, RecordPage};
 use crate::listen::http::page;
-use crate::listen::http::path::TopicPath;
+use crate::listen::http::path::{TopicParam, TopicPath};
 use crate::listen::http::query::ReadQuery;
 use crate::listen::http::raw;
 use crate::listen::http::sse::Sse;
@@ -36,7 +38,17 @@ enum Kind {
     Raw,
 }
 
-/// `GET /v1/topics/{t}/records`
+/// Reads a topic: one page of records, or a stream of them, by what is accepted.
+#[utoipa::path(
+    get, path = "/v1/topics/{topic}/records", tag = "records", params(TopicParam, ReadParams),
+    responses(
+        (status = 200, content(
+            (RecordPage = "application/json"), (String = "application/x-ndjson"), (String = "text/event-stream"),
+            (Vec<u8> = "application/vnd.kafka.recordbatch")
+        )),
+        Refused<400>, Refused<404>, Refused<406>, Refused<410>, Refused<422>
+    )
+)]
 pub(super) async fn read(
     State(door): State<Arc<Door>>,
     TopicPath(name): TopicPath,
@@ -52,7 +64,11 @@ pub(super) async fn read(
     answer(&door, &name, kind, &uri, &headers).await
 }
 
-/// `GET /v1/topics/{t}/stream`: SSE, whatever is accepted.
+/// Streams a topic as server-sent events, whatever is accepted.
+#[utoipa::path(
+    get, path = "/v1/topics/{topic}/stream", tag = "records", params(TopicParam, ReadParams),
+    responses((status = 200, content_type = "text/event-stream", body = String), Refused<400>, Refused<404>, Refused<410>)
+)]
 pub(super) async fn stream(
     State(door): State<Arc<Door>>,
     TopicPath(name): TopicPath,

@@ -10,22 +10,28 @@ use axum::response::{IntoResponse, Response};
 use futures::stream;
 use jiff::Timestamp;
 use skidway_wire::http::{SinkList, SinkSummary};
-use skidway_wire::{SinkJob, SinkPlan};
+use skidway_wire::{SinkFinding, SinkJob, SinkPlan};
 
 use crate::listen::http::answers::Failure;
 use crate::listen::http::door::Door;
+use crate::listen::http::openapi::problems::Refused;
 use crate::listen::http::query::Query;
 
 /// Greatest number of hours that a plan looks back; by default a day.
 const PLAN_HOURS_MAX: u64 = 24 * 31;
 
-/// `GET /v1/sinks`
+/// Says how all sinks stand.
+#[utoipa::path(get, path = "/v1/sinks", tag = "sinks", responses((status = 200, body = SinkList), Refused<400>))]
 pub(super) async fn list(State(door): State<Arc<Door>>, uri: Uri) -> Result<Json<SinkList>, Failure> {
     Query::of(&uri)?.finish()?;
     Ok(Json(all(&door)))
 }
 
-/// `GET /v1/sinks/{sink}`
+/// Says how a sink stands.
+#[utoipa::path(
+    get, path = "/v1/sinks/{sink}", tag = "sinks", params(("sink" = String, Path, description = "Name, as in the configuration")),
+    responses((status = 200, body = SinkSummary), Refused<400>, Refused<404>)
+)]
 pub(super) async fn show(
     State(door): State<Arc<Door>>,
     Path(name): Path<String>,
@@ -35,17 +41,30 @@ pub(super) async fn show(
     one(&door, &name)
 }
 
-/// `POST /v1/sinks/{sink}/pause`: what is open is closed and published, then nothing more is read.
+/// Pauses a sink, over restarts too: what is open is closed and published, then nothing more is read.
+#[utoipa::path(
+    post, path = "/v1/sinks/{sink}/pause", tag = "sinks", params(("sink" = String, Path, description = "Name, as in the configuration")),
+    responses((status = 200, body = SinkSummary), Refused<400>, Refused<404>, Refused<507>)
+)]
 pub(super) async fn pause(door: State<Arc<Door>>, name: Path<String>, uri: Uri) -> Result<Json<SinkSummary>, Failure> {
     steer(&door, &name, &uri, true).await
 }
 
-/// `POST /v1/sinks/{sink}/resume`
+/// Lets a paused sink go on.
+#[utoipa::path(
+    post, path = "/v1/sinks/{sink}/resume", tag = "sinks", params(("sink" = String, Path, description = "Name, as in the configuration")),
+    responses((status = 200, body = SinkSummary), Refused<400>, Refused<404>, Refused<507>)
+)]
 pub(super) async fn resume(door: State<Arc<Door>>, name: Path<String>, uri: Uri) -> Result<Json<SinkSummary>, Failure> {
     steer(&door, &name, &uri, false).await
 }
 
-/// `GET /v1/sinks/{sink}/plan?hours=`: what the sink will do in a day, by what came in the last hours.
+/// Says what a sink will do in a day, by what came in the last hours.
+#[utoipa::path(
+    get, path = "/v1/sinks/{sink}/plan", tag = "sinks",
+    params(("sink" = String, Path, description = "Name, as in the configuration"), ("hours" = Option<u64>, Query, description = "Hours to look back; 24", minimum = 1, maximum = 744)),
+    responses((status = 200, body = SinkPlan), Refused<400>, Refused<404>, Refused<503>)
+)]
 pub(super) async fn plan(
     State(door): State<Arc<Door>>,
     Path(name): Path<String>,
@@ -59,7 +78,12 @@ pub(super) async fn plan(
     plan.map(Json).map_err(|reason| Failure::new(503, "not-planned", reason))
 }
 
-/// `POST /v1/sinks/{sink}/verify?deep=`: the manifest against the storage, and if deep against the rows and the log.
+/// Compares the manifest with the storage, and if deep each file's rows with the log.
+#[utoipa::path(
+    post, path = "/v1/sinks/{sink}/verify", tag = "sinks",
+    params(("sink" = String, Path, description = "Name, as in the configuration"), ("deep" = Option<bool>, Query, description = "Reads every file; false")),
+    responses((status = 200, body = SinkFinding, content_type = "application/x-ndjson", description = "A finding a line, a summary last."), Refused<400>, Refused<404>, Refused<409>)
+)]
 pub(super) async fn verify(door: State<Arc<Door>>, name: Path<String>, uri: Uri) -> Result<Response, Failure> {
     let mut query = Query::of(&uri)?;
     let deep = query.parsed::<bool>("deep")?.unwrap_or(false);
@@ -67,13 +91,27 @@ pub(super) async fn verify(door: State<Arc<Door>>, name: Path<String>, uri: Uri)
     begin(&door, &name, SinkJob::Verify { deep })
 }
 
-/// `POST /v1/sinks/{sink}/repair`: files that are missing or damaged are made again.
+/// Makes files again that are missing or damaged.
+#[utoipa::path(
+    post, path = "/v1/sinks/{sink}/repair", tag = "sinks", params(("sink" = String, Path, description = "Name, as in the configuration")),
+    responses((status = 200, body = SinkFinding, content_type = "application/x-ndjson", description = "A finding a line, a summary last."), Refused<400>, Refused<404>, Refused<409>)
+)]
 pub(super) async fn repair(door: State<Arc<Door>>, name: Path<String>, uri: Uri) -> Result<Response, Failure> {
     Query::of(&uri)?.finish()?;
     begin(&door, &name, SinkJob::Repair)
 }
 
-/// `POST /v1/sinks/{sink}/replay?topic=&from=&to=`: the files of a topic's time are made anew.
+/// Makes the files of a topic's time anew, as the configuration says today.
+#[utoipa::path(
+    post, path = "/v1/sinks/{sink}/replay", tag = "sinks",
+    params(
+        ("sink" = String, Path, description = "Name, as in the configuration"),
+        ("topic" = String, Query, description = "Its topic"),
+        ("from" = String, Query, format = DateTime, description = "From the first record of this time on"),
+        ("to" = String, Query, format = DateTime, description = "Up to the first record of this time")
+    ),
+    responses((status = 200, body = SinkFinding, content_type = "application/x-ndjson", description = "A finding a line, a summary last."), Refused<400>, Refused<404>, Refused<409>)
+)]
 pub(super) async fn replay(door: State<Arc<Door>>, name: Path<String>, uri: Uri) -> Result<Response, Failure> {
     let mut query = Query::of(&uri)?;
     let topic = query.text("topic")?.ok_or_else(|| Failure::parameter("topic", "is missing"))?;

@@ -11,23 +11,30 @@ use serde_json::{Map, Value, json};
 use skidway_daemon::config::{Bounded, ByteSize, parse_duration};
 use skidway_record::{Offset, TopicName, TopicPartition};
 use skidway_wire::http::{PartitionDescription, RecordsDeleted, TopicDescription, TopicList, TopicSummary};
+use utoipa::ToSchema;
 
 use crate::listen::http::answers::Failure;
 use crate::listen::http::body::{self, media_type};
 use crate::listen::http::door::Door;
 use crate::listen::http::object::Object;
-use crate::listen::http::path::TopicPath;
+use crate::listen::http::openapi::problems::Refused;
+use crate::listen::http::path::{TopicParam, TopicPath};
 use crate::listen::http::query::Query;
 use crate::log::{Topic, TopicChange, TopicConfig, TopicSettings};
 
-/// `GET /v1/topics`
+/// Lists the topics by name, our own (`__…`) included.
+#[utoipa::path(get, path = "/v1/topics", tag = "topics", responses((status = 200, body = TopicList), Refused<400>))]
 pub(super) async fn list(State(door): State<Arc<Door>>, uri: Uri) -> Result<Json<TopicList>, Failure> {
     Query::of(&uri)?.finish()?;
     let summary = |topic: Topic| TopicSummary { name: topic.name.to_string(), partitions: topic.config.partitions };
     Ok(Json(TopicList { topics: door.log.topics().into_iter().map(summary).collect() }))
 }
 
-/// `GET /v1/topics/{t}`
+/// Describes a topic: its settings in force and how far each partition reaches.
+#[utoipa::path(
+    get, path = "/v1/topics/{topic}", tag = "topics", params(TopicParam),
+    responses((status = 200, body = TopicDescription), Refused<400>, Refused<404>)
+)]
 pub(super) async fn describe(
     State(door): State<Arc<Door>>,
     TopicPath(name): TopicPath,
@@ -38,7 +45,15 @@ pub(super) async fn describe(
     Ok(Json(description(&door, &topic)?))
 }
 
-/// `PUT /v1/topics/{t}`: 201 if it was created, 200 if it was there.
+/// Creates a topic, or changes it; what is absent stays as it is, null lifts a bound. Partitions can only grow.
+#[utoipa::path(
+    put, path = "/v1/topics/{topic}", tag = "topics", params(TopicParam), request_body = Option<TopicBody>,
+    responses(
+        (status = 200, body = TopicDescription, description = "It was there."),
+        (status = 201, body = TopicDescription, description = "It was created."),
+        Refused<400>, Refused<403>, Refused<409>, Refused<413>, Refused<415>, Refused<507>
+    )
+)]
 pub(super) async fn put(
     State(door): State<Arc<Door>>,
     TopicPath(name): TopicPath,
@@ -59,7 +74,11 @@ pub(super) async fn put(
     Ok((status, Json(description(&door, &topic)?)))
 }
 
-/// `DELETE /v1/topics/{t}`
+/// Deletes a topic with all its records.
+#[utoipa::path(
+    delete, path = "/v1/topics/{topic}", tag = "topics", params(TopicParam),
+    responses((status = 204, description = "It is gone."), Refused<400>, Refused<403>, Refused<404>, Refused<409>)
+)]
 pub(super) async fn delete(
     State(door): State<Arc<Door>>,
     TopicPath(name): TopicPath,
@@ -71,7 +90,16 @@ pub(super) async fn delete(
     if altered.changed { Ok(StatusCode::NO_CONTENT) } else { Err(unknown(&name)) }
 }
 
-/// `DELETE /v1/topics/{t}/records?partition=P&before_offset=N`: the partition starts at N then, or further on if it did already.
+/// Deletes a partition's records before an offset: it starts there then, or further on if it did already.
+#[utoipa::path(
+    delete, path = "/v1/topics/{topic}/records", tag = "topics",
+    params(
+        TopicParam,
+        ("partition" = u32, Query, description = "Number, from 0"),
+        ("before_offset" = String, Query, description = "First offset to keep, or `latest`", pattern = "^([0-9]{1,19}|latest)$")
+    ),
+    responses((status = 200, body = RecordsDeleted), Refused<400>, Refused<403>, Refused<404>, Refused<409>)
+)]
 pub(super) async fn delete_records(
     State(door): State<Arc<Door>>,
     TopicPath(name): TopicPath,
@@ -133,20 +161,26 @@ fn shown_config(config: &TopicConfig) -> Map<String, Value> {
 }
 
 /// Is the body of `PUT`: what is absent stays as it is, null lifts a bound.
-#[derive(Deserialize, Default)]
+#[derive(Deserialize, Default, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct TopicBody {
+pub(super) struct TopicBody {
+    #[schema(minimum = 1, maximum = 1000)]
     partitions: Option<u32>,
     retention: Option<RetentionBody>,
+    #[schema(pattern = "^delete$")]
     cleanup: Option<String>,
 }
 
-#[derive(Deserialize, Default)]
+#[derive(Deserialize, Default, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct RetentionBody {
+    /// Time since the append, `7d`; null: for ever.
     #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<String>, pattern = "^[1-9][0-9]{0,3}(ms|s|m|h|d)$")]
     age: Option<Option<String>>,
+    /// Of one partition, `10GiB` or a number of bytes; null: no bound.
     #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<String>, pattern = "^[1-9][0-9]{0,5}(KiB|MiB|GiB)$")]
     bytes: Option<Option<Size>>,
 }
 

@@ -19,6 +19,7 @@ use crate::ingest::produce::Conditions;
 use crate::listen::http::answers::Failure;
 use crate::listen::http::body::{self, media_type};
 use crate::listen::http::door::{Door, Peer};
+use crate::listen::http::openapi::problems::Refused;
 use crate::listen::http::query::Query;
 use crate::metrics;
 
@@ -62,7 +63,19 @@ pub(super) fn token_in(uri: &Uri) -> Option<&str> {
     uri.path().strip_prefix(PATH)
 }
 
-/// Stores the events of a request: a line of `text/plain`, the value or each element of the array in `application/json`.
+/// Stores events of web pages: a line of `text/plain`, the value or each element of the array in `application/json`.
+#[utoipa::path(
+    post, path = "/v1/beacons/{token}", tag = "beacons",
+    params(
+        ("token" = String, Path, description = "The beacon's, as in the configuration"),
+        ("key" = Option<String>, Query, description = "Key of the records, up to 256 bytes", max_length = 256)
+    ),
+    request_body(content((String = "text/plain"), (serde_json::Value = "application/json"))),
+    responses(
+        (status = 204, description = "The events are durable."),
+        Refused<400>, Refused<403>, Refused<404>, Refused<413>, Refused<415>, Refused<429>, Refused<507>
+    )
+)]
 pub(super) async fn send(
     State(door): State<Arc<Door>>,
     peer: Option<Extension<Peer>>,

@@ -1,0 +1,117 @@
+//! Records and what is asked of them, as the description shows them: what `query`, `json` and `produce_body` read and write by hand.
+#![expect(dead_code, reason = "these types describe; nothing makes one")]
+
+use std::collections::BTreeMap;
+
+use utoipa::{IntoParams, ToSchema};
+
+/// Holds the parameters of every URL that gives records. Pages heed what streams do not, and the other way round.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(in crate::listen::http) struct ReadParams {
+    /// Only this partition; all by default.
+    partition: Option<u32>,
+    /// Where to start: `earliest`, `latest`, a token, an RFC 3339 time, or `-N` (N records of each partition before its end). By default
+    /// `latest` for streams that follow, else `earliest`.
+    #[param(pattern = "^(earliest|latest|-[1-9][0-9]{0,8}|20[0-9]{2}-0[1-9]-[012][1-8]T00:00:00Z)$")]
+    from: Option<String>,
+    /// Offset to start at; only together with `partition`, not with `from`.
+    offset: Option<u64>,
+    /// Ends a page or stream after so many records; of a page 500 by default, 10,000 at most.
+    #[param(minimum = 1)]
+    max_records: Option<u64>,
+    /// Ends a page or stream after so many bytes, such as `64KiB`; of a page 1MiB by default, 16MiB at most.
+    #[param(pattern = "^([1-9][0-9]{0,6}|[1-9][0-9]{0,3}KiB)$")]
+    max_bytes: Option<String>,
+    /// How long a page waits for its first record, such as `5s`; `0s` by default, 5 minutes at most.
+    #[param(pattern = "^[0-9]{1,2}ms$")]
+    wait: Option<String>,
+    /// Whether a stream goes on past the head; true by default.
+    follow: Option<bool>,
+    /// Whether records that are damaged on disk are passed over, and told of; false by default.
+    skip_damaged: Option<bool>,
+    /// Whether each NDJSON record carries a token, `next`; false by default.
+    tokens: Option<bool>,
+    /// `json`: values that are JSON are shown as JSON.
+    #[param(pattern = "^json$")]
+    decode: Option<String>,
+}
+
+/// Is a page of records.
+#[derive(ToSchema)]
+pub(in crate::listen::http) struct RecordPage {
+    /// Empty only at the head.
+    records: Vec<Record>,
+    /// Token of the place after them.
+    next: String,
+    /// Records that were passed over because they cannot be read any more (`skip_damaged`).
+    #[schema(nullable = false)]
+    damaged: Option<Vec<Damage>>,
+}
+
+/// Is a record.
+#[derive(ToSchema)]
+pub(in crate::listen::http) struct Record {
+    /// Its topic.
+    topic: String,
+    /// Its partition.
+    partition: u32,
+    /// Its offset.
+    offset: u64,
+    /// RFC 3339, UTC, milliseconds.
+    timestamp: String,
+    /// If it is UTF-8; null if there is none.
+    key: Option<String>,
+    /// If it is not UTF-8.
+    #[schema(nullable = false)]
+    key_base64: Option<String>,
+    /// Text; an array if repeated; `{"base64":…}` if binary.
+    headers: BTreeMap<String, serde_json::Value>,
+    /// If it is UTF-8; null for a tombstone. With `decode=json` any JSON.
+    value: Option<serde_json::Value>,
+    /// If it is not UTF-8.
+    #[schema(nullable = false)]
+    value_base64: Option<String>,
+}
+
+/// Is a run of records that cannot be read any more.
+#[derive(ToSchema)]
+pub(in crate::listen::http) struct Damage {
+    /// Their partition.
+    partition: u32,
+    /// First offset.
+    offset: u64,
+    /// Next offset that can be read.
+    next_offset: u64,
+    /// The damaged file.
+    #[schema(nullable = false)]
+    file: Option<String>,
+    /// Place in it, in bytes.
+    #[schema(nullable = false)]
+    position: Option<u64>,
+    /// What was found.
+    reason: String,
+}
+
+/// Is what a producer sends as JSON.
+#[derive(ToSchema)]
+pub(in crate::listen::http) struct ProduceBody {
+    /// At least one.
+    #[schema(min_items = 1)]
+    records: Vec<NewRecord>,
+}
+
+/// Is a record to be stored.
+#[derive(ToSchema)]
+pub(in crate::listen::http) struct NewRecord {
+    /// Finds the partition unless one is named.
+    key: Option<String>,
+    /// Null for a tombstone.
+    value: Option<String>,
+    /// Headers by name.
+    #[schema(nullable = false)]
+    headers: Option<BTreeMap<String, String>>,
+    /// RFC 3339, or milliseconds since 1970; now by default.
+    #[schema(minimum = 0, maximum = 253_402_207_200_999_i64)]
+    timestamp: Option<i64>,
+}
