@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
 use skidway_daemon::config::{ByteSize, parse_duration};
 use skidway_record::TopicName;
 use skidway_record::limits::PARTITIONS_MAX;
@@ -47,6 +48,17 @@ pub enum Command {
     Agents,
     /// Show how sinks stand; pause and resume them
     Sinks(Sinks),
+    /// Print what a shell needs to complete commands: source <(skidway completion bash)
+    Completion {
+        /// The shell.
+        shell: Shell,
+    },
+    /// Print the manual page, or write those of all commands: skidway man --folder /usr/local/share/man/man1
+    Man {
+        /// Where to write the pages of all commands
+        #[arg(long, value_name = "FOLDER")]
+        folder: Option<PathBuf>,
+    },
 }
 
 /// Holds the arguments of `skidway up`.
@@ -283,6 +295,8 @@ mod tests {
             "topics alter t --partitions 9",
             "topics delete t --yes",
             "agents --json",
+            "completion bash",
+            "man --folder /tmp/man1",
         ];
         for line in cases {
             let parsed = Cli::try_parse_from(format!("skidway {line}").split(' '));

@@ -1,6 +1,6 @@
 //! `skidway`: the operator's program, and a whole Skidway in one process (`skidway up`).
 //!
-//! The map: [`args`] is what may be typed; a command's room does it ([`up`], [`tail`], [`produce`], [`topics`], [`agents`], [`sinks`]),
+//! The map: [`args`] is what may be typed; a command's room does it ([`up`], [`tail`], [`produce`], [`topics`], [`agents`], [`sinks`], [`manual`]),
 //! through [`client`] and in the forms of [`output`] and [`skidway_daemon::human`]; [`error`] says why it failed. Answers go to the standard
 //! output, everything said about them to the standard error.
 
@@ -11,6 +11,7 @@ pub mod produce;
 pub mod topics;
 pub mod agents;
 pub mod sinks;
+pub mod manual;
 pub mod client;
 pub mod output;
 pub mod error;
@@ -39,6 +40,8 @@ pub async fn run(cli: Cli) -> Result<(), Error> {
         Command::Topics(args) => topics::run(client, args.action, form, &mut out).await?,
         Command::Agents => agents::run(client, form, &mut out).await?,
         Command::Sinks(args) => sinks::run(client, args.action, form, &mut out).await?,
+        Command::Completion { shell } => manual::completion(shell, &mut out)?,
+        Command::Man { folder } => manual::pages(folder.as_deref(), &mut out)?,
     }
     Ok(out.flush()?)
 }
