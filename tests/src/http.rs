@@ -131,6 +131,21 @@ impl Client {
         self.try_delete(path).unwrap_or_else(|| panic!("DELETE {path} is not answered"))
     }
 
+    /// Asks whatever is to be asked, over a connection of its own: a server that did not want the body may close it.
+    ///
+    /// # Panics
+    /// When it is no request, or the server cannot be reached.
+    pub fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+        let mut request = ureq::http::Request::builder().method(method).uri(format!("{}{path}", self.base));
+        request = request.header("Connection", "close");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(body).unwrap_or_else(|error| panic!("{method} {path}: {error}"));
+        let answer = self.agent.run(request).ok().and_then(read);
+        answer.unwrap_or_else(|| panic!("{method} {}{path} is not answered", self.base))
+    }
+
     /// Opens a stream; `None` if the server cannot be reached or refuses.
     pub fn try_stream(&self, path: &str, accept: &str, headers: &[(&str, &str)]) -> Option<Stream> {
         self.body_with(path, accept, headers).map(Stream::read)

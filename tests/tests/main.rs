@@ -5,6 +5,7 @@
 //! | `agent` | what the agent must survive, scenario by scenario; modules of its own |
 //! | `full_disk` | a real disk filled up, freed, broken down and repaired under load |
 //! | `subscription` | readers: pages, streams, tokens |
+//! | `api` | the HTTP interface against its own description: schemathesis, and each refusal that it names |
 //! | `browser` | web pages in Chromium: events sent, lines shown live, pages of others kept out |
 //! | `damage` | a disk that loses bits: what readers are told, what an operator can do |
 //! | `raw_batches` | stored batches byte for byte; batches decoded once for all readers |
@@ -24,6 +25,7 @@ mod agent;
 mod full_disk;
 mod subscription;
 mod browser;
+mod api;
 mod raw_batches;
 mod damage;
 mod real_logs;

@@ -1,4 +1,5 @@
 //! Topics over HTTP: list, describe, create or change, delete.
+#![expect(unused_qualifications, reason = "utoipa writes out paths of types that are imported")]
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use skidway_daemon::config::{Bounded, ByteSize, parse_duration};
 use skidway_record::{Offset, TopicName, TopicPartition};
 use skidway_wire::http::{PartitionDescription, RecordsDeleted, TopicDescription, TopicList, TopicSummary};
 use utoipa::ToSchema;
+use utoipa::openapi::{ObjectBuilder, OneOfBuilder, Schema, Type};
 
 use crate::listen::http::answers::Failure;
 use crate::listen::http::body::{self, media_type};
@@ -166,7 +168,8 @@ fn shown_config(config: &TopicConfig) -> Map<String, Value> {
 pub(super) struct TopicBody {
     #[schema(minimum = 1, maximum = 1000)]
     partitions: Option<u32>,
-    retention: Option<RetentionBody>,
+    #[schema(value_type = Option<RetentionBody>)]
+    retention: Option<Object<RetentionBody>>,
     #[schema(pattern = "^delete$")]
     cleanup: Option<String>,
 }
@@ -180,7 +183,7 @@ struct RetentionBody {
     age: Option<Option<String>>,
     /// Of one partition, `10GiB` or a number of bytes; null: no bound.
     #[serde(default, deserialize_with = "present")]
-    #[schema(value_type = Option<String>, pattern = "^[1-9][0-9]{0,5}(KiB|MiB|GiB)$")]
+    #[schema(schema_with = size_schema)]
     bytes: Option<Option<Size>>,
 }
 
@@ -191,6 +194,13 @@ enum Size {
     Text(String),
 }
 
+/// Describes a size, or null.
+fn size_schema() -> Schema {
+    let number = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0_u64)).maximum(Some(u64::MAX));
+    let text = ObjectBuilder::new().schema_type(Type::String).pattern(Some("^[1-9][0-9]{0,5}(KiB|MiB|GiB)$"));
+    OneOfBuilder::new().item(number).item(text).item(ObjectBuilder::new().schema_type(Type::Null)).build().into()
+}
+
 /// Tells a member that is null from one that is not there.
 fn present<'de, T: Deserialize<'de>, D: serde::Deserializer<'de>>(member: D) -> Result<Option<T>, D::Error> {
     T::deserialize(member).map(Some)
@@ -199,13 +209,13 @@ fn present<'de, T: Deserialize<'de>, D: serde::Deserializer<'de>>(member: D) -> 
 fn settings(body: &[u8]) -> Result<TopicSettings, Failure> {
     let invalid = |reason: String| Failure::new(400, "invalid-topic-settings", reason);
     let body = match body {
-        b"" => TopicBody::default(),
+        b"" | b"null" => TopicBody::default(),
         body => serde_json::from_slice::<Object<TopicBody>>(body).map_err(|error| invalid(error.to_string()))?.0,
     };
     if let Some(other) = body.cleanup.filter(|cleanup| cleanup != "delete") {
         return Err(invalid(format!("cleanup: {other:?} is not supported, only \"delete\"")));
     }
-    let RetentionBody { age, bytes } = body.retention.unwrap_or_default();
+    let RetentionBody { age, bytes } = body.retention.map(|Object(retention)| retention).unwrap_or_default();
     Ok(TopicSettings {
         partitions: body.partitions,
         retention_age_ms: age.map(|age| age.map(age_ms).transpose()).transpose().map_err(invalid)?,
@@ -252,6 +262,7 @@ mod tests {
             r#"{"retention":{"age":"7"}}"#,
             r#"{"retention":{"age":"0s"}}"#,
             r#"{"cleanup":"compact"}"#,
+            r#"{"retention":[null,null]}"#,
             "[4]",
             "{",
         ] {

@@ -107,11 +107,36 @@ pub(in crate::listen::http) struct NewRecord {
     /// Finds the partition unless one is named.
     key: Option<String>,
     /// Null for a tombstone.
+    #[schema(required = true)]
     value: Option<String>,
-    /// Headers by name.
+    /// By name: text, null, `{"base64":…}`, or an array of these.
     #[schema(nullable = false)]
-    headers: Option<BTreeMap<String, String>>,
+    headers: Option<BTreeMap<String, NewHeader>>,
     /// RFC 3339, or milliseconds since 1970; now by default.
     #[schema(minimum = 0, maximum = 253_402_207_200_999_i64)]
     timestamp: Option<i64>,
+}
+
+/// Is a header's value, or those of one that is repeated.
+#[derive(ToSchema, serde::Serialize)]
+#[serde(untagged)]
+enum NewHeader {
+    /// Once.
+    One(NewHeaderValue),
+    /// Several times.
+    Several(Vec<NewHeaderValue>),
+}
+
+/// Is one value of a header.
+#[derive(ToSchema, serde::Serialize)]
+#[serde(untagged)]
+enum NewHeaderValue {
+    /// Text, or null.
+    Text(Option<String>),
+    /// Bytes.
+    Binary {
+        /// Of them.
+        #[schema(pattern = "^([A-Za-z0-9+/]{4})*$")]
+        base64: String,
+    },
 }
