@@ -131,13 +131,12 @@ impl Client {
         self.try_delete(path).unwrap_or_else(|| panic!("DELETE {path} is not answered"))
     }
 
-    /// Asks whatever is to be asked, over a connection of its own: a server that did not want the body may close it.
+    /// Asks whatever is to be asked.
     ///
     /// # Panics
     /// When it is no request, or the server cannot be reached.
     pub fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
         let mut request = ureq::http::Request::builder().method(method).uri(format!("{}{path}", self.base));
-        request = request.header("Connection", "close");
         for (name, value) in headers {
             request = request.header(*name, *value);
         }

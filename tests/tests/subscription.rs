@@ -1,5 +1,7 @@
 //! Readers: pages, NDJSON and SSE streams, and the tokens that let a killed one resume.
 
+mod many;
+
 use std::time::Duration;
 
 use serde_json::Value;

@@ -183,7 +183,12 @@ fn agents_keys_are_documented_and_documented_keys_exist() {
 fn collectors_keys_are_documented_and_documented_keys_exist() {
     documented(
         "configs/collector.toml",
-        &["collector/src/config", "collector/src/sink/config", "collector/src/sink/store"],
+        &[
+            "collector/src/config",
+            "collector/src/listen/http/beacon",
+            "collector/src/sink/config",
+            "collector/src/sink/store",
+        ],
     );
 }
 

@@ -19,8 +19,9 @@ use skidway_record::{Offset, PartitionId, Record, TopicName};
 use escape::write_text;
 use timestamp::Clock;
 
-/// Writes records of one topic.
+/// Writes records of one topic at a time.
 pub struct RecordWriter {
+    topic: Option<TopicName>,
     /// The fields that are the same in every record.
     opening: Vec<u8>,
     inline_json: bool,
@@ -31,9 +32,24 @@ pub struct RecordWriter {
 impl RecordWriter {
     /// Writes records of `topic`. With `inline_json`, a value that is JSON appears as it is, not as a string.
     pub fn new(topic: &TopicName, inline_json: bool) -> Self {
-        // A topic's name needs no escape.
-        let opening = format!("{{\"topic\":\"{topic}\",\"partition\":").into_bytes();
-        Self { opening, inline_json, clock: Clock::default(), number: itoa::Buffer::new() }
+        let mut writer = Self::of_any(inline_json);
+        writer.turn_to(topic);
+        writer
+    }
+
+    /// Writes records of the topics it will be turned to.
+    pub fn of_any(inline_json: bool) -> Self {
+        let (clock, number) = (Clock::default(), itoa::Buffer::new());
+        Self { topic: None, opening: Vec::new(), inline_json, clock, number }
+    }
+
+    /// Writes records of this topic from now on.
+    pub fn turn_to(&mut self, topic: &TopicName) {
+        if self.topic.as_ref() != Some(topic) {
+            // A topic's name needs no escape.
+            self.opening = format!("{{\"topic\":\"{topic}\",\"partition\":").into_bytes();
+            self.topic = Some(topic.clone());
+        }
     }
 
     /// Appends an object of these members of the record, in this order.

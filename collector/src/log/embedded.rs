@@ -124,6 +124,10 @@ impl LogReader for EmbeddedLog {
         self.news.board.watch(topic)
     }
 
+    fn watch_topics(&self) -> watch::Receiver<Arc<[Topic]>> {
+        self.news.board.watch_topics()
+    }
+
     fn fetch(&self, from: TopicPartition, at: Offset, bytes_max: usize) -> Answer<'_, Vec<Batch>> {
         let failed = |error, of: &TopicPartition| LogError::of_read(error, of);
         match self.engine.fetch_recent(&from, at, bytes_max) {

@@ -8,6 +8,8 @@ pub mod progress;
 pub mod embedded;
 pub mod state_topic;
 
+use std::sync::Arc;
+
 use futures::future::BoxFuture;
 use skidway_record::source::StoredSource;
 use skidway_record::{AgentId, Batch, Offset, SourceId, TopicName, TopicPartition};
@@ -44,6 +46,9 @@ pub trait LogReader: Send + Sync {
 
     /// Follows a topic's high watermarks. The sender goes away with the topic, also if it is created again.
     fn watch(&self, topic: &TopicName) -> Option<watch::Receiver<Progress>>;
+
+    /// Follows the list of all topics.
+    fn watch_topics(&self) -> watch::Receiver<Arc<[Topic]>>;
 
     /// Gives whole batches, the first of them containing `at`; at least one, even if larger than `bytes_max`,
     /// unless `at` is the high watermark. [`LogError::Damaged`] if `at` itself cannot be read any more.

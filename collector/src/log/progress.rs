@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 use std::pin::Pin;
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::task::{Context, Poll};
 
 use skidway_record::{Offset, TopicName, TopicPartition};
@@ -22,15 +22,28 @@ pub struct Progress {
 }
 
 /// Keeps one watch channel a topic.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct ProgressBoard {
+    /// Sent last: a topic that is listed can be followed.
+    list: watch::Sender<Arc<[Topic]>>,
     topics: RwLock<HashMap<TopicName, watch::Sender<Progress>>>,
+}
+
+impl Default for ProgressBoard {
+    fn default() -> Self {
+        Self { list: watch::Sender::new(Arc::new([])), topics: RwLock::default() }
+    }
 }
 
 impl ProgressBoard {
     /// Follows a topic; `None` if there is no such topic.
     pub fn watch(&self, topic: &TopicName) -> Option<watch::Receiver<Progress>> {
         self.read().get(topic).map(watch::Sender::subscribe)
+    }
+
+    /// Follows the list of all topics.
+    pub fn watch_topics(&self) -> watch::Receiver<Arc<[Topic]>> {
+        self.list.subscribe()
     }
 
     /// Takes over the list of all topics: new ones start to be followed, gone and recreated ones end for their followers.
@@ -50,6 +63,8 @@ impl ProgressBoard {
             }
             followed.insert(topic.name.clone(), sender);
         }
+        drop(followed);
+        self.list.send_replace(topics.into());
     }
 
     /// Moves high watermarks and wakes those who follow them, once for each run of one topic.

@@ -5,6 +5,7 @@ use std::ops::Range;
 use skidway_record::{BatchError, Fate, Offset, PartitionId, TopicName, TopicPartition};
 
 use crate::log::{Damage, LogError};
+use crate::read::token::{SHARDS_MAX, TOPICS_MAX};
 
 /// Tells why records cannot be read from here.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -21,6 +22,16 @@ pub enum ReadError {
         partitions: u32,
         /// The one asked for.
         partition: PartitionId,
+    },
+    /// More topics or partitions than one subscription may have.
+    #[error(
+        "{topics} topics with {partitions} partitions are more than one subscription may have: {TOPICS_MAX} and {SHARDS_MAX}"
+    )]
+    TooMany {
+        /// Topics asked for.
+        topics: usize,
+        /// Partitions of all of them.
+        partitions: usize,
     },
     /// The token is not one of ours, or of another subscription.
     #[error("{0}")]

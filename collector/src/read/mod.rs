@@ -4,13 +4,20 @@
 
 pub mod error;
 pub mod token;
+pub mod selection;
 pub mod fetch;
 pub mod reader;
+mod start;
+mod followed;
+pub mod turn;
 pub mod subscription;
 pub mod pieces;
 
 pub use error::ReadError;
 pub use pieces::{Piece, PieceKey, Pieces};
-pub use reader::{Reader, StartAt};
-pub use subscription::{Subscription, Turn};
-pub use token::{Scope, Token};
+pub use reader::Reader;
+pub use selection::Selection;
+pub use start::StartAt;
+pub use subscription::Subscription;
+pub use token::{Scope, Token, TopicId, TopicPlace};
+pub use turn::{Assigned, Departed, Shard, Turn};

@@ -1,29 +1,14 @@
-//! Where a reader starts: turns what was asked for into a place in the topic.
+//! Opens subscriptions: to one topic, to many, to what a consumer group assigns.
 
 use std::sync::Arc;
 
-use skidway_record::{Offset, PartitionId, TopicName, TopicPartition};
+use skidway_record::TopicName;
 
-use crate::log::{LogOffsets, LogReader, Topic};
+use crate::log::{LogReader, Topic};
 use crate::read::fetch::Batches;
-use crate::read::{Pieces, ReadError, Scope, Subscription, Token};
-
-/// Says where to start.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum StartAt {
-    /// At the first record kept.
-    Earliest,
-    /// After the last record there is.
-    Latest,
-    /// So many records before the last, in each partition.
-    Last(u64),
-    /// At the first record of this age or newer, in ms since 1970.
-    Timestamp(i64),
-    /// At this offset; the scope is one partition.
-    Offset(Offset),
-    /// Where an earlier reader stood.
-    Token(String),
-}
+use crate::read::start::{StartAt, place_of_many, place_of_one};
+use crate::read::subscription::check_bounds;
+use crate::read::{Pieces, ReadError, Scope, Selection, Subscription, Token};
 
 /// Opens subscriptions.
 pub struct Reader {
@@ -48,125 +33,43 @@ impl Reader {
     ///
     /// # Errors
     /// [`ReadError`]: no such topic or partition, a token that is not valid or not any more, an offset out of range.
-    pub async fn subscribe(&self, name: &TopicName, scope: Scope, start: &StartAt) -> Result<Subscription, ReadError> {
+    pub async fn subscribe(&self, name: &TopicName, scope: &Scope, start: &StartAt) -> Result<Subscription, ReadError> {
         let unknown = || ReadError::UnknownTopic(name.clone());
         let progress = self.log.watch(name).ok_or_else(unknown)?;
         let topic = progress.borrow().topic.clone();
-        let place = match start {
-            StartAt::Token(text) => self.resume(&topic, scope, text)?,
-            start => self.place(&topic, scope, start).await?,
-        };
-        Ok(Subscription::new(self.log.clone(), self.batches.clone(), progress, place))
+        let place = place_of_one(&*self.log, &topic, scope, start).await?;
+        Ok(Subscription::new((self.log.clone(), self.batches.clone()), place, vec![progress]))
     }
 
-    async fn place(&self, topic: &Topic, scope: Scope, start: &StartAt) -> Result<Token, ReadError> {
-        let mut place = start_of(&*self.log, topic, scope)?;
-        for index in 0..place.positions.len() {
-            let of = TopicPartition { topic: topic.name.clone(), partition: place.partition(index) };
-            place.positions[index] = self.position(of, start, &place).await?;
+    /// Reads all topics of a selection, those to come too. None at all may be there yet, unless they are named outright.
+    ///
+    /// # Errors
+    /// As [`Reader::subscribe`]; [`ReadError::TooMany`].
+    pub async fn subscribe_many(&self, selection: Selection, start: &StartAt) -> Result<Subscription, ReadError> {
+        let mut list = self.log.watch_topics();
+        let all = list.borrow_and_update().clone();
+        if let Some(name) = selection.names().iter().find(|name| !all.iter().any(|topic| topic.name == **name)) {
+            return Err(ReadError::UnknownTopic(name.clone()));
         }
-        Ok(place)
+        let selected = all.iter().filter(|topic| selection.selects(&topic.name));
+        let (topics, progress): (Vec<Topic>, Vec<_>) = selected
+            .filter_map(|topic| self.log.watch(&topic.name))
+            .map(|progress| {
+                let topic = progress.borrow().topic.clone();
+                (topic, progress)
+            })
+            .unzip();
+        check_bounds(topics.len(), topics.iter().map(|topic| topic.config.partitions as usize).sum())?;
+        let (place, departed) = place_of_many(&*self.log, &topics, start).await?;
+        let subscription = Subscription::new((self.log.clone(), self.batches.clone()), place, progress);
+        Ok(subscription.joined_by(selection, list).without(departed))
     }
 
-    /// Finds one partition's position; `earliest` is the place to tell about if it is not kept any more.
-    async fn position(&self, of: TopicPartition, start: &StartAt, earliest: &Token) -> Result<Offset, ReadError> {
-        let LogOffsets { log_start, high_watermark, .. } = self.log.offsets(&of)?;
-        Ok(match start {
-            StartAt::Earliest | StartAt::Token(_) => log_start,
-            StartAt::Latest => high_watermark,
-            StartAt::Last(count) => Offset(high_watermark.0.saturating_sub(*count)).max(log_start),
-            StartAt::Timestamp(ms) => self.log.offset_at(of, *ms).await?.unwrap_or(high_watermark),
-            StartAt::Offset(at) if *at > high_watermark => {
-                return Err(ReadError::PastEnd { partition: of, at: *at, high_watermark });
-            }
-            StartAt::Offset(at) if *at < log_start => return Err(gone_below(&of, *at, log_start, earliest)),
-            StartAt::Offset(at) => *at,
-        })
+    /// Reads nothing until [`Subscription::assign`] says what.
+    pub fn assignable(&self) -> Subscription {
+        let place = Token { log_epoch: self.log.identity().epoch, is_many: true, turn: 0, topics: Vec::new() };
+        Subscription::new((self.log.clone(), self.batches.clone()), place, Vec::new())
     }
-
-    /// Goes on where a token stands. Partitions newer than the token start at their beginning.
-    fn resume(&self, topic: &Topic, scope: Scope, text: &str) -> Result<Token, ReadError> {
-        let token = Token::decode(text).ok_or_else(|| {
-            ReadError::BadToken("it is neither a token, earliest, latest, -N nor an RFC 3339 time".into())
-        })?;
-        let gone = |reason: String| ReadError::Gone { reason, earliest: earliest(&*self.log, &topic.name, scope) };
-        if token.topic != topic.id {
-            return Err(gone(format!("the token is of another topic than the {} there is now", topic.name)));
-        }
-        if token.log_epoch != self.log.identity().epoch {
-            return Err(gone("the log was restored since the token was made".into()));
-        }
-        if !matches!(token.scope, Scope::All) && token.scope != scope {
-            return Err(ReadError::BadToken(
-                "the token is of a subscription to one partition, and not to this one".into(),
-            ));
-        }
-        let mut place = start_of(&*self.log, topic, scope)?;
-        place.turn = token.turn % place.positions.len() as u32;
-        let mut deleted = None;
-        for index in 0..place.positions.len() {
-            let partition = place.partition(index);
-            let Some(at) = token.index(partition).map(|index| token.positions[index]) else { continue };
-            let of = TopicPartition { topic: topic.name.clone(), partition };
-            let high_watermark = self.log.offsets(&of)?.high_watermark;
-            let log_start = place.positions[index];
-            if at > high_watermark {
-                return Err(gone(format!(
-                    "the token stands past the end of {of}: the log is not the one it was made of"
-                )));
-            }
-            if at < log_start {
-                deleted = deleted.or(Some((of, at, log_start)));
-            }
-            place.positions[index] = at.max(log_start);
-        }
-        match deleted {
-            None => Ok(place),
-            Some((of, at, log_start)) => Err(gone_below(&of, at, log_start, &place)),
-        }
-    }
-}
-
-/// Says that records were deleted before they were read; `kept` is the place with those passed over.
-fn gone_below(of: &TopicPartition, at: Offset, log_start: Offset, kept: &Token) -> ReadError {
-    let reason = format!("offset {at} of {of} was deleted; the log starts at {log_start}");
-    ReadError::Gone { reason, earliest: Some(kept.encode()) }
-}
-
-/// Says the same of a reader that retention overtook.
-pub(super) fn overtaken(log: &dyn LogReader, of: &TopicPartition, place: &Token) -> ReadError {
-    let mut kept = place.clone();
-    let (mut at, mut start) = (Offset(0), Offset(0));
-    for (index, position) in kept.positions.iter_mut().enumerate() {
-        let partition = place.partition(index);
-        let Ok(offsets) = log.offsets(&TopicPartition { topic: of.topic.clone(), partition }) else { continue };
-        if partition == of.partition {
-            (at, start) = (*position, offsets.log_start);
-        }
-        *position = (*position).max(offsets.log_start);
-    }
-    gone_below(of, at, start, &kept)
-}
-
-/// Gives a token at the first record kept of each partition; `None` if there is no such topic or partition.
-pub(super) fn earliest(log: &dyn LogReader, name: &TopicName, scope: Scope) -> Option<String> {
-    start_of(log, &log.topic(name)?, scope).ok().map(|token| token.encode())
-}
-
-fn start_of(log: &dyn LogReader, topic: &Topic, scope: Scope) -> Result<Token, ReadError> {
-    let partitions = topic.config.partitions;
-    let read = match scope {
-        Scope::All => 0..partitions,
-        Scope::One(PartitionId(only)) if only < partitions => only..only + 1,
-        Scope::One(partition) => {
-            return Err(ReadError::UnknownPartition { topic: topic.name.clone(), partitions, partition });
-        }
-    };
-    let mut positions = Vec::with_capacity(read.len());
-    for partition in read {
-        positions.push(log.offsets(&TopicPartition::new(topic.name.clone(), partition))?.log_start);
-    }
-    Ok(Token { topic: topic.id, log_epoch: log.identity().epoch, scope, turn: 0, positions })
 }
 
 #[cfg(test)]
@@ -175,11 +78,11 @@ mod tests {
 
     use futures::FutureExt;
     use futures::future::join_all;
-    use skidway_record::{Batch, BatchBuilder, Compressor, EncodedHeaders, LogId};
+    use skidway_record::{Batch, BatchBuilder, Compressor, EncodedHeaders, LogId, Offset, TopicPartition};
     use tokio::sync::watch;
 
     use super::*;
-    use crate::log::{Answer, LogError, LogIdentity, Progress, TopicConfig};
+    use crate::log::{Answer, LogError, LogIdentity, LogOffsets, Progress, TopicConfig};
 
     /// Is a log of one partition whose batches hold two records each.
     struct Shelf {
@@ -231,6 +134,10 @@ mod tests {
             Some(self.progress.subscribe())
         }
 
+        fn watch_topics(&self) -> watch::Receiver<Arc<[Topic]>> {
+            watch::Sender::new(self.topics().into()).subscribe()
+        }
+
         fn fetch(&self, from: TopicPartition, at: Offset, _bytes_max: usize) -> Answer<'_, Vec<Batch>> {
             self.fetches.fetch_add(1, Relaxed);
             let offsets = self.offsets(&from).unwrap();
@@ -259,7 +166,7 @@ mod tests {
     }
 
     async fn subscribe(reader: &Reader, start: StartAt) -> Result<Subscription, ReadError> {
-        reader.subscribe(&name(), Scope::All, &start).await
+        reader.subscribe(&name(), &Scope::All, &start).await
     }
 
     /// Gives the token that a reader is sent away with.
@@ -285,7 +192,7 @@ mod tests {
             for (reader, got) in readers.iter_mut().zip(turns) {
                 let got = got.unwrap().unwrap();
                 assert_eq!((got.from, got.end()), (Offset(2 * turn), Offset(2 * turn + 2)));
-                reader.advance(got.of.partition, got.end());
+                reader.advance(got.shard, got.end());
             }
         }
         assert_eq!(shelf.fetches.load(Relaxed), 1);
@@ -312,9 +219,9 @@ mod tests {
         let mut place = subscribe(&reader, StartAt::Latest).await.unwrap().place().clone();
         shelf.epoch.store(2, Relaxed);
         earliest_of(subscribe(&reader, StartAt::Token(place.encode())).await);
-        (place.log_epoch, place.positions[0]) = (2, Offset(3));
+        (place.log_epoch, place.topics[0].positions[0]) = (2, Offset(3));
         earliest_of(subscribe(&reader, StartAt::Token(place.encode())).await);
-        place.positions[0] = Offset(2);
+        place.topics[0].positions[0] = Offset(2);
         assert!(subscribe(&reader, StartAt::Token(place.encode())).await.is_ok());
     }
 }

@@ -9,6 +9,7 @@ pub mod item;
 pub mod commit;
 pub mod http;
 pub mod problem;
+pub mod reading;
 pub mod sinks;
 
 pub use commit::{CommitAnswer, CommitRequest, OpenSession, SessionOpened};
@@ -16,5 +17,6 @@ pub use error::WireError;
 pub use http::{JsonRecord, TopicList};
 pub use item::{Item, ItemResult, SpanKind};
 pub use problem::Problem;
+pub use reading::Gone;
 pub use sinks::{SinkAudit, SinkFinding, SinkJob, SinkPlan};
 pub use source::SourcePage;

@@ -11,10 +11,11 @@ use super::{TOKEN, serving};
 const BODY_BYTES_MAX: usize = 4096;
 
 /// Refusals that take more than a request to meet, and the test that does.
-const ELSEWHERE: [(&str, u16, &str); 8] = [
+const ELSEWHERE: [(&str, u16, &str); 9] = [
     ("POST /v1/beacons/{token}", 429, "browser"),
     ("POST /v1/commits", 409, "agent"),
     ("GET /v1/topics/{topic}/records", 422, "damage"),
+    ("GET /v1/records", 422, "damage"),
     ("POST /v1/topics/{topic}/records", 429, "a bound of the engine's own tests"),
     ("POST /v1/sinks/{sink}/verify", 409, "sinks::jobs"),
     ("POST /v1/sinks/{sink}/repair", 409, "sinks::jobs"),
@@ -85,6 +86,12 @@ fn one_by_one(client: &Client) -> Vec<Refused<'static>> {
         client.put("/v1/topics/gone", &json!({}));
         token
     };
+    let trimmed = {
+        let first = client.get("/v1/records?topics=logs&max_records=1").json();
+        let partition = &first["records"][0]["partition"];
+        client.delete(&format!("/v1/topics/logs/records?partition={partition}&before_offset=latest"));
+        first["next"].as_str().unwrap().to_owned()
+    };
     let produce = "POST /v1/topics/{topic}/records";
     let text = |it: Refused<'static>| Refused { body: b"x".to_vec(), ..it }.with("Content-Type", "text/plain");
     let producer = |epoch, first| {
@@ -110,6 +117,11 @@ fn one_by_one(client: &Client) -> Vec<Refused<'static>> {
         refused("DELETE /v1/topics/{topic}/records", 409, pinned),
         refused("GET /v1/topics/{topic}/records", 410, format!("/v1/topics/gone/records?from={gone}")),
         refused("GET /v1/topics/{topic}/stream", 410, format!("/v1/topics/gone/stream?from={gone}")),
+        refused("GET /v1/records", 404, "/v1/records?topics=none"),
+        refused("GET /v1/records", 406, "/v1/records?topics=app").with("Accept", "image/png"),
+        refused("GET /v1/records", 410, format!("/v1/records?topics=logs&from={trimmed}")),
+        refused("GET /v1/stream", 404, "/v1/stream?topics=none"),
+        refused("GET /v1/stream", 410, format!("/v1/stream?topics=logs&from={trimmed}")),
         Refused { status: 403, ..producer("4", "0") },
         Refused { status: 409, ..producer("5", "7") },
         Refused { status: 412, path: "/v1/topics/app/records?partition=0".into(), ..text(refused(produce, 0, "")) }

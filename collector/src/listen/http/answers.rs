@@ -173,6 +173,7 @@ impl From<ReadError> for Failure {
             ReadError::UnknownPartition { .. } => {
                 Self::new(404, "partition-not-found", detail).with("parameter", "partition")
             }
+            ReadError::TooMany { .. } => Self::new(400, "too-many-partitions", detail).with("parameter", "topics"),
             ReadError::BadToken(_) => Self::parameter("from", detail),
             ReadError::Gone { earliest, .. } => Self::new(410, "offset-gone", detail).with("earliest", earliest),
             ReadError::PastEnd { high_watermark, .. } => {

@@ -19,9 +19,6 @@ use crate::listen::http::door::Door;
 /// Waits this long for other bodies to be dealt with before a request is turned away.
 const MEMORY_WAIT: Duration = Duration::from_secs(5);
 
-/// Of a body that is too large, at least so much is read on: closing over unread bytes may take the answer away.
-const DISCARDED_BYTES_MIN: u64 = 1 << 20;
-
 /// Bounds the memory of bodies in flight, in KiB.
 pub(super) struct Memory(Arc<Semaphore>);
 
@@ -115,7 +112,7 @@ pub(super) fn media_type(headers: &HeaderMap) -> String {
 
 /// Reads on for a moment without keeping anything: a sender that is cut off in mid-body would not see the answer.
 async fn discard(mut body: axum::body::Body, max: u64) {
-    let mut left = max.max(DISCARDED_BYTES_MIN);
+    let mut left = max;
     let _gave_up = timeout(MEMORY_WAIT, async {
         while let Some(Ok(frame)) = body.frame().await {
             left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len) as u64);

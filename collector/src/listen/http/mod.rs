@@ -25,6 +25,7 @@ mod commits;
 pub mod origin;
 pub mod beacon;
 mod openapi;
+mod unread;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -54,6 +55,8 @@ pub fn router(door: Arc<Door>) -> Router {
         .routes(routes!(topics::describe, topics::put, topics::delete))
         .routes(routes!(records::read, produce::produce, topics::delete_records))
         .routes(routes!(records::stream))
+        .routes(routes!(records::read_many))
+        .routes(routes!(records::stream_many))
         .routes(routes!(sinks::list))
         .routes(routes!(sinks::show))
         .routes(routes!(sinks::pause))
@@ -72,6 +75,7 @@ pub fn router(door: Arc<Door>) -> Router {
         .fallback(unknown_url)
         // Bodies are bounded by `body`, which knows the configured limit.
         .layer(DefaultBodyLimit::disable())
+        .layer(from_fn(unread::read_on))
         .with_state(door);
     origin::guard(router, &origins, &beacons).layer(from_fn(measure))
 }

@@ -1,7 +1,8 @@
-//! A stream of lines: records, and control lines `{"heartbeat":…,"next":…}`, `{"damaged":…,"next":…}` and `{"error":…}`.
+//! A stream of lines: records, and control lines `{"heartbeat":…,"next":…}`, `{"damaged":…,"next":…}`, `{"gone":…,"next":…}` and
+//! `{"error":…}`.
 
 use bytes::BytesMut;
-use skidway_record::{Offset, PartitionId, Record, TopicName};
+use skidway_record::{Offset, PartitionId, Record, TopicPartition};
 use skidway_wire::Problem;
 
 use crate::json::RecordWriter;
@@ -17,9 +18,9 @@ pub(super) struct Ndjson {
 }
 
 impl Ndjson {
-    /// Writes records of this topic as the query wants them.
-    pub(super) fn new(topic: &TopicName, query: &ReadQuery) -> Self {
-        let writer = RecordWriter::new(topic, query.inline_json);
+    /// Writes records as the query wants them.
+    pub(super) fn new(query: &ReadQuery) -> Self {
+        let writer = RecordWriter::of_any(query.inline_json);
         Self { writer, tokens: query.tokens, inline_json: query.inline_json }
     }
 }
@@ -29,9 +30,13 @@ impl Framing for Ndjson {
     const MEDIA_TYPE: &'static str = "application/x-ndjson";
 
     fn form(&self, place: &Token) -> Option<Form> {
-        let alike = !self.tokens || place.positions.len() <= SHARED_PARTITIONS_MAX;
+        let alike = !self.tokens || place.partitions() <= SHARED_PARTITIONS_MAX;
         let id = (u8::from(self.tokens) << 1) | u8::from(self.inline_json);
         alike.then_some(Form { id, shows_place: self.tokens })
+    }
+
+    fn turn_to(&mut self, of: &TopicPartition, _place: &Token) {
+        self.writer.turn_to(&of.topic);
     }
 
     fn open(&mut self, _out: &mut BytesMut, _place: &Token) {}
@@ -56,6 +61,11 @@ impl Framing for Ndjson {
 
     fn damaged(&mut self, out: &mut BytesMut, damage: &str, place: &Token) {
         let line = format!("{{\"damaged\":{damage},\"next\":\"{}\"}}\n", place.encode());
+        out.extend_from_slice(line.as_bytes());
+    }
+
+    fn gone(&mut self, out: &mut BytesMut, gone: &str, place: &Token) {
+        let line = format!("{{\"gone\":{gone},\"next\":\"{}\"}}\n", place.encode());
         out.extend_from_slice(line.as_bytes());
     }
 

@@ -5,13 +5,15 @@ use std::sync::Arc;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use bytes::BytesMut;
-use skidway_record::{Offset, TopicName};
+use skidway_record::Offset;
+use skidway_wire::Gone;
 use tokio::time::{Instant, timeout_at};
 
 use crate::json::RecordWriter;
 use crate::listen::http::answers::Failure;
 use crate::listen::http::door::Door;
 use crate::listen::http::query::ReadQuery;
+use crate::listen::http::stream::gone;
 use crate::log::Damage;
 use crate::metrics;
 use crate::read::{ReadError, Subscription, Turn};
@@ -22,16 +24,15 @@ const DAMAGED_MAX: usize = 100;
 /// Fills a page, waiting up to `wait` for its first record.
 pub(super) async fn answer(
     door: &Arc<Door>,
-    name: &TopicName,
     query: &ReadQuery,
     mut subscription: Subscription,
 ) -> Result<Response, Failure> {
     let (records_max, bytes_max) = query.page()?;
-    let mut page = Page::new(RecordWriter::new(name, query.inline_json), records_max, bytes_max);
+    let mut page = Page::new(RecordWriter::of_any(query.inline_json), records_max, bytes_max);
     let deadline = Instant::now() + query.wait;
     loop {
         page.fill(&mut subscription, query.skip_damaged).await?;
-        if page.records > 0 || !page.damaged.is_empty() || !news(door, &mut subscription, deadline).await? {
+        if !page.is_empty() || !news(door, &mut subscription, deadline).await? {
             break;
         }
     }
@@ -62,18 +63,27 @@ struct Page {
     full: bool,
     /// What was passed over because it cannot be read any more.
     damaged: Vec<Damage>,
+    /// Topics that are not read any more.
+    gone: Vec<Gone>,
 }
 
 impl Page {
     fn new(writer: RecordWriter, records_max: u64, bytes_max: usize) -> Self {
         let body = BytesMut::from(&b"{\"records\":["[..]);
-        Self { body, writer, records: 0, records_max, bytes_max, full: false, damaged: Vec::new() }
+        Self { body, writer, records: 0, records_max, bytes_max, full: false, damaged: Vec::new(), gone: Vec::new() }
+    }
+
+    /// Tells whether there is nothing to tell yet.
+    fn is_empty(&self) -> bool {
+        self.records == 0 && self.damaged.is_empty() && self.gone.is_empty()
     }
 
     /// Takes what there is to read. Damage ends a page that has records, and is told to who asks for it first.
     async fn fill(&mut self, subscription: &mut Subscription, skip_damaged: bool) -> Result<(), ReadError> {
         while !self.full {
-            let taken = match subscription.next().await {
+            let next = subscription.next().await;
+            self.gone.extend(subscription.take_departed().into_iter().map(gone));
+            let taken = match next {
                 Ok(Some(turn)) => self.take(&turn, subscription),
                 Ok(None) => return Ok(()),
                 Err(error) => Err(error),
@@ -93,6 +103,7 @@ impl Page {
 
     /// Takes records of one turn until the page is full. The first record is taken whatever its size.
     fn take(&mut self, turn: &Turn, subscription: &mut Subscription) -> Result<(), ReadError> {
+        self.writer.turn_to(&turn.of.topic);
         for record in turn.records() {
             let (offset, record) = record?;
             let before = self.body.len();
@@ -106,13 +117,13 @@ impl Page {
                 return Ok(());
             }
             self.records += 1;
-            subscription.advance(turn.of.partition, Offset(offset.0 + 1));
+            subscription.advance(turn.shard, Offset(offset.0 + 1));
             if self.records == self.records_max {
                 self.full = true;
                 return Ok(());
             }
         }
-        subscription.advance(turn.of.partition, turn.end());
+        subscription.advance(turn.shard, turn.end());
         Ok(())
     }
 
@@ -121,6 +132,10 @@ impl Page {
         if !self.damaged.is_empty() {
             let damaged = serde_json::to_string(&self.damaged).expect("damage is plain JSON");
             self.body.extend_from_slice(format!("\"damaged\":{damaged},").as_bytes());
+        }
+        if !self.gone.is_empty() {
+            let gone = serde_json::to_string(&self.gone).expect("what is gone is plain JSON");
+            self.body.extend_from_slice(format!("\"gone\":{gone},").as_bytes());
         }
         self.body.extend_from_slice(b"\"next\":\"");
         self.body.extend_from_slice(next.as_bytes());

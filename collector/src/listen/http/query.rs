@@ -12,7 +12,7 @@ use skidway_daemon::config::{ByteSize, parse_duration};
 use skidway_record::{Offset, PartitionId};
 
 use crate::listen::http::answers::Failure;
-use crate::read::{Scope, StartAt};
+use crate::read::{Scope, Selection, StartAt};
 
 /// Default and greatest number of records of a page.
 const PAGE_RECORDS: (u64, u64) = (500, 10_000);
@@ -94,11 +94,28 @@ pub(super) struct ReadQuery {
 impl ReadQuery {
     /// Reads the parameters of a reading URL.
     pub(super) fn of(uri: &Uri) -> Result<Self, Failure> {
+        Self::read(Query::of(uri)?)
+    }
+
+    /// Reads the parameters of a URL that reads many topics, and which.
+    pub(super) fn of_many(uri: &Uri) -> Result<(Self, Selection), Failure> {
         let mut query = Query::of(uri)?;
+        let required = || Failure::parameter("topics", "required: names and patterns, such as app,web-*");
+        let topics = query.text("topics")?.ok_or_else(required)?;
+        let selection = Selection::parse(&topics).map_err(|reason| Failure::parameter("topics", reason))?;
+        for name in ["partition", "offset"] {
+            if query.text(name)?.is_some() {
+                return Err(Failure::parameter(name, "only where one topic is read, /v1/topics/{topic}/records"));
+            }
+        }
+        Ok((Self::read(query)?, selection))
+    }
+
+    fn read(mut query: Query) -> Result<Self, Failure> {
         let scope = query.parsed("partition")?.map_or(Scope::All, |number| Scope::One(PartitionId(number)));
         let read = Self {
+            start: start(&mut query, &scope)?,
             scope,
-            start: start(&mut query, scope)?,
             max_records: query.within("max_records", 1..=u64::MAX)?,
             max_bytes: size(&mut query, "max_bytes")?,
             wait: wait(&mut query)?,
@@ -122,12 +139,12 @@ impl ReadQuery {
     }
 }
 
-fn start(query: &mut Query, scope: Scope) -> Result<Option<StartAt>, Failure> {
+fn start(query: &mut Query, scope: &Scope) -> Result<Option<StartAt>, Failure> {
     let from = query.text("from")?.map(|text| parse_from(&text));
     let Some(offset) = query.parsed("offset")? else { return from.transpose() };
     match (from, scope) {
         (Some(_), _) => Err(Failure::parameter("offset", "not together with from")),
-        (None, Scope::All) => Err(Failure::parameter("offset", "only together with partition")),
+        (None, Scope::All | Scope::Some(_)) => Err(Failure::parameter("offset", "only together with partition")),
         (None, Scope::One(_)) => Ok(Some(StartAt::Offset(Offset(offset)))),
     }
 }

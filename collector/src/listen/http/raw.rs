@@ -33,9 +33,9 @@ const SMALL_BATCH_BYTES: usize = 16 << 10;
 
 /// Refuses what has no place in this form.
 pub(super) fn check(query: &ReadQuery) -> Result<(), Failure> {
-    match query.scope {
+    match &query.scope {
         Scope::One(_) => Ok(()),
-        Scope::All => {
+        Scope::All | Scope::Some(_) => {
             Err(Failure::parameter("partition", "required: batches are answered as they are stored, of one partition"))
         }
     }

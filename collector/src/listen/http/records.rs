@@ -1,4 +1,4 @@
-//! `GET /v1/topics/{t}/records`: one URL, answered as page or stream by what the client accepts.
+//! `GET /v1/topics/{t}/records` and `GET /v1/records?topics=…`: one URL, answered as page or stream by what the client accepts.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::listen::http::answers::Failure;
 use crate::listen::http::door::Door;
 use crate::listen::http::ndjson::Ndjson;
 use crate::listen::http::openapi::problems::Refused;
-use crate::listen::http::openapi::reading::{ReadParams, RecordPage};
+use crate::listen::http::openapi::reading::{ManyPage, ReadParams, RecordPage, TopicsParam};
 use crate::listen::http::page;
 use crate::listen::http::path::{TopicParam, TopicPath};
 use crate::listen::http::query::ReadQuery;
@@ -55,13 +55,7 @@ pub(super) async fn read(
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
-    let accept: Vec<&str> = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
-    let Some(kind) = negotiate(&accept.join(",")) else {
-        let offered = "records are answered as application/json, application/x-ndjson, text/event-stream or \
-                       application/vnd.kafka.recordbatch";
-        return Err(Failure::new(406, "not-acceptable", offered));
-    };
-    answer(&door, &name, kind, &uri, &headers).await
+    of_topic(&door, &name, accepted(&headers)?, &uri, &headers).await
 }
 
 /// Streams a topic as server-sent events, whatever is accepted.
@@ -75,10 +69,39 @@ pub(super) async fn stream(
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
-    answer(&door, &name, Kind::Sse, &uri, &headers).await
+    of_topic(&door, &name, Kind::Sse, &uri, &headers).await
 }
 
-async fn answer(
+/// Reads many topics: one page of records, or a stream of them, by what is accepted.
+#[utoipa::path(
+    get, path = "/v1/records", tag = "records", params(TopicsParam, ReadParams),
+    responses(
+        (status = 200, content((ManyPage = "application/json"), (String = "application/x-ndjson"), (String = "text/event-stream"))),
+        Refused<400>, Refused<404>, Refused<406>, Refused<410>, Refused<422>
+    )
+)]
+pub(super) async fn read_many(
+    State(door): State<Arc<Door>>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Failure> {
+    of_many(&door, accepted(&headers)?, &uri, &headers).await
+}
+
+/// Streams many topics as server-sent events, whatever is accepted.
+#[utoipa::path(
+    get, path = "/v1/stream", tag = "records", params(TopicsParam, ReadParams),
+    responses((status = 200, content_type = "text/event-stream", body = String), Refused<400>, Refused<404>, Refused<410>)
+)]
+pub(super) async fn stream_many(
+    State(door): State<Arc<Door>>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Failure> {
+    of_many(&door, Kind::Sse, &uri, &headers).await
+}
+
+async fn of_topic(
     door: &Arc<Door>,
     name: &TopicName,
     kind: Kind,
@@ -89,31 +112,54 @@ async fn answer(
     if kind == Kind::Raw {
         raw::check(&query)?;
     }
-    let subscription = subscribe(door, name, kind, &query, headers).await?;
+    let start = start(kind, &query, headers);
+    let subscription = door.reader.subscribe(name, &query.scope, &start).await?;
+    answer(door, kind, &query, subscription).await
+}
+
+async fn of_many(door: &Arc<Door>, kind: Kind, uri: &Uri, headers: &HeaderMap) -> Result<Response, Failure> {
+    let (query, selection) = ReadQuery::of_many(uri)?;
+    if kind == Kind::Raw {
+        return Err(Failure::new(406, "not-acceptable", "stored batches are answered of one topic's partition only"));
+    }
+    let start = start(kind, &query, headers);
+    let subscription = door.reader.subscribe_many(selection, &start).await?;
+    answer(door, kind, &query, subscription).await
+}
+
+async fn answer(
+    door: &Arc<Door>,
+    kind: Kind,
+    query: &ReadQuery,
+    subscription: Subscription,
+) -> Result<Response, Failure> {
     Ok(match kind {
-        Kind::Page => page::answer(door, name, &query, subscription).await?,
-        Kind::Ndjson => stream::answer(door, &query, subscription, Ndjson::new(name, &query)),
-        Kind::Sse => stream::answer(door, &query, subscription, Sse::new(name, &query)),
-        Kind::Raw => raw::answer(door, &query, subscription),
+        Kind::Page => page::answer(door, query, subscription).await?,
+        Kind::Ndjson => stream::answer(door, query, subscription, Ndjson::new(query)),
+        Kind::Sse => stream::answer(door, query, subscription, Sse::new(query)),
+        Kind::Raw => raw::answer(door, query, subscription),
     })
 }
 
 /// Starts where it was said; else a stream that follows starts at its end, everything else at the beginning.
-async fn subscribe(
-    door: &Door,
-    name: &TopicName,
-    kind: Kind,
-    query: &ReadQuery,
-    headers: &HeaderMap,
-) -> Result<Subscription, Failure> {
+fn start(kind: Kind, query: &ReadQuery, headers: &HeaderMap) -> StartAt {
     let last_event_id = headers.get("last-event-id").and_then(|id| id.to_str().ok()).filter(|id| !id.is_empty());
-    let start = match (last_event_id, &query.start) {
+    match (last_event_id, &query.start) {
         (Some(id), _) => StartAt::Token(id.to_owned()),
         (None, Some(start)) => start.clone(),
         (None, None) if kind != Kind::Page && query.follow => StartAt::Latest,
         (None, None) => StartAt::Earliest,
-    };
-    Ok(door.reader.subscribe(name, query.scope, &start).await?)
+    }
+}
+
+/// Says how the client wants the records.
+fn accepted(headers: &HeaderMap) -> Result<Kind, Failure> {
+    let accept: Vec<&str> = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
+    negotiate(&accept.join(",")).ok_or_else(|| {
+        let offered = "records are answered as application/json, application/x-ndjson, text/event-stream or \
+                       application/vnd.kafka.recordbatch";
+        Failure::new(406, "not-acceptable", offered)
+    })
 }
 
 /// Picks by quality, then by how exactly the client named it, then in our own order (RFC 9110 §12.5.1).

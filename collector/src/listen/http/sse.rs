@@ -1,7 +1,7 @@
 //! A stream of server-sent events (HTML Living Standard §9.2): a record is a plain message, its token the event's id.
 
 use bytes::BytesMut;
-use skidway_record::{Offset, PartitionId, Record, TopicName};
+use skidway_record::{Offset, PartitionId, Record, TopicPartition};
 use skidway_wire::Problem;
 
 use crate::json::RecordWriter;
@@ -12,7 +12,7 @@ use crate::read::Token;
 /// Every record has an id while there are at most this many partitions: the token grows with them.
 const ID_ALWAYS_PARTITIONS: usize = 32;
 
-/// Past that, every so many records have one.
+/// Past that, every so many records have one; of many topics no more often than there are partitions.
 const ID_EVERY_RECORDS: u64 = 100;
 
 /// Writes events.
@@ -20,13 +20,15 @@ pub(super) struct Sse {
     writer: RecordWriter,
     inline_json: bool,
     records: u64,
+    /// Every so many records have an id.
+    id_every: u64,
 }
 
 impl Sse {
-    /// Writes records of this topic as the query wants them.
-    pub(super) fn new(topic: &TopicName, query: &ReadQuery) -> Self {
-        let writer = RecordWriter::new(topic, query.inline_json);
-        Self { writer, inline_json: query.inline_json, records: 0 }
+    /// Writes records as the query wants them.
+    pub(super) fn new(query: &ReadQuery) -> Self {
+        let writer = RecordWriter::of_any(query.inline_json);
+        Self { writer, inline_json: query.inline_json, records: 0, id_every: 1 }
     }
 }
 
@@ -35,8 +37,17 @@ impl Framing for Sse {
     const MEDIA_TYPE: &'static str = "text/event-stream";
 
     fn form(&self, place: &Token) -> Option<Form> {
-        let alike = place.positions.len() <= ID_ALWAYS_PARTITIONS.min(SHARED_PARTITIONS_MAX);
+        let alike = place.partitions() <= ID_ALWAYS_PARTITIONS.min(SHARED_PARTITIONS_MAX);
         alike.then_some(Form { id: 4 | u8::from(self.inline_json), shows_place: true })
+    }
+
+    fn turn_to(&mut self, of: &TopicPartition, place: &Token) {
+        self.writer.turn_to(&of.topic);
+        self.id_every = match place.partitions() {
+            partitions if partitions <= ID_ALWAYS_PARTITIONS => 1,
+            partitions if place.is_many => ID_EVERY_RECORDS.max(partitions as u64),
+            _ => ID_EVERY_RECORDS,
+        };
     }
 
     /// Tells where the stream starts: an event without data is not dispatched, but its id is remembered.
@@ -53,7 +64,7 @@ impl Framing for Sse {
         place: &Token,
     ) {
         self.records += 1;
-        if place.positions.len() <= ID_ALWAYS_PARTITIONS || self.records.is_multiple_of(ID_EVERY_RECORDS) {
+        if self.records.is_multiple_of(self.id_every) {
             write_id(out, place);
         }
         out.extend_from_slice(b"data: ");
@@ -72,6 +83,11 @@ impl Framing for Sse {
     fn damaged(&mut self, out: &mut BytesMut, damage: &str, place: &Token) {
         let next = place.encode();
         out.extend_from_slice(format!("event: damaged\nid: {next}\ndata: {damage}\n\n").as_bytes());
+    }
+
+    fn gone(&mut self, out: &mut BytesMut, gone: &str, place: &Token) {
+        let next = place.encode();
+        out.extend_from_slice(format!("event: gone\nid: {next}\ndata: {gone}\n\n").as_bytes());
     }
 
     fn error(&mut self, out: &mut BytesMut, problem: &Problem) {

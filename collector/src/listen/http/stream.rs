@@ -12,8 +12,8 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
 use futures::FutureExt;
-use skidway_record::{Offset, PartitionId, Record};
-use skidway_wire::Problem;
+use skidway_record::{Offset, PartitionId, Record, TopicPartition};
+use skidway_wire::{Gone, Problem};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 
@@ -22,7 +22,7 @@ use crate::listen::http::door::Door;
 use crate::listen::http::outbox::Outbox;
 use crate::listen::http::query::ReadQuery;
 use crate::metrics;
-use crate::read::{Piece, PieceKey, Pieces, ReadError, Subscription, Token, Turn};
+use crate::read::{Departed, Piece, PieceKey, Pieces, ReadError, Subscription, Token, Turn};
 
 /// Sends a chunk once it has this many bytes, or sooner if there is no more to read.
 const CHUNK_BYTES: usize = 256 << 10;
@@ -48,6 +48,9 @@ pub(super) trait Framing: Send + 'static {
     /// Names what its records look like; `None` if no other stream's look the same.
     fn form(&self, place: &Token) -> Option<Form>;
 
+    /// Turns to the records of a partition, read by whoever stands at a place.
+    fn turn_to(&mut self, of: &TopicPartition, place: &Token);
+
     /// Opens the stream at a place.
     fn open(&mut self, out: &mut BytesMut, place: &Token);
 
@@ -59,6 +62,9 @@ pub(super) trait Framing: Send + 'static {
 
     /// Writes which records were passed over because they cannot be read any more, a JSON object; `place` is the one after them.
     fn damaged(&mut self, out: &mut BytesMut, damage: &str, place: &Token);
+
+    /// Writes which topic left the stream, a JSON object.
+    fn gone(&mut self, out: &mut BytesMut, gone: &str, place: &Token);
 
     /// Writes the error that ends the stream.
     fn error(&mut self, out: &mut BytesMut, problem: &Problem);
@@ -152,7 +158,9 @@ impl<F: Framing> Stream<F> {
             if self.draining.is_cancelled() {
                 return self.stop();
             }
-            let taken = match self.subscription.next().await {
+            let next = self.subscription.next().await;
+            self.tell_departed();
+            let taken = match next {
                 Ok(Some(turn)) => self.take(&turn),
                 Ok(None) => {
                     self.ended = !self.follow;
@@ -168,17 +176,19 @@ impl<F: Framing> Stream<F> {
 
     /// Writes records of one turn: a piece, or what is left of what the stream was asked for.
     fn take(&mut self, turn: &Turn) -> Result<(), ReadError> {
-        let (partition, place) = (turn.of.partition, self.subscription.place());
+        let place = self.subscription.place();
         let unlimited = self.records_left == u64::MAX && self.bytes_left == u64::MAX;
         let form = self.framing.form(place).filter(|_| unlimited);
+        let key = form.map(|form| key(turn, place, &form));
         let bytes_max = self.bytes_left.min(CHUNK_BYTES as u64) as usize;
-        let (framing, records_max) = (&mut self.framing, self.records_left);
-        let mut render = || render(framing, turn, place.clone(), records_max, bytes_max);
-        let piece = match form {
-            Some(form) => self.pieces.get(&key(turn, place, form), render),
+        let indices = self.subscription.find(turn.shard).expect("a turn is of a partition that is read");
+        let (framing, place, records_max) = (&mut self.framing, self.subscription.place_mut(), self.records_left);
+        let mut render = || render(framing, turn, (place, indices), records_max, bytes_max);
+        let piece = match key {
+            Some(key) => self.pieces.get(&key, render),
             None => render(),
         }?;
-        self.subscription.advance(partition, piece.end);
+        self.subscription.advance(turn.shard, piece.end);
         self.out.push(&piece.bytes);
         if !unlimited {
             self.records_left -= piece.records;
@@ -186,6 +196,13 @@ impl<F: Framing> Stream<F> {
             self.ended = self.records_left == 0 || self.bytes_left == 0;
         }
         Ok(())
+    }
+
+    fn tell_departed(&mut self) {
+        for departed in self.subscription.take_departed() {
+            let gone = serde_json::to_string(&gone(departed)).expect("what is gone is plain JSON");
+            self.framing.gone(self.out.open(), &gone, self.subscription.place());
+        }
     }
 
     async fn sleep(&mut self) {
@@ -228,36 +245,55 @@ impl<F: Framing> Stream<F> {
     }
 
     fn write_heartbeat(&mut self) {
-        let members = self.subscription.high_watermarks();
-        let members: Vec<String> =
-            members.iter().map(|(partition, offset)| format!("\"{partition}\":{offset}")).collect();
-        let high_watermarks = format!("{{{}}}", members.join(","));
+        let high_watermarks = high_watermarks(&self.subscription);
         self.framing.heartbeat(self.out.open(), &high_watermarks, self.subscription.place());
     }
 }
 
+/// Says which topic is not read any more.
+pub(super) fn gone(departed: Departed) -> Gone {
+    Gone { topic: departed.topic.map(|topic| topic.to_string()), reason: departed.reason }
+}
+
+/// Writes how far partitions may be read, a JSON object: by partition, or by topic if there may be many.
+fn high_watermarks(subscription: &Subscription) -> String {
+    let of_topic = |marks: &[(PartitionId, Offset)]| {
+        let members = marks.iter().map(|(partition, offset)| format!("\"{partition}\":{offset}"));
+        format!("{{{}}}", members.collect::<Vec<_>>().join(","))
+    };
+    let topics = subscription.high_watermarks();
+    match topics.as_slice() {
+        [(_, marks)] if !subscription.place().is_many => of_topic(marks),
+        // A topic's name needs no escape.
+        topics => {
+            let members = topics.iter().map(|(name, marks)| format!("\"{name}\":{}", of_topic(marks)));
+            format!("{{{}}}", members.collect::<Vec<_>>().join(","))
+        }
+    }
+}
+
 /// Names what a turn's next records look like.
-fn key(turn: &Turn, place: &Token, form: Form) -> PieceKey {
+fn key(turn: &Turn, place: &Token, form: &Form) -> PieceKey {
     PieceKey {
-        topic: place.topic,
-        partition: turn.of.partition,
+        topic: turn.shard.topic,
+        partition: turn.shard.partition,
         from: turn.from,
         form: form.id,
         place: form.shows_place.then(|| place.clone()),
     }
 }
 
-/// Writes records of a turn, at least one, until there are as many or as many bytes as were asked for.
+/// Writes records of a turn, at least one, moving the place, until there are as many or as many bytes as were asked for.
 fn render<F: Framing>(
     framing: &mut F,
     turn: &Turn,
-    mut place: Token,
+    (place, (topic, index)): (&mut Token, (usize, usize)),
     records_max: u64,
     bytes_max: usize,
 ) -> Result<Piece, ReadError> {
     metrics::rendered();
+    framing.turn_to(&turn.of, place);
     let partition = turn.of.partition;
-    let index = place.index(partition).expect("a turn is of a partition that is read");
     let (mut records, mut end) = (0, turn.from);
     let mut out = BytesMut::with_capacity((turn.batch.body_bytes() * 3 / 2).min(bytes_max + bytes_max / 8));
     for record in turn.records() {
@@ -268,8 +304,8 @@ fn render<F: Framing>(
             Err(error) => return Err(error),
         };
         (records, end) = (records + 1, Offset(offset.0 + 1));
-        place.positions[index] = end;
-        framing.record(&mut out, (partition, offset), &record, &place);
+        place.topics[topic].positions[index] = end;
+        framing.record(&mut out, (partition, offset), &record, place);
         if records == records_max || out.len() >= bytes_max {
             return Ok(piece(out, end, records));
         }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use skidway_wire::Gone;
 use utoipa::{IntoParams, ToSchema};
 
 /// Holds the parameters of every URL that gives records. Pages heed what streams do not, and the other way round.
@@ -35,6 +36,30 @@ pub(in crate::listen::http) struct ReadParams {
     /// `json`: values that are JSON are shown as JSON.
     #[param(pattern = "^json$")]
     decode: Option<String>,
+}
+
+/// Names the topics that are read together.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(in crate::listen::http) struct TopicsParam {
+    /// Names and patterns (`*` and `?`), separated by commas. Of a pattern there need not be any yet; our own (`__…`) topics are read if named.
+    #[param(pattern = "^(app|logs)(,(app|l*|x-?))?$")]
+    topics: String,
+}
+
+/// Is a page of records of many topics.
+#[derive(ToSchema)]
+pub(in crate::listen::http) struct ManyPage {
+    /// Empty only at the head.
+    records: Vec<Record>,
+    /// Token of the place after them.
+    next: String,
+    /// Records that were passed over because they cannot be read any more (`skip_damaged`).
+    #[schema(nullable = false)]
+    damaged: Option<Vec<Damage>>,
+    /// Topics that were deleted since.
+    #[schema(nullable = false)]
+    gone: Option<Vec<Gone>>,
 }
 
 /// Is a page of records.
