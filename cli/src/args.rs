@@ -246,6 +246,15 @@ pub struct TopicSettings {
     /// Keep at most this much in each partition, such as 10GiB
     #[arg(long, value_name = "SIZE", value_parser = retention_bytes)]
     pub retention_bytes: Option<String>,
+    /// What goes in time: what is past its retention, records superseded by a later one of their key, or both
+    #[arg(long, value_name = "POLICY", value_parser = ["delete", "compact", "compact,delete"])]
+    pub cleanup: Option<String>,
+    /// Keep tombstones this long once what they delete is compacted away, such as 24h
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub tombstone_retention: Option<String>,
+    /// Leave records this long before they may be compacted away, such as 1h
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub min_compaction_lag: Option<String>,
 }
 
 /// Checks an offset here, where the message can name the argument.
@@ -258,6 +267,10 @@ fn before_offset(text: &str) -> Result<String, String> {
 fn retention_age(text: &str) -> Result<String, String> {
     let valid = parse_duration(text).is_some_and(|age| age > Duration::ZERO);
     valid.then(|| text.to_owned()).ok_or_else(|| "expected a duration such as 7d, 12h or 30m".to_owned())
+}
+
+fn duration(text: &str) -> Result<String, String> {
+    parse_duration(text).map(|_| text.to_owned()).ok_or_else(|| "expected a duration such as 24h, 30m or 0s".to_owned())
 }
 
 fn retention_bytes(text: &str) -> Result<String, String> {

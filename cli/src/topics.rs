@@ -86,7 +86,8 @@ async fn alter(
 ) -> Result<(), Error> {
     if body(settings).is_empty() {
         return Err(Error::Usage(
-            "nothing to change: give --partitions, --retention-age or --retention-bytes".to_owned(),
+            "nothing to change: give --partitions, --retention-age, --retention-bytes, --cleanup, --tombstone-retention or \
+             --min-compaction-lag".to_owned(),
         ));
     }
     let _must_exist: Value = client.get(&path(topic.as_str())).await?;
@@ -151,6 +152,13 @@ fn body(settings: &TopicSettings) -> Map<String, Value> {
     retention.extend(settings.retention_bytes.clone().map(|bytes| ("bytes".to_owned(), bytes.into())));
     let mut body = Map::new();
     body.extend(settings.partitions.map(|partitions| ("partitions".to_owned(), partitions.into())));
+    let plain = [
+        ("cleanup", &settings.cleanup),
+        ("tombstone_retention", &settings.tombstone_retention),
+        ("min_compaction_lag", &settings.min_compaction_lag),
+    ];
+    let given = plain.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value.clone()?.into())));
+    body.extend(given);
     if !retention.is_empty() {
         body.insert("retention".to_owned(), retention.into());
     }
@@ -194,8 +202,9 @@ fn list_table<'a>(topics: impl Iterator<Item = &'a TopicDescription>) -> Table {
 /// Shows a topic's settings, one a line, and its partitions.
 fn describe(topic: &TopicDescription) -> String {
     let mut text = format!("topic {}\n", topic.name);
-    let settings = topic.config.iter().flat_map(|(name, value)| settings(name, value));
-    for (name, value) in settings {
+    let config = serde_json::to_value(&topic.config).unwrap_or_default();
+    let members = config.as_object().into_iter().flatten();
+    for (name, value) in members.flat_map(|(name, value)| settings(name, value)) {
         text.push_str(&format!("  {name} = {value}\n"));
     }
     let columns = ["PARTITION", "START OFFSET", "HIGH WATERMARK", "RECORDS", "SIZE"];
@@ -261,7 +270,8 @@ PARTITION  START OFFSET  HIGH WATERMARK  RECORDS     SIZE
     fn only_what_was_given_is_sent() {
         let given = |partitions, age: Option<&str>, bytes: Option<&str>| {
             let (retention_age, retention_bytes) = (age.map(str::to_owned), bytes.map(str::to_owned));
-            Value::Object(body(&TopicSettings { partitions, retention_age, retention_bytes }))
+            let settings = TopicSettings { partitions, retention_age, retention_bytes, ..TopicSettings::default() };
+            Value::Object(body(&settings))
         };
         let cases = [
             (given(None, None, None), json!({})),
@@ -272,6 +282,8 @@ PARTITION  START OFFSET  HIGH WATERMARK  RECORDS     SIZE
                 json!({"partitions": 1, "retention": {"age": "7d", "bytes": "1GiB"}}),
             ),
         ];
+        let compact = TopicSettings { cleanup: Some("compact".to_owned()), ..TopicSettings::default() };
+        assert_eq!(Value::Object(body(&compact)), json!({"cleanup": "compact"}));
         for (body, expected) in cases {
             assert_eq!(body, expected);
         }

@@ -13,7 +13,7 @@ use skidway_record::limits::PARTITIONS_MAX;
 use crate::ingest::Validation;
 use crate::listen::http::beacon::BeaconConfig;
 use crate::listen::http::origin::Origins;
-use crate::log::{Pins, TopicConfig, TopicSettings};
+use crate::log::{Cleanup, Pins, TopicSettings};
 use crate::sink::config::SinkConfig;
 
 /// Begins the environment variables that lie over the file: `SKIDWAY_COLLECTOR__HTTP__LISTEN`.
@@ -86,6 +86,14 @@ pub struct EngineConfig {
     pub pinned_bytes_max: u64,
     /// Time since its last append after which a closed segment's small batches are merged; 1 h.
     pub merge_after: Option<Duration>,
+    /// How often topics are looked at for what compaction could remove; 15 s.
+    pub compaction_interval: Duration,
+    /// Bytes that compaction reads and writes a second at most; 32 MiB.
+    pub compaction_bytes_per_second: u64,
+    /// Bytes of the table of keys that a compaction works with; 128 MiB.
+    pub compaction_map_bytes: u64,
+    /// Share of a partition, in percent, not compacted before from which on it is worth it; 50.
+    pub min_cleanable_dirty_percent: u32,
 }
 
 impl Default for Config {
@@ -133,6 +141,10 @@ impl Default for EngineConfig {
             recent_bytes_max: engine.recent_bytes_max as u64,
             pinned_bytes_max: 10 << 30,
             merge_after: engine.merge_after_ms.map(Duration::from_millis),
+            compaction_interval: engine.compaction_interval,
+            compaction_bytes_per_second: engine.compaction_bytes_per_second,
+            compaction_map_bytes: engine.compaction_map_bytes as u64,
+            min_cleanable_dirty_percent: engine.min_cleanable_dirty_percent.into(),
         }
     }
 }
@@ -181,6 +193,10 @@ impl Config {
             segment_bytes: engine.segment_bytes,
             segment_age_ms: engine.segment_age.as_millis() as u64,
             merge_after_ms: engine.merge_after.map(|after| after.as_millis() as u64),
+            compaction_interval: engine.compaction_interval,
+            compaction_bytes_per_second: engine.compaction_bytes_per_second,
+            compaction_map_bytes: engine.compaction_map_bytes as usize,
+            min_cleanable_dirty_percent: engine.min_cleanable_dirty_percent.clamp(1, 100) as u8,
             checkpoint_bytes: engine.checkpoint_bytes,
             reserve_bytes: engine.reserve_bytes,
             open_files_max: engine.open_files_max as usize,
@@ -241,6 +257,20 @@ impl EngineConfig {
             recent_bytes_max: bytes("recent_bytes", default.recent_bytes_max, ByteSize(0), ByteSize::gib(64)),
             pinned_bytes_max: bytes("pinned_bytes", default.pinned_bytes_max, ByteSize(0), ByteSize::gib(1 << 20)),
             merge_after: engine.optional::<After>("merge_after").map_or(default.merge_after, |After(after)| after),
+            compaction_interval: {
+                let range = Duration::from_millis(100)..=Duration::from_secs(86_400);
+                engine.within("compaction_interval", default.compaction_interval, range)
+            },
+            compaction_bytes_per_second: {
+                let (key, default) = ("compaction_bytes_per_second", default.compaction_bytes_per_second);
+                bytes(key, default, ByteSize::kib(64), ByteSize::gib(64))
+            },
+            compaction_map_bytes: {
+                bytes("compaction_map_bytes", default.compaction_map_bytes, ByteSize::mib(1), ByteSize::gib(64))
+            },
+            min_cleanable_dirty_percent: {
+                engine.within("min_cleanable_dirty_percent", default.min_cleanable_dirty_percent, 1..=100)
+            },
         }
     }
 }
@@ -250,11 +280,7 @@ fn topics(topics: &Section<'_>) -> TopicDefaults {
     let settings = settings(topics);
     TopicDefaults {
         auto_create: topics.get("auto_create", default.auto_create),
-        default: TopicConfig {
-            partitions: settings.partitions.unwrap_or(default.default.partitions),
-            retention_age_ms: settings.retention_age_ms.unwrap_or(default.default.retention_age_ms),
-            retention_bytes: settings.retention_bytes.unwrap_or(default.default.retention_bytes),
-        },
+        default: settings.over(&default.default),
         rules: topics.sections("rules").iter().filter_map(rule).collect(),
     }
 }
@@ -271,8 +297,12 @@ fn settings(section: &Section<'_>) -> TopicSettings {
     if partitions.is_some_and(|partitions| !(1..=PARTITIONS_MAX).contains(&partitions)) {
         section.mistake("partitions", format!("a topic has 1 to {PARTITIONS_MAX} partitions"));
     }
+    let millis = |key| section.optional::<Duration>(key).map(|it| it.as_millis() as u64);
     TopicSettings {
         partitions,
+        cleanup: section.optional::<CleanupName>("cleanup").map(|it| it.0),
+        tombstone_retention_ms: millis("tombstone_retention"),
+        min_compaction_lag_ms: millis("min_compaction_lag"),
         retention_age_ms: retention.optional::<Bound<Duration>>("age").map(|it| it.0.map(|age| age.as_millis() as u64)),
         retention_bytes: retention.optional::<Bound<ByteSize>>("bytes").map(|it| it.0.map(|bytes| bytes.0)),
     }
@@ -291,6 +321,19 @@ impl Setting for Bound<Duration> {
             "unlimited" => Some(Self(None)),
             text => parse_duration(text).filter(|age| !age.is_zero()).map(|age| Self(Some(age))),
         }
+    }
+}
+
+/// Is the name of a cleanup.
+struct CleanupName(Cleanup);
+
+impl Setting for CleanupName {
+    fn expected() -> String {
+        "\"delete\", \"compact\" or \"compact,delete\"".to_owned()
+    }
+
+    fn read(written: Written<'_>) -> Option<Self> {
+        Cleanup::parse(written.text()?).map(Self)
     }
 }
 
@@ -362,6 +405,7 @@ mod tests {
             partitions: Some(1),
             retention_age_ms: Some(Some(365 * 86_400_000)),
             retention_bytes: Some(None),
+            ..TopicSettings::default()
         };
         assert_eq!(rules, [TopicRule { pattern: "audit-*".into(), settings: audit }]);
     }
@@ -370,7 +414,7 @@ mod tests {
     fn every_mistake_is_told_at_once() {
         let mistakes = read(
             "[http]\nlissten = '127.0.0.1:1'\nmemory_bytes_max = '32MiB'\n[engine]\nkind = 'kafka'\n\
-             [topics]\npartitions = 0\n[[topics.rules]]\nretention = { age = 7 }\n\
+             [topics]\npartitions = 0\n[[topics.rules]]\nretention = { age = 7 }\ncleanup = 'compacted'\n\
              [[beacons]]\ntoken = 'short'\ntopic = '__x'\nallowed_origins = ['example.org']\nkeep_headers = ['Cookie']\n",
         )
         .unwrap_err();
@@ -384,6 +428,7 @@ mod tests {
             "beacons.0.topic: topics that begin with __ are our own",
             "beacons.0.allowed_origins: \"example.org\" is no origin",
             "beacons.0.keep_headers: cookie is a secret of its sender",
+            "topics.rules.0.cleanup: expected \"delete\", \"compact\" or \"compact,delete\"",
             "topics.rules.0.retention.age: expected a duration such as \"7d\", or \"unlimited\"",
         ] {
             assert!(mistakes.contains(words), "{words} in {mistakes}");

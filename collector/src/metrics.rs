@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 
+use crate::clock::now_ms;
+
 /// Describes the metrics to whoever scrapes them. Called once the recorder stands.
 pub fn describe() {
     describe_counter!("skidway_collector_records_total", "Records stored; `from` is agent or produce");
@@ -20,6 +22,17 @@ pub fn describe() {
     describe_counter!("skidway_damaged_batches_total", "Damaged places of the log that readers met, each counted once");
     counter!("skidway_damaged_batches_total").increment(0);
     describe_counter!("skidway_beacon_requests_total", "Requests to beacons, by `topic` and `result`");
+    describe_counter!("skidway_compaction_runs_total", "Compactions of a partition, each to its end");
+    describe_counter!("skidway_compaction_failures_total", "Compactions that failed; each is made again");
+    describe_counter!("skidway_compaction_read_bytes_total", Unit::Bytes, "Bytes of segments that were compacted");
+    describe_counter!("skidway_compaction_kept_bytes_total", Unit::Bytes, "Bytes of the segments in their places");
+    describe_counter!("skidway_compaction_removed_records_total", "Records removed as superseded, tombstones included");
+    describe_gauge!("skidway_compaction_last_run_timestamp_seconds", Unit::Seconds, "When a compaction last ended");
+    describe_gauge!("skidway_compaction_last_run_seconds", Unit::Seconds, "How long that took");
+    describe_gauge!(
+        "skidway_compaction_max_dirty_ratio",
+        "Largest share of a partition that could be compacted and was not yet"
+    );
     describe_counter!("skidway_sink_cuts_total", "Cuts, by `sink` and `cause`");
     describe_counter!("skidway_sink_files_total", "Files published, by `sink`");
     describe_counter!("skidway_sink_records_total", "Records in published files, by `sink`");
@@ -44,6 +57,28 @@ pub fn describe() {
 /// Counts a request to a beacon; `result` is `ok` or why it was refused.
 pub fn beacon(topic: &skidway_record::TopicName, result: String) {
     counter!("skidway_beacon_requests_total", "topic" => topic.to_string(), "result" => result).increment(1);
+}
+
+/// Counts what a step of a compaction did, and the compaction if that was its last.
+pub fn compacted(bytes_before: u64, bytes_after: u64, records_removed: u64, ended_after: Option<Duration>) {
+    counter!("skidway_compaction_read_bytes_total").increment(bytes_before);
+    counter!("skidway_compaction_kept_bytes_total").increment(bytes_after);
+    counter!("skidway_compaction_removed_records_total").increment(records_removed);
+    if let Some(took) = ended_after {
+        counter!("skidway_compaction_runs_total").increment(1);
+        gauge!("skidway_compaction_last_run_timestamp_seconds").set(now_ms() as f64 / 1e3);
+        gauge!("skidway_compaction_last_run_seconds").set(took.as_secs_f64());
+    }
+}
+
+/// Counts a compaction that failed.
+pub fn compaction_failed() {
+    counter!("skidway_compaction_failures_total").increment(1);
+}
+
+/// Shows the largest share of a partition that could be compacted.
+pub fn dirty_ratio(ratio: f64) {
+    gauge!("skidway_compaction_max_dirty_ratio").set(ratio);
 }
 
 /// Counts a cut of a sink.

@@ -11,6 +11,7 @@
 //! | `raw_batches` | stored batches byte for byte; batches decoded once for all readers |
 //! | `real_logs` | sixteen real logs through `skidway up` |
 //! | `http_contract` | topics, producing, problems: the rest of the HTTP interface |
+//! | `compaction` | topics compacted by key: small, and no last value lost, whatever is killed |
 //! | `segment_files` | what is on disk, read by kafka-python and by Apache Kafka itself |
 //! | `sinks` | topics as files, every record in exactly one; modules of its own |
 //! | `commands` | `skidway tail`, `produce`, `topics`, `agents` |
@@ -30,6 +31,7 @@ mod raw_batches;
 mod damage;
 mod real_logs;
 mod http_contract;
+mod compaction;
 mod segment_files;
 mod sinks;
 mod commands;

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::{Value, json};
-use skidway_tests::{Client, Collector, Site, topic};
+use skidway_tests::{Client, Collector, Site, topic, wait};
 use skidway_wire::JsonRecord;
 
-const TOPICS: [&str; 3] = ["lines", "bulk", "records"];
+const TOPICS: [&str; 4] = ["lines", "bulk", "records", "state"];
 
 /// Finds the folder that `scripts/kafka-tools` filled.
 fn tools() -> PathBuf {
@@ -67,6 +67,28 @@ fn fill(site: &Site, collector: &Collector) {
     assert_eq!(exit, Some(0), "{output}");
     produce_lines(&collector.client());
     produce_kinds(&collector.client());
+    compact(&collector.client());
+}
+
+/// Overwrites keys until compaction has removed most of it, and deletes some.
+fn compact(client: &Client) {
+    client.put("/v1/topics/state", &json!({"partitions": 1, "cleanup": "compact"}));
+    let mut random = 1_u64;
+    for round in 0..40 {
+        let mut line = |key: u64| {
+            random = random.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+            let value = if (key + round).is_multiple_of(9) {
+                Value::Null
+            } else {
+                json!(format!("{round} {random:016x}").repeat(3))
+            };
+            format!("{}\n", json!({"key": format!("k{key}"), "value": value}))
+        };
+        let body: String = (0..2_000).map(&mut line).collect();
+        let answer = client.post("/v1/topics/state/records", "application/x-ndjson", body);
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+    wait::until("most of what is superseded is gone", || (topic::read(client, "state").len() < 30_000).then_some(()));
 }
 
 /// Sends each log's lines as many small requests and one large one, to one partition, more than a segment of them.
@@ -108,7 +130,7 @@ fn with_partition(record: &Value, partition: u64) -> String {
 /// Fills a log, reads it through HTTP, and stops the collector. Gives the records by topic and partition, and the partitions' folders.
 fn filled() -> (Site, BTreeMap<String, Vec<JsonRecord>>, PathBuf) {
     let site = Site::new();
-    let settings = "[engine]\nsegment_bytes = \"1MiB\"\n[topics]\npartitions = 3";
+    let settings = "[engine]\nsegment_bytes = \"1MiB\"\ncompaction_interval = \"100ms\"\n[topics]\npartitions = 3";
     let mut collector = site.collector().with(settings).started();
     fill(&site, &collector);
     let mut records: BTreeMap<String, Vec<JsonRecord>> = BTreeMap::new();

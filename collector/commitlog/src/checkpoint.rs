@@ -1,7 +1,7 @@
 //! Saves the state at a place in the journal, so that a start replays only what follows, and removes what is then superfluous.
 //!
 //! The order is everything: (1) all segment bytes that the state knows are synced, and the folders that name them; (2) the checkpoint file
-//! is replaced; (3) merged segments take the places of those they were made of (`merge.rs`); (4) older journal files go, and the files of
+//! is replaced; (3) new segments take the places of those they were made of (`replacement.rs`); (4) older journal files go, and the files of
 //! deleted topics and dropped segments. The journal after the checkpoint is a new file, begun before (1). A crash anywhere leaves the old
 //! checkpoint with its journals, or the new one with its own; what of (3) is missing then, a start does.
 //!
@@ -10,7 +10,7 @@
 //! ```text
 //!  at  width  field
 //!   0    8    magic "SKIDCKPT"
-//!   8    4    version = 2
+//!   8    4    version = 3; of version 2 it is read as well: topics without cleanup (state/v2.rs)
 //!  12    4    CRC-32C of the snapshot
 //!  16    8    length of the snapshot
 //!  24         snapshot, postcard
@@ -26,18 +26,21 @@ use skidway_disk::{Disk, DiskFile, Open, replace_on};
 
 use crate::effects::TopicId;
 use crate::error::Error;
+use crate::extent::Extent;
 use crate::files::Files;
 use crate::frame::serialize_into;
 use crate::journal;
-use crate::merge::{Merged, Swap};
 use crate::partition::Metadata;
-use crate::segment::{Extent, Segment};
+use crate::replacement::{Replacement, Swap, SwapV2};
+use crate::segment::Segment;
 use crate::state::State;
+use crate::state::v2::StateV2;
 use crate::unsynced::in_parallel;
 
 const NAME: &str = "checkpoint";
 const MAGIC: &[u8; 8] = b"SKIDCKPT";
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
+const VERSION_BEFORE_CLEANUP: u32 = 2;
 const HEADER_BYTES: usize = 24;
 
 /// Bounds a segment's bytes: its index counts them with 32 bits.
@@ -87,7 +90,7 @@ pub(crate) struct Plan {
     /// On how many threads.
     pub(crate) sync_threads: usize,
     /// Segments that take their places after.
-    pub(crate) merged: Vec<Merged>,
+    pub(crate) replacements: Vec<Replacement>,
     /// What is removed after.
     pub(crate) garbage: Vec<PathBuf>,
 }
@@ -99,7 +102,7 @@ impl Plan {
         self.dirty.sync(disk, self.sync_threads)?;
         let path = self.dir.join(NAME);
         replace_on(disk, &path, &self.snapshot).map_err(Error::io("replace", &path))?;
-        self.merged.iter().try_for_each(|merged| merged.partition().swap_in(files, merged))?;
+        self.replacements.iter().try_for_each(|new| new.partition().swap_in(files, new))?;
         let older = journal::numbers(disk, &self.dir)?.into_iter().filter(|&number| number < self.journal);
         for path in older.map(|number| journal::path_of(&self.dir, number)).chain(self.garbage) {
             disk.remove(&path).map_err(Error::io("remove", &path))?;
@@ -178,20 +181,38 @@ impl Snapshot<State> {
         if !header.starts_with(MAGIC) {
             return Err("it does not begin as a checkpoint does".to_owned());
         }
-        if header[8..12] != VERSION.to_le_bytes() {
-            return Err("it was written by another version".to_owned());
-        }
+        let version = [VERSION, VERSION_BEFORE_CLEANUP].into_iter().find(|it| header[8..12] == it.to_le_bytes());
+        let version = version.ok_or("it was written by another version")?;
         if header[16..24] != (snapshot.len() as u64).to_le_bytes() {
             return Err("its length is not what it says".to_owned());
         }
         if header[12..16] != crc32c::crc32c(snapshot).to_le_bytes() {
             return Err("its checksum does not match".to_owned());
         }
-        let mut decoded: Self = postcard::from_bytes(snapshot).map_err(|error| error.to_string())?;
+        let decoded = match version {
+            VERSION => postcard::from_bytes(snapshot),
+            _ => postcard::from_bytes::<SnapshotV2>(snapshot).map(Self::from),
+        };
+        let mut decoded = decoded.map_err(|error| error.to_string())?;
         decoded.state.reindex();
         decoded.state.check()?;
         check_extents(&decoded.extents)?;
         Ok(decoded)
+    }
+}
+
+/// Is a snapshot of version 2.
+#[derive(Debug, Deserialize)]
+struct SnapshotV2 {
+    state: StateV2,
+    journal: u64,
+    extents: Extents,
+    swaps: Vec<SwapV2>,
+}
+
+impl From<SnapshotV2> for Snapshot<State> {
+    fn from(SnapshotV2 { state, journal, extents, swaps }: SnapshotV2) -> Self {
+        Self { state: state.into(), journal, extents, swaps: swaps.into_iter().map(Swap::from).collect() }
     }
 }
 

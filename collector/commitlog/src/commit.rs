@@ -2,12 +2,16 @@
 //!
 //! Every request is decided on *staged* state in journal order, and answered only when all that it saw is durable.
 
+mod topic;
+
 use std::ops::Range;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use skidway_record::source::{Fingerprint, NewSource, PhysicalId};
 use skidway_record::{AgentId, Batch, LogId, Offset, PartitionId, SourceId, TopicName, TopicPartition};
+
+pub use topic::{Cleanup, Topic, TopicConfig, TopicSettings};
 
 /// Asks for one atomic change: all of it becomes durable and visible together, or none of it.
 #[derive(Debug, Clone, Default)]
@@ -171,39 +175,6 @@ pub enum TopicChange {
         /// First offset to keep; the next offset at most.
         before: Offset,
     },
-}
-
-/// Gives what a caller wants set; `None` leaves it as it is: set before, or inherited from the first rule that matches.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct TopicSettings {
-    /// 1 to 1000.
-    pub partitions: Option<u32>,
-    /// How long records are kept after their append; `Some(None)`: for ever.
-    pub retention_age_ms: Option<Option<u64>>,
-    /// How many bytes a partition keeps; `Some(None)`: no bound.
-    pub retention_bytes: Option<Option<u64>>,
-}
-
-/// Holds a topic's settings in force.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TopicConfig {
-    /// 1 to 1000.
-    pub partitions: u32,
-    /// `None`: for ever.
-    pub retention_age_ms: Option<u64>,
-    /// Per partition; `None`: no bound.
-    pub retention_bytes: Option<u64>,
-}
-
-/// Describes a topic. A deleted and recreated topic has another id.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Topic {
-    /// Random, version 4.
-    pub id: [u8; 16],
-    /// Name.
-    pub name: TopicName,
-    /// Settings.
-    pub config: TopicConfig,
 }
 
 /// Answers a [`Commit`].

@@ -7,7 +7,7 @@ use std::time::Duration;
 use skidway_record::TopicName;
 use skidway_record::limits::BATCH_BYTES_MAX;
 
-use crate::commit::{TopicConfig, TopicSettings};
+use crate::commit::{Cleanup, TopicConfig, TopicSettings};
 use crate::pins::Pins;
 
 /// Configures the engine.
@@ -42,7 +42,21 @@ pub struct Config {
     pub retention_interval: Duration,
     /// How long a closed segment has not been written to before its small batches are merged, in ms; 1 hour by default, `None`: never.
     pub merge_after_ms: Option<u64>,
-    /// What retention and deletion leave alone for now; nothing by default.
+    /// How often topics are looked at for what compaction could remove; 15 seconds by default, at least 1 ms. Kafka's
+    /// `log.cleaner.backoff.ms`.
+    pub compaction_interval: Duration,
+    /// Bytes that compaction reads and writes a second at most; 32 MiB by default.
+    pub compaction_bytes_per_second: u64,
+    /// Bytes of the table of keys that one compaction works with, 24 a key and a third of them free; 128 MiB by default, for 3 million keys.
+    /// It compacts a shorter range where more are written. Half as much is needed on top while the table grows. Kafka's
+    /// `log.cleaner.dedupe.buffer.size`.
+    pub compaction_map_bytes: usize,
+    /// Share of a partition, in percent, that was not compacted before, from which on it is worth it; 50 by default, 1 to 100. Kafka's
+    /// `min.cleanable.dirty.ratio`.
+    pub min_cleanable_dirty_percent: u8,
+    /// Bytes not compacted before from which on it is worth it; 1 MiB by default. Less waits until it is as old as a segment may become.
+    pub compaction_bytes_min: u64,
+    /// What retention, deletion and compaction leave alone for now; nothing by default.
     pub pins: Arc<Pins>,
     /// What new topics get.
     pub topics: TopicDefaults,
@@ -63,7 +77,7 @@ pub enum Durability {
 pub struct TopicDefaults {
     /// Whether producing to an unknown topic creates it; reading never does. Default: true.
     pub auto_create: bool,
-    /// Settings where no rule says otherwise: 4 partitions, 7 days, 10 GiB a partition.
+    /// Settings where no rule says otherwise.
     pub default: TopicConfig,
     /// Exceptions; the first whose pattern matches wins.
     pub rules: Vec<TopicRule>,
@@ -96,6 +110,11 @@ impl Config {
             recent_bytes_max: 64 << 20,
             retention_interval: Duration::from_secs(30),
             merge_after_ms: Some(60 * 60 * 1000),
+            compaction_interval: Duration::from_secs(15),
+            compaction_bytes_per_second: 32 << 20,
+            compaction_map_bytes: 128 << 20,
+            min_cleanable_dirty_percent: 50,
+            compaction_bytes_min: 1 << 20,
             pins: Arc::default(),
             topics: TopicDefaults::default(),
         }
@@ -110,27 +129,25 @@ impl Config {
         self.queue_bytes_max = self.queue_bytes_max.max(BATCH_BYTES_MAX);
         self.open_files_max = self.open_files_max.max(4);
         self.retention_interval = self.retention_interval.max(Duration::from_millis(1));
+        self.compaction_interval = self.compaction_interval.max(Duration::from_millis(1));
+        self.compaction_bytes_per_second = self.compaction_bytes_per_second.max(1);
+        self.min_cleanable_dirty_percent = self.min_cleanable_dirty_percent.clamp(1, 100);
         self
     }
 }
 
 impl Default for TopicDefaults {
     fn default() -> Self {
-        let default = TopicConfig {
-            partitions: 4,
-            retention_age_ms: Some(7 * 24 * 60 * 60 * 1000),
-            retention_bytes: Some(10 << 30),
-        };
-        Self { auto_create: true, default, rules: Vec::new() }
+        Self { auto_create: true, default: TopicConfig::default(), rules: Vec::new() }
     }
 }
 
 impl TopicDefaults {
-    /// Gives a new topic's settings. Our own topics (`__…`) have one partition unless a rule says otherwise.
+    /// Gives a new topic's settings. Our own topics (`__…`) have one partition and no compaction unless a rule says otherwise.
     pub fn config_for(&self, name: &TopicName) -> TopicConfig {
         let mut config = self.default.clone();
         if name.is_internal() {
-            config.partitions = 1;
+            (config.partitions, config.cleanup) = (1, Cleanup::Delete);
         }
         match self.rules.iter().find(|rule| name.matches(&rule.pattern)) {
             Some(rule) => rule.settings.over(&config),
@@ -146,16 +163,19 @@ impl TopicDefaults {
 
 impl TopicSettings {
     /// Gives `base` with what is set here in its place.
-    pub(crate) fn over(&self, base: &TopicConfig) -> TopicConfig {
+    pub fn over(&self, base: &TopicConfig) -> TopicConfig {
         TopicConfig {
             partitions: self.partitions.unwrap_or(base.partitions),
             retention_age_ms: self.retention_age_ms.unwrap_or(base.retention_age_ms),
             retention_bytes: self.retention_bytes.unwrap_or(base.retention_bytes),
+            cleanup: self.cleanup.unwrap_or(base.cleanup),
+            tombstone_retention_ms: self.tombstone_retention_ms.unwrap_or(base.tombstone_retention_ms),
+            min_compaction_lag_ms: self.min_compaction_lag_ms.unwrap_or(base.min_compaction_lag_ms),
         }
     }
 
     /// Leaves out the number of partitions, which is a topic's own once it is there.
-    pub(crate) fn retention_only(&self) -> Self {
+    pub(crate) fn all_but_partitions(&self) -> Self {
         Self { partitions: None, ..self.clone() }
     }
 
@@ -165,6 +185,9 @@ impl TopicSettings {
             partitions: self.partitions.or(before.partitions),
             retention_age_ms: self.retention_age_ms.or(before.retention_age_ms),
             retention_bytes: self.retention_bytes.or(before.retention_bytes),
+            cleanup: self.cleanup.or(before.cleanup),
+            tombstone_retention_ms: self.tombstone_retention_ms.or(before.tombstone_retention_ms),
+            min_compaction_lag_ms: self.min_compaction_lag_ms.or(before.min_compaction_lag_ms),
         }
     }
 }

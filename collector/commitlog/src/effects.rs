@@ -9,6 +9,7 @@ use skidway_record::source::{NewSource, PhysicalId};
 use skidway_record::{AgentId, SourceId};
 
 use crate::commit::{Advance, OpenSession, Topic, TopicSettings};
+use crate::state::v2::{TopicSettingsV2, TopicV2};
 
 /// Names a topic for good: another topic of the same name has another id.
 pub(crate) type TopicId = [u8; 16];
@@ -25,8 +26,8 @@ pub(crate) struct Effects {
 /// Changes one thing of the state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Change {
-    /// A topic is created, or its settings are changed; `own` are those that are not inherited.
-    TopicPut { topic: Topic, own: TopicSettings },
+    /// As builds before compaction wrote [`Change::TopicPut`], which it becomes when it is read.
+    TopicPutV2 { topic: TopicV2, own: TopicSettingsV2 },
     /// A topic and all its records are gone.
     TopicDeleted(TopicId),
     /// A partition's records below an offset are gone.
@@ -53,6 +54,10 @@ pub(crate) enum Change {
     Forgotten { producers_before_ms: i64, sources_before_ms: i64 },
     /// A source's framer's state is another's now.
     CarryMoved { from: SourceId, to: SourceId },
+    /// A topic is created, or its settings are changed; `own` are those that are not inherited.
+    TopicPut { topic: Topic, own: TopicSettings },
+    /// The segment that grew is closed: the next batch begins another one.
+    SegmentClosed { topic: TopicId, partition: u32 },
 }
 
 /// Places one batch. Segments are what these places make them: a replay writes the same bytes to the same places.
@@ -88,6 +93,16 @@ pub(crate) struct ProducedRequest {
 }
 
 impl Effects {
+    /// Brings kinds of change that only earlier builds wrote to what they are now.
+    pub(crate) fn upgraded(mut self) -> Self {
+        for change in &mut self.changes {
+            if let Change::TopicPutV2 { topic, own } = change {
+                *change = Change::TopicPut { topic: topic.clone().into(), own: own.clone().into() };
+            }
+        }
+        self
+    }
+
     /// Iterates over the appended batches, in the order of the commit.
     pub(crate) fn appends(&self) -> impl Iterator<Item = &Append> {
         self.changes.iter().filter_map(|change| match change {

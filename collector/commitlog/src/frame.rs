@@ -130,8 +130,8 @@ impl Frame {
             return None;
         }
         let batches_start = FRAME_HEADER_BYTES + header.effects_bytes;
-        let effects = postcard::from_bytes(&frame[FRAME_HEADER_BYTES..batches_start]).ok()?;
-        Some(Self { header, effects, batches: frame.slice(batches_start..) })
+        let effects: Effects = postcard::from_bytes(&frame[FRAME_HEADER_BYTES..batches_start]).ok()?;
+        Some(Self { header, effects: effects.upgraded(), batches: frame.slice(batches_start..) })
     }
 }
 

@@ -19,7 +19,7 @@
 //!     partition.metadata                      the topic's id                                (partition.rs)
 //!     <20-digit base offset>.log              record batches, byte for byte                 (segment.rs)
 //!     <20-digit base offset>.{index,timeindex}                                              (index.rs)
-//!     <20-digit base offset>.merged.*         a merged segment before it takes its place    (merge.rs)
+//!     <base offset>.<number>.merged.*         a new segment before it takes its place       (replacement.rs)
 //! damaged/                                    files as a repair found them                  (inspect)
 //! ```
 
@@ -39,6 +39,7 @@ mod writer;
 mod unsynced;
 mod partition;
 mod segment;
+mod extent;
 mod scan;
 mod survey;
 mod index;
@@ -51,7 +52,11 @@ mod read;
 mod noticed;
 mod retention;
 pub mod pins;
+mod brake;
+mod replacement;
 mod merge;
+mod keymap;
+mod compact;
 mod checkpoint;
 mod replay;
 mod direct;
@@ -60,5 +65,5 @@ pub mod inspect;
 
 pub use config::{Config, Durability, TopicDefaults, TopicRule};
 pub use error::Error;
-pub use log::{CommitLog, Fetched, Observer, TopicAltered};
+pub use log::{CommitLog, Compacted, Fetched, Observer, TopicAltered};
 pub use pins::Pins;

@@ -36,6 +36,30 @@ pub trait Observer: Send + Sync {
 
     /// Hears of each damaged place once, an [`Error::Damaged`], when a reader first meets it. Called from a reader's thread.
     fn damaged(&self, _damage: &Error) {}
+
+    /// Hears of each step of a compaction.
+    fn compacted(&self, _step: &Compacted) {}
+
+    /// Hears that a compaction failed; it is tried again later.
+    fn compaction_failed(&self) {}
+
+    /// Hears, at each look for what is worth compacting, the largest dirty share of a partition, 0 to 1.
+    fn looked_for_compaction(&self, _dirty_ratio_max: f64) {}
+}
+
+/// Tells what one step of a compaction did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Compacted {
+    /// Where.
+    pub partition: TopicPartition,
+    /// Bytes of the segments that were written anew.
+    pub bytes_before: u64,
+    /// Bytes of those that take their place.
+    pub bytes_after: u64,
+    /// Records left out.
+    pub records_removed: u64,
+    /// How long the whole compaction took, if this was its last step.
+    pub ended_after: Option<Duration>,
 }
 
 /// Opens, asks and reads one log. Cheap to clone. Dropping the last one without [`CommitLog::close`] is like a killed process.

@@ -21,9 +21,10 @@ use crate::checkpoint::Dirty;
 use crate::commit::LogOffsets;
 use crate::effects::TopicId;
 use crate::error::Error;
+use crate::extent::Extent;
 use crate::files::Files;
-use crate::merge::{self, Merged};
-use crate::segment::{Extent, Placed, Segment, base_offset_of, log_name};
+use crate::replacement::{self, Replacement};
+use crate::segment::{Placed, Segment, base_offset_of, log_name};
 use crate::unsynced::SyncOnce;
 
 pub(crate) const METADATA_NAME: &str = "partition.metadata";
@@ -74,7 +75,7 @@ pub(crate) struct Partition {
     segments: RwLock<Vec<Arc<Segment>>>,
     /// The folder is there, and says whose it is.
     has_dir: AtomicBool,
-    /// Counts segments that others took the place of.
+    /// Counts the times that others took the places of segments.
     swaps: AtomicU64,
 }
 
@@ -252,29 +253,35 @@ impl Partition {
         let known = |base_offset| segments.iter().any(|segment| segment.base_offset() == base_offset);
         let entries = files.disk().list(&self.dir).map_err(Error::io("list", &self.dir))?;
         let stray = |name: &str| {
-            merge::is_merged_name(name) || base_offset_of(name).is_some_and(|base_offset| !known(base_offset))
+            replacement::is_merged_name(name) || base_offset_of(name).is_some_and(|base_offset| !known(base_offset))
         };
         Ok(entries.iter().filter(|entry| stray(&entry.name)).map(|entry| self.dir.join(&entry.name)).collect())
     }
 
-    /// Puts a merged segment into the place of the one it was made of. Readers of that one may stumble, and read again.
-    pub(crate) fn swap_in(&self, files: &Files, merged: &Merged) -> Result<(), Error> {
+    /// Puts new segments into the places of those they were made of. Readers of these may stumble, and read again.
+    pub(crate) fn swap_in(&self, files: &Files, new: &Replacement) -> Result<(), Error> {
+        let disk = files.disk().as_ref();
         let mut segments = self.segments.write().unwrap_or_else(PoisonError::into_inner);
-        merged.rename_files(files.disk().as_ref(), &self.dir)?;
-        // One that retention took away meanwhile is not brought back.
-        let base_offset = merged.extent().base_offset;
-        if let Some(place) = segments.iter_mut().find(|segment| segment.base_offset() == base_offset) {
-            let path = self.dir.join(log_name(base_offset));
-            let segment = Segment::new(path, merged.extent().clone(), merged.extent().bytes);
-            segment.set_named();
-            files.forget(place.id());
-            *place = Arc::new(segment);
+        new.rename_files(disk)?;
+        // What retention took away meanwhile is not brought back.
+        let bases: Vec<u64> = segments.iter().map(|segment| segment.base_offset()).collect();
+        if let Some(place) = new.place_in(&bases) {
+            let segment = |extent: &Extent| {
+                let path = self.dir.join(log_name(extent.base_offset));
+                let segment = Segment::new(path, extent.clone(), extent.bytes);
+                segment.set_named();
+                Arc::new(segment)
+            };
+            let replaced = segments.splice(place, new.extents().iter().map(segment));
+            replaced.for_each(|gone| files.forget(gone.id()));
         }
         self.swaps.fetch_add(1, Ordering::Release);
-        Ok(())
+        drop(segments);
+        let superfluous = new.superfluous();
+        superfluous.iter().try_for_each(|path| disk.remove(path).map_err(Error::io("remove", path)))
     }
 
-    /// Counts the segments that merged ones took the place of: who stumbles while this grows reads again.
+    /// Counts the times that others took the places of segments: who stumbles while this grows reads again.
     pub(crate) fn swaps(&self) -> u64 {
         self.swaps.load(Ordering::Acquire)
     }

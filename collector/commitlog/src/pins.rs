@@ -13,8 +13,8 @@ use skidway_record::TopicName;
 
 use crate::commit::TopicConfig;
 use crate::effects::TopicId;
+use crate::extent::Extent;
 use crate::retention;
-use crate::segment::Extent;
 
 /// Holds the pins of one log.
 #[derive(Debug, Default)]
@@ -176,7 +176,8 @@ mod tests {
     fn starts(pins: &Pins, partitions: u32) -> Vec<u64> {
         let segment = |base, at_ms| Extent { bytes: 100, last_append_ms: at_ms, ..Extent::empty(base, 0) };
         let segments = [segment(0, 10), segment(50, 20), segment(90, 30)];
-        let config = TopicConfig { partitions, retention_age_ms: Some(1), retention_bytes: None };
+        let config =
+            TopicConfig { partitions, retention_age_ms: Some(1), retention_bytes: None, ..TopicConfig::default() };
         let of = |partition| pins.overdue((TOPIC, &name()), partition, (&segments, 120), &config, 1000).unwrap();
         pins.settle((0..partitions).map(of).collect()).into_iter().map(|(_, _, start)| start).collect()
     }

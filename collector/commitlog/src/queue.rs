@@ -21,6 +21,8 @@ struct Waiting {
     requests: VecDeque<Request>,
     bytes: usize,
     end: End,
+    /// Something beside the sequencer has ended.
+    is_nudged: bool,
     /// What went wrong beside the sequencer.
     failure: Option<Error>,
     /// What later requests are answered.
@@ -63,19 +65,20 @@ impl Queue {
         self.arrived.notify_one();
     }
 
-    /// Moves waiting requests of about `bytes_max` bytes, at least one, to `into`; waits up to `timeout` for the first.
+    /// Moves waiting requests of about `bytes_max` bytes, at least one, to `into`; waits up to `timeout`, or a nudge, for the first.
     ///
     /// # Errors
     /// What was reported by [`Queue::fail`].
     pub(crate) fn take(&self, into: &mut Vec<Request>, bytes_max: usize, timeout: Duration) -> Result<End, Error> {
         let nothing = |waiting: &mut Waiting| {
-            waiting.requests.is_empty() && waiting.end == End::Open && waiting.failure.is_none()
+            waiting.requests.is_empty() && waiting.end == End::Open && waiting.failure.is_none() && !waiting.is_nudged
         };
         let waited = self.arrived.wait_timeout_while(self.lock(), timeout, nothing);
         let (mut waiting, _) = waited.unwrap_or_else(PoisonError::into_inner);
         if let Some(failure) = &waiting.failure {
             return Err(failure.clone());
         }
+        waiting.is_nudged = false;
         let mut taken = 0;
         while taken < bytes_max
             && let Some(request) = waiting.requests.pop_front()
@@ -98,6 +101,12 @@ impl Queue {
         drop(waiting);
         self.arrived.notify_all();
         self.room.notify_all();
+    }
+
+    /// Lets the sequencer look, from another thread, at what has ended beside it.
+    pub(crate) fn nudge(&self) {
+        self.lock().is_nudged = true;
+        self.arrived.notify_all();
     }
 
     /// Reports, from another thread, what must halt the sequencer.

@@ -20,9 +20,9 @@ use crate::effects::{Change, Effects, TopicId};
 use crate::error::Error;
 use crate::files::Files;
 use crate::journal::{self, JOURNAL_HEADER_BYTES, Journal};
-use crate::merge::{self, Swap};
 use crate::partition::{dir_name, topic_of_dir};
 use crate::recent::Recent;
+use crate::replacement::{self, Swap};
 use crate::replay::Tail;
 use crate::state::{PartitionState, State};
 use crate::store::Store;
@@ -86,7 +86,7 @@ fn save(config: &Config, disk: &dyn Disk, state: &State, writer: &mut Writer) ->
         journal: number,
         dirty: std::mem::take(&mut writer.dirty),
         sync_threads: SYNC_THREADS_ALONE,
-        merged: Vec::new(),
+        replacements: Vec::new(),
         garbage: std::mem::take(&mut writer.garbage),
     };
     plan.run(&writer.store().files)?;
@@ -169,13 +169,13 @@ fn replay(
     Ok(state)
 }
 
-/// Lets merged segments take their places where a crash came before that. Folders of topics deleted since are left alone.
+/// Lets new segments take their places where a crash came before that. Folders of topics deleted since are left alone.
 pub(crate) fn finish_swaps(disk: &dyn Disk, topics_dir: &Path, state: &State, swaps: &[Swap]) -> Result<(), Error> {
     for swap in swaps {
         let Some(held) = state.topic_by_id(&swap.topic) else { continue };
         let dir = topics_dir.join(dir_name(&TopicPartition::new(held.topic.name.clone(), swap.partition)));
         if topic_of_dir(disk, &dir) == Some(swap.topic) {
-            merge::rename_files(disk, &dir, swap.base_offset)?;
+            replacement::rename_files(disk, &dir, swap.base_offset, swap.number)?;
         }
     }
     Ok(())
@@ -184,7 +184,7 @@ pub(crate) fn finish_swaps(disk: &dyn Disk, topics_dir: &Path, state: &State, sw
 /// Holds what a checkpoint says of topics, while the state moves on.
 struct SavedTopics {
     topics: Vec<(crate::commit::Topic, Vec<PartitionState>)>,
-    extents: HashMap<(TopicId, u32), Vec<crate::segment::Extent>>,
+    extents: HashMap<(TopicId, u32), Vec<crate::extent::Extent>>,
     /// Partitions that have batches, written straight to their segments, after the checkpoint.
     direct: HashSet<(TopicId, u32)>,
 }
@@ -262,7 +262,9 @@ fn of_live_topics(state: &State, mut effects: Effects, batches: bytes::Bytes) ->
 fn topic_of(change: &Change) -> Option<&TopicId> {
     match change {
         Change::TopicPut { topic, .. } => Some(&topic.id),
-        Change::TopicDeleted(topic) | Change::LogStartMoved { topic, .. } => Some(topic),
+        Change::TopicDeleted(topic) | Change::LogStartMoved { topic, .. } | Change::SegmentClosed { topic, .. } => {
+            Some(topic)
+        }
         Change::Appended(append) => Some(&append.topic),
         _ => None,
     }

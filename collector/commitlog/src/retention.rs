@@ -1,10 +1,13 @@
 //! Says how far a partition's log start moves by its topic's retention. Pure. Whole segments only, by the time of their appends.
 
 use crate::commit::TopicConfig;
-use crate::segment::Extent;
+use crate::extent::Extent;
 
 /// Gives the new log start, if any segment is too old or too much. The last segment goes only by age, when all of it is too old.
 pub(crate) fn new_log_start(segments: &[Extent], next_offset: u64, config: &TopicConfig, now_ms: i64) -> Option<u64> {
+    if !config.cleanup.deletes() {
+        return None;
+    }
     let mut bytes: u64 = segments.iter().map(|segment| segment.bytes).sum();
     let mut log_start = None;
     for (place, segment) in segments.iter().enumerate() {
@@ -27,6 +30,7 @@ pub(crate) fn new_log_start(segments: &[Extent], next_offset: u64, config: &Topi
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::commit::Cleanup;
 
     fn segment(base_offset: u64, bytes: u64, last_append_ms: i64) -> Extent {
         Extent { bytes, last_append_ms, ..Extent::empty(base_offset, 0) }
@@ -47,10 +51,15 @@ mod tests {
             (Some(100), Some(100), 111, Some(90)),
             (Some(100), None, 0, None),
         ] {
-            let config = TopicConfig { partitions: 1, retention_age_ms: age_ms, retention_bytes: max_bytes };
+            let mut config =
+                TopicConfig { retention_age_ms: age_ms, retention_bytes: max_bytes, ..TopicConfig::default() };
             assert_eq!(new_log_start(&segments, 120, &config, now_ms), expected, "{age_ms:?} {max_bytes:?} {now_ms}");
+            config.cleanup = Cleanup::CompactDelete;
+            assert_eq!(new_log_start(&segments, 120, &config, now_ms), expected);
+            config.cleanup = Cleanup::Compact;
+            assert_eq!(new_log_start(&segments, 120, &config, now_ms), None, "a compacted topic keeps last values");
         }
-        let config = TopicConfig { partitions: 1, retention_age_ms: Some(1), retention_bytes: Some(1) };
+        let config = TopicConfig { retention_age_ms: Some(1), retention_bytes: Some(1), ..TopicConfig::default() };
         assert_eq!(new_log_start(&[], 120, &config, 1_000), None);
     }
 }

@@ -20,6 +20,9 @@ use crate::survey::{Piece, Stretch, Survey};
 /// Batches of this size or larger are read one by one: another's beginning would be read in vain.
 const LARGE_BATCH_BYTES: usize = 64 << 10;
 
+/// Bytes read at once by who reads whole segments.
+pub(crate) const CHUNK_BYTES: usize = 1 << 20;
+
 /// Index entries that are tried before the segment is read from its start.
 const HINTS_MAX: usize = 3;
 

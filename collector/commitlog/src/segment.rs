@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use serde::{Deserialize, Serialize};
 use skidway_disk::{Disk, DiskFile, Open};
 use skidway_record::Batch;
 
 use crate::error::Error;
+use crate::extent::Extent;
 use crate::files::Files;
 use crate::index::{INDEX_INTERVAL_BYTES, Index, OffsetEntry, TimeEntry};
 use crate::survey::{Piece, Stretch, Survey};
@@ -38,49 +38,6 @@ pub(crate) struct Segment {
     /// Length of the file when it was opened: a recovery cuts off what it does not know.
     found_bytes: u64,
     growth: Mutex<Growth>,
-}
-
-/// Describes a segment as a checkpoint saves it; what the file holds beyond `bytes` does not count.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Extent {
-    /// Offset of its first record.
-    pub(crate) base_offset: u64,
-    /// Bytes of the log file.
-    pub(crate) bytes: u64,
-    /// Entries of the offset index.
-    pub(crate) offset_entries: u64,
-    /// Entries of the time index.
-    pub(crate) time_entries: u64,
-    /// When its first batch was appended, in ms since 1970.
-    pub(crate) first_append_ms: i64,
-    /// When its last batch was appended.
-    pub(crate) last_append_ms: i64,
-    /// The newest timestamp of its records.
-    pub(crate) max_timestamp_ms: i64,
-    /// Last offset of the batch that has it.
-    pub(crate) max_timestamp_offset: u64,
-    /// Its batches.
-    pub(crate) batches: u64,
-    /// Its small batches were merged.
-    pub(crate) is_merged: bool,
-}
-
-impl Extent {
-    /// Describes a segment without batches.
-    pub(crate) fn empty(base_offset: u64, now_ms: i64) -> Self {
-        Self {
-            base_offset,
-            bytes: 0,
-            offset_entries: 0,
-            time_entries: 0,
-            first_append_ms: now_ms,
-            last_append_ms: now_ms,
-            max_timestamp_ms: i64::MIN,
-            max_timestamp_offset: base_offset,
-            batches: 0,
-            is_merged: false,
-        }
-    }
 }
 
 /// Holds a batch, stamped, with its place.

@@ -4,6 +4,7 @@
 //! before that group is durable. Changes only by [`State::apply`]; does no I/O, reads no clock.
 
 mod check;
+pub(crate) mod v2;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
@@ -44,7 +45,7 @@ pub(crate) struct State {
 pub(crate) struct TopicState {
     /// Its description.
     pub(crate) topic: Topic,
-    /// The retention settings that are its own; the rest is inherited.
+    /// The settings that are its own; the rest is inherited.
     pub(crate) own: TopicSettings,
     /// Its partitions, as many as the configuration says.
     pub(crate) partitions: Vec<PartitionState>,
@@ -195,6 +196,7 @@ impl State {
     fn apply_change(&mut self, change: &Change, at_ms: i64) {
         match change {
             Change::TopicPut { topic, own } => self.put_topic(topic, own),
+            Change::TopicPutV2 { topic, own } => self.put_topic(&topic.clone().into(), &own.clone().into()),
             Change::TopicDeleted(id) => self.delete_topic(id),
             Change::LogStartMoved { topic, partition, log_start } => {
                 self.partition(topic, *partition).move_log_start(*log_start);
@@ -217,6 +219,7 @@ impl State {
                 let carry = std::mem::take(&mut self.stored(from).carry);
                 self.stored(to).carry = carry;
             }
+            Change::SegmentClosed { topic, partition } => self.partition(topic, *partition).segment = None,
         }
     }
 

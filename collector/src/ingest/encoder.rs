@@ -45,6 +45,8 @@ pub struct Route {
     pub requested: Option<u32>,
     /// Where records with neither key nor partition go.
     pub keyless: u32,
+    /// The topic is compacted by key: every record must have one.
+    pub needs_key: bool,
     /// The time of the request, in ms since 1970.
     pub now_ms: i64,
 }
@@ -75,9 +77,12 @@ impl Encoder {
     /// Takes the next record.
     ///
     /// # Errors
-    /// [`IngestError`] (reject): the record names a partition it cannot have, or fits no batch.
+    /// [`IngestError`] (reject): the record has no key and needs one, names a partition it cannot have, or fits no batch.
     pub fn push(&mut self, record: &NewRecord<'_>) -> Result<(), IngestError> {
         let index = self.count;
+        if self.route.needs_key && record.key.is_none() {
+            return Err(IngestError::KeyRequired { index });
+        }
         let partition = self.partition(record, index)?;
         let lane = self.open.entry(partition).or_default();
         let size = payload_bytes(record);
@@ -187,7 +192,7 @@ impl Compressors {
 mod tests {
     use super::*;
 
-    const ROUTE: Route = Route { partitions: 4, requested: None, keyless: 3, now_ms: 9 };
+    const ROUTE: Route = Route { partitions: 4, requested: None, keyless: 3, needs_key: false, now_ms: 9 };
 
     fn record(key: Option<&'static str>, value: &str, partition: Option<u32>) -> NewRecord<'static> {
         let bytes = |text: &str| Some(Cow::Owned(text.as_bytes().to_vec()));
@@ -214,6 +219,9 @@ mod tests {
         let unknown = [record(None, "a", Some(4))];
         assert!(matches!(encode(ROUTE, &unknown), Err(IngestError::UnknownPartition { index: 0, .. })));
         assert_eq!(encode(ROUTE, &[]), Err(IngestError::Empty));
+        let compacted = Route { needs_key: true, ..ROUTE };
+        assert_eq!(encode(compacted, &records[1..]), encode(ROUTE, &records[1..]));
+        assert_eq!(encode(compacted, &[&records[1..], &records].concat()), Err(IngestError::KeyRequired { index: 2 }));
     }
 
     #[test]

@@ -45,6 +45,12 @@ pub enum IngestError {
         /// The partition the request names.
         requested: u32,
     },
+    /// A record without a key for a topic that is compacted by key.
+    #[error("record {index} has no key, and the topic is compacted by key: it would be kept for ever")]
+    KeyRequired {
+        /// Which record of the request, from 0.
+        index: u64,
+    },
     /// The request holds no record.
     #[error("the request holds no records")]
     Empty,

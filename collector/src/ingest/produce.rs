@@ -67,7 +67,8 @@ impl Ingest {
     /// Starts to encode a request for the topic.
     pub fn encoder(&self, topic: &Topic, requested: Option<u32>, now_ms: i64) -> Encoder {
         let partitions = topic.config.partitions;
-        let route = Route { partitions, requested, keyless: self.keyless.next(partitions), now_ms };
+        let needs_key = topic.config.cleanup.compacts();
+        let route = Route { partitions, requested, keyless: self.keyless.next(partitions), needs_key, now_ms };
         Encoder::new(route, self.compressors.clone())
     }
 

@@ -26,8 +26,8 @@ pub struct BadBatch {
     pub reason: String,
 }
 
-/// Marks a batch of a transaction, of control records, or one stamped by a broker (attribute bits 3 to 5).
-const NOT_OURS: i16 = 0x38;
+/// Marks a batch of a transaction, of control records, one stamped by a broker, or one that a compaction rewrote (attribute bits 3 to 6).
+const NOT_OURS: i16 = 0x78;
 
 /// Checks encoded batches.
 ///
@@ -54,7 +54,7 @@ fn check_one(mut bytes: Bytes, validation: Validation) -> Result<Batch, BatchErr
     }
     let header = batch.header();
     if header.attributes & NOT_OURS != 0 {
-        return Err(BatchError::Header("control, transactional and broker-stamped batches are not taken"));
+        return Err(BatchError::Header("control, transactional, broker-stamped and compacted batches are not taken"));
     }
     if header.producer_id != -1 {
         return Err(BatchError::Header("the producer id is not -1; an agent's positions protect its batches"));
@@ -108,6 +108,7 @@ mod tests {
             (longer, Some("after the batch")),
             (flipped, Some("CRC-32C")),
             (forged(22, 0x20), Some("control")),
+            (forged(22, 0x40), Some("compacted")),
             (forged(50, 7), Some("producer id")),
             (forged(60, 0), Some("one offset each")),
         ];

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use skidway_commitlog::{CommitLog, Config, Error as EngineError, Observer, TopicDefaults};
+use skidway_commitlog::{CommitLog, Compacted, Config, Error as EngineError, Observer, TopicDefaults};
 use skidway_disk::Disk;
 use skidway_record::source::StoredSource;
 use skidway_record::{AgentId, Batch, Offset, SourceId, TopicName, TopicPartition};
@@ -222,5 +222,17 @@ impl Observer for News {
 
     fn damaged(&self, _damage: &EngineError) {
         metrics::damaged();
+    }
+
+    fn compacted(&self, step: &Compacted) {
+        metrics::compacted(step.bytes_before, step.bytes_after, step.records_removed, step.ended_after);
+    }
+
+    fn compaction_failed(&self) {
+        metrics::compaction_failed();
+    }
+
+    fn looked_for_compaction(&self, dirty_ratio_max: f64) {
+        metrics::dirty_ratio(dirty_ratio_max);
     }
 }

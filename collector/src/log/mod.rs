@@ -18,8 +18,9 @@ use tokio::sync::watch;
 pub use error::{Damage, LogError};
 pub use progress::{Pending, Progress};
 pub use skidway_commitlog::commit::{
-    Advance, AgentState, Appended, Commit, Committed, HandOver, LogIdentity, LogOffsets, OpenSession, ProducerSequence,
-    Refusal, Session, SessionRef, SourceChange, Target, Topic, TopicChange, TopicConfig, TopicSettings,
+    Advance, AgentState, Appended, Cleanup, Commit, Committed, HandOver, LogIdentity, LogOffsets, OpenSession,
+    ProducerSequence, Refusal, Session, SessionRef, SourceChange, Target, Topic, TopicChange, TopicConfig,
+    TopicSettings,
 };
 pub use skidway_commitlog::{Pins, TopicAltered};
 pub use state_topic::{StateError, StateTopic, each_record};

@@ -118,7 +118,7 @@ mod tests {
     use crate::log::TopicConfig;
 
     fn topic(id: u8, partitions: u32) -> Topic {
-        let config = TopicConfig { partitions, retention_age_ms: None, retention_bytes: None };
+        let config = TopicConfig { partitions, ..TopicConfig::default() };
         Topic { id: [id; 16], name: TopicName::new("t").unwrap(), config }
     }
 

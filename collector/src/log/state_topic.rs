@@ -60,7 +60,12 @@ impl StateTopic {
     /// [`StateError`] (halt).
     pub async fn open(log: Arc<dyn Log>, name: &str) -> Result<Self, StateError> {
         let name = TopicName::new(name).expect("our own topics' names are valid");
-        let for_ever = TopicSettings { partitions: Some(1), retention_age_ms: Some(None), retention_bytes: Some(None) };
+        let for_ever = TopicSettings {
+            partitions: Some(1),
+            retention_age_ms: Some(None),
+            retention_bytes: Some(None),
+            ..TopicSettings::default()
+        };
         log.alter_topic(TopicChange::Put(name.clone(), for_ever)).await?;
         let (of, mut entries) = (TopicPartition::new(name, 0), BTreeMap::new());
         let take = |_, record: &Record<'_>| {

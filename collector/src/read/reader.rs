@@ -95,7 +95,7 @@ mod tests {
 
     impl Shelf {
         fn new(batches: u64) -> Arc<Self> {
-            let config = TopicConfig { partitions: 1, retention_age_ms: None, retention_bytes: None };
+            let config = TopicConfig { partitions: 1, ..TopicConfig::default() };
             let topic = Topic { id: [1; 16], name: name(), config };
             let high_watermarks = vec![Offset(2 * batches)];
             Arc::new(Self {

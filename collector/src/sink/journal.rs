@@ -40,7 +40,12 @@ impl Journal {
     /// # Errors
     /// [`StateError`] (halt): without its decisions a sink would write everything again.
     pub(super) async fn open(log: Arc<dyn Log>) -> Result<(Self, State), StateError> {
-        let for_ever = TopicSettings { partitions: Some(1), retention_age_ms: Some(None), retention_bytes: Some(None) };
+        let for_ever = TopicSettings {
+            partitions: Some(1),
+            retention_age_ms: Some(None),
+            retention_bytes: Some(None),
+            ..TopicSettings::default()
+        };
         log.alter_topic(TopicChange::Put(topic(DECISIONS_TOPIC), for_ever)).await?;
         let manifest = topic(FILES_TOPIC);
         if log.topic(&manifest).is_none() {
@@ -48,6 +53,7 @@ impl Journal {
                 partitions: Some(1),
                 retention_age_ms: Some(Some(FILES_KEPT_MS)),
                 retention_bytes: Some(None),
+                ..TopicSettings::default()
             };
             log.alter_topic(TopicChange::Put(manifest, kept)).await?;
         }

@@ -53,8 +53,12 @@ pub(crate) async fn the_number_of_partitions_has_bounds(engine: &impl Engine) {
 
 pub(crate) async fn settings_change_in_what_is_said_alone(engine: &impl Engine) {
     let log = engine.open();
-    let settings =
-        |partitions, age_ms, bytes| TopicSettings { partitions, retention_age_ms: age_ms, retention_bytes: bytes };
+    let settings = |partitions, age_ms, bytes| TopicSettings {
+        partitions,
+        retention_age_ms: age_ms,
+        retention_bytes: bytes,
+        ..TopicSettings::default()
+    };
     let change = |settings| alter(&log, TopicChange::Put(topic("a"), settings));
     change(settings(Some(3), Some(Some(1 << 40)), None)).await.unwrap();
     let changed = change(settings(None, None, Some(None))).await.unwrap().topic.unwrap().config;

@@ -33,6 +33,9 @@ pub const LENGTH_PREFIX_BYTES: usize = 12;
 /// Tells where the bytes that the CRC covers begin.
 pub const CRC_COVERS_FROM: usize = 21;
 
+/// Marks a batch whose base timestamp is its delete horizon (KIP-534).
+pub(crate) const DELETE_HORIZON: i16 = 0x40;
+
 /// Bounds the base offset, so that adding any delta to it cannot overflow.
 const BASE_OFFSET_MAX: i64 = i64::MAX - u32::MAX as i64;
 
@@ -131,6 +134,12 @@ impl BatchHeader {
     /// Tells whether every record has the time of its append, `max_timestamp_ms`, instead of its own.
     pub fn is_log_append_time(&self) -> bool {
         self.attributes & 0x08 != 0
+    }
+
+    /// Gives the time, in ms since 1970, from which compaction may remove the batch's tombstones (KIP-534); `None` if none is set. The
+    /// records' times count from it.
+    pub fn delete_horizon_ms(&self) -> Option<i64> {
+        (self.attributes & DELETE_HORIZON != 0).then_some(self.base_timestamp_ms)
     }
 
     /// Gives the offset after the batch's last one.

@@ -1,22 +1,32 @@
 //! Joins neighbouring batches of one partition into one that compresses better. Offsets, times, keys, values and headers stay as they
-//! are, and the joined batch covers all offsets that the others covered.
+//! are, and the joined batch covers all offsets that the others covered, also of records that were left out.
+
+use std::ops::Range;
 
 use crate::batch::{Batch, Decoded};
-use crate::builder::{BatchBuilder, EncodedHeaders};
+use crate::builder::{BatchBuilder, EncodedHeaders, empty_batch};
 use crate::compression::Compressor;
 use crate::error::BatchError;
+use crate::ids::Offset;
+use crate::record::Record;
 
 /// Collects batches, each beginning where the one before ends or later.
 #[derive(Debug, Default)]
 pub struct Merger {
     builder: BatchBuilder,
     /// Base offset of the first batch and next offset of the last.
-    covered: Option<(i64, i64)>,
+    covered: Option<(u64, u64)>,
 }
 
 impl Merger {
-    /// Tells whether a batch can be joined with others: it has records, no transaction, no producer, and times of its own.
+    /// Tells whether a batch can be joined with others: it has records, no transaction, no producer, no delete horizon, and times of its
+    /// own.
     pub fn takes(batch: &Batch) -> bool {
+        batch.header().delete_horizon_ms().is_none() && Self::takes_records_of(batch)
+    }
+
+    /// Tells whether a batch's records can be taken one by one, whatever its delete horizon.
+    pub fn takes_records_of(batch: &Batch) -> bool {
         let header = batch.header();
         header.record_count > 0
             && header.producer_id < 0
@@ -30,10 +40,25 @@ impl Merger {
         self.builder.body_bytes()
     }
 
+    /// Tells whether there is no record so far.
+    pub fn is_empty(&self) -> bool {
+        self.builder.is_empty()
+    }
+
     /// Tells whether a batch still fits: its offsets must be reached from the first one's.
     pub fn reaches(&self, batch: &Batch) -> bool {
-        let next_offset = batch.header().next_offset();
-        self.covered.is_none_or(|(base_offset, _)| next_offset - base_offset <= i64::from(i32::MAX))
+        let next_offset = batch.next_offset().0;
+        self.covered.is_none_or(|(base_offset, _)| next_offset - base_offset <= i32::MAX as u64)
+    }
+
+    /// Gives the time from which compaction may remove the tombstones collected (KIP-534).
+    pub fn delete_horizon_ms(&self) -> Option<i64> {
+        self.builder.delete_horizon_ms()
+    }
+
+    /// Sets that time, in ms since 1970, for the batch that is begun; there must be no record yet.
+    pub fn set_delete_horizon(&mut self, horizon_ms: i64) {
+        self.builder.set_delete_horizon(horizon_ms);
     }
 
     /// Adds the records of a batch that [`Merger::takes`] and that it reaches.
@@ -42,21 +67,38 @@ impl Merger {
     /// [`BatchError`] if the batch cannot be read (reject); the merger is then of no more use.
     pub fn push(&mut self, batch: &Decoded) -> Result<(), BatchError> {
         let header = batch.header();
-        let (base_offset, _) = *self.covered.get_or_insert((header.base_offset, header.base_offset));
+        let (base_offset, next_offset) = (header.base_offset.max(0) as u64, header.next_offset().max(0) as u64);
+        self.cover(base_offset..base_offset);
         for record in batch.records() {
             let record = record?;
-            let offset_delta = header.base_offset - base_offset + i64::from(record.offset_delta);
-            let headers = EncodedHeaders::of(&record);
-            self.builder.push_at(offset_delta as u32, record.timestamp_ms, record.key, record.value, &headers);
+            self.push_record(batch.offset_of(&record), &record);
         }
-        self.covered = Some((base_offset, header.next_offset()));
+        self.cover(base_offset..next_offset);
         Ok(())
     }
 
-    /// Encodes what was collected as one batch, and begins anew. `None` if there was nothing.
+    /// Adds one record, above those before it.
+    pub fn push_record(&mut self, offset: Offset, record: &Record<'_>) {
+        self.cover(offset.0..offset.0 + 1);
+        let (base_offset, _) = self.covered.expect("it was just covered");
+        let headers = EncodedHeaders::of(record);
+        let offset_delta = (offset.0 - base_offset) as u32;
+        self.builder.push_at(offset_delta, record.timestamp_ms, record.key, record.value, &headers);
+    }
+
+    /// Lets the batch cover offsets, above those before them, whether or not a record is there.
+    pub fn cover(&mut self, offsets: Range<u64>) {
+        let (base_offset, _) = *self.covered.get_or_insert((offsets.start, offsets.end));
+        self.covered = Some((base_offset, offsets.end));
+    }
+
+    /// Encodes what was collected as one batch, and begins anew; without records if only offsets are covered. `None` if there was nothing.
     pub fn finish(&mut self, compressor: &mut Compressor) -> Option<Batch> {
-        let (base_offset, next_offset) = self.covered.take()?;
-        self.builder.finish_at(base_offset, (next_offset - base_offset - 1) as u32, compressor)
+        let (base_offset, next_offset) = self.covered.take().filter(|(base_offset, next)| base_offset < next)?;
+        let last_offset_delta = (next_offset - base_offset - 1) as u32;
+        let base_offset = base_offset as i64;
+        let batch = self.builder.finish_at(base_offset, last_offset_delta, compressor);
+        Some(batch.unwrap_or_else(|| empty_batch(base_offset, last_offset_delta)))
     }
 }
 
@@ -108,5 +150,41 @@ mod tests {
         again.push(&merged.decode().unwrap()).unwrap();
         assert!(!again.reaches(&batch(1 << 40, &[1])));
         assert_eq!(owned(&again.finish(&mut compressor).unwrap()), owned(&merged));
+    }
+
+    #[test]
+    fn records_left_out_leave_their_offsets_covered() {
+        let (source, mut merger, mut compressor) =
+            (batch(5, &[100, 0, 300]), Merger::default(), Compressor::new(1).unwrap());
+        let decoded = source.decode().unwrap();
+        merger.cover(5..5);
+        for record in decoded.records().map(Result::unwrap).filter(|record| record.timestamp_ms != 100) {
+            merger.push_record(decoded.offset_of(&record), &record);
+        }
+        merger.cover(8..20);
+        let sifted = merger.finish(&mut compressor).unwrap();
+        sifted.verify().unwrap();
+        assert_eq!(owned(&sifted), owned(&source)[1..]);
+        assert_eq!((sifted.base_offset(), sifted.next_offset()), (Offset(5), Offset(20)));
+
+        merger.cover(20..90);
+        let empty = merger.finish(&mut compressor).unwrap();
+        empty.verify().unwrap();
+        assert_eq!(Batch::take(&mut empty.bytes().clone()).unwrap(), empty);
+        assert_eq!((empty.base_offset(), empty.next_offset(), owned(&empty)), (Offset(20), Offset(90), Vec::new()));
+    }
+
+    #[test]
+    fn a_delete_horizon_changes_no_time() {
+        let (source, mut merger, mut compressor) =
+            (batch(5, &[100, 0, 300]), Merger::default(), Compressor::new(1).unwrap());
+        merger.set_delete_horizon(1_000_000);
+        merger.push(&source.decode().unwrap()).unwrap();
+        let marked = merger.finish(&mut compressor).unwrap();
+        marked.verify().unwrap();
+        assert_eq!((marked.header().delete_horizon_ms(), owned(&marked)), (Some(1_000_000), owned(&source)));
+        assert!(!Merger::takes(&marked) && Merger::takes_records_of(&marked));
+        merger.push(&source.decode().unwrap()).unwrap();
+        assert_eq!(merger.finish(&mut compressor).unwrap().header().delete_horizon_ms(), None);
     }
 }

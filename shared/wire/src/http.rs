@@ -92,9 +92,33 @@ pub struct TopicDescription {
     /// Name.
     pub name: String,
     /// Settings in force.
-    pub config: Map<String, Value>,
+    pub config: TopicSettings,
     /// One entry a partition, in order.
     pub partitions: Vec<PartitionDescription>,
+}
+
+/// Holds a topic's settings, as `PUT` takes them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TopicSettings {
+    /// 1 to 1000.
+    pub partitions: u32,
+    /// How long and how much is kept.
+    pub retention: Retention,
+    /// What becomes of old records: `delete`, `compact` or `compact,delete`.
+    pub cleanup: String,
+    /// How long the tombstones of a compacted topic stay, such as `24h`.
+    pub tombstone_retention: String,
+    /// How long records are not compacted, such as `0s`.
+    pub min_compaction_lag: String,
+}
+
+/// Says what is kept of a topic.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Retention {
+    /// Time since the append, such as `7d`. Null: for ever.
+    pub age: Option<String>,
+    /// Of one partition, such as `10GiB`. Null: no bound.
+    pub bytes: Option<String>,
 }
 
 /// Holds a partition's extent.

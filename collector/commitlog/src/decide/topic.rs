@@ -56,7 +56,7 @@ fn create(
     check_partitions(config.partitions)?;
     let topic = Topic { id: (circumstances.mint)(), name: name.clone(), config };
     let altered = TopicAltered { created: true, changed: false, topic: Some(topic.clone()) };
-    Ok((vec![Change::TopicPut { topic, own: settings.retention_only() }], altered))
+    Ok((vec![Change::TopicPut { topic, own: settings.all_but_partitions() }], altered))
 }
 
 fn change_settings(
@@ -70,7 +70,7 @@ fn change_settings(
     if asked < have {
         return Err(Refusal::FewerPartitions { topic: held.topic.name.clone(), have, asked });
     }
-    let own = settings.retention_only().over_own(&held.own);
+    let own = settings.all_but_partitions().over_own(&held.own);
     let config = config_of(held, &own, asked, defaults);
     let changed = config != held.topic.config;
     let topic = Topic { config: config.clone(), ..held.topic.clone() };

@@ -11,12 +11,13 @@ use crate::commit::LogIdentity;
 use crate::config::Config;
 use crate::effects::TopicId;
 use crate::error::Error;
+use crate::extent::Extent;
 use crate::files::Files;
 use crate::inspect::Loss;
 use crate::inspect::repair::Aside;
 use crate::inspect::segments::{self, Checkup};
 use crate::inspect::verify::{each_checkup, partition_dir};
-use crate::segment::{Extent, LOG_EXTENSION, Segment, log_name};
+use crate::segment::{LOG_EXTENSION, Segment, log_name};
 use crate::state::State;
 use crate::survey::{Damaged, Piece};
 
@@ -68,7 +69,7 @@ pub(crate) fn mend(
         journal: *journal,
         dirty: Dirty::default(),
         sync_threads: SYNC_THREADS_ALONE,
-        merged: Vec::new(),
+        replacements: Vec::new(),
         garbage: emptied,
     };
     plan.run(&Files::new(disk.clone(), FILES_MAX))?;

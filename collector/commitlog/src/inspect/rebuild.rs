@@ -16,13 +16,14 @@ use crate::commit::{LogIdentity, Topic, TopicSettings};
 use crate::config::Config;
 use crate::effects::{Change, Effects, TopicId};
 use crate::error::Error;
+use crate::extent::Extent;
 use crate::files::Files;
 use crate::inspect::mend::{FILES_MAX, with_new_indexes};
 use crate::inspect::repair::Aside;
 use crate::inspect::segments;
 use crate::journal::{self, Journal};
 use crate::partition::topic_of_dir;
-use crate::segment::{Extent, LOG_EXTENSION, base_offset_of, log_name};
+use crate::segment::{LOG_EXTENSION, base_offset_of, log_name};
 use crate::state::{PartitionState, SegmentEnd, State};
 use crate::survey::Piece;
 
@@ -72,9 +73,9 @@ pub(crate) fn rebuild(
     let number = numbers.last().map_or(0, |last| last + 1);
     Journal::create(disk.as_ref(), dir, number, rand::random(), config.journal_step_bytes)?;
     let snapshot = Snapshot { state: &state, journal: number, extents, swaps: Vec::new() }.encode();
-    let (dirty, merged, garbage) = (Dirty::default(), Vec::new(), Vec::new());
+    let (dirty, replacements, garbage) = (Dirty::default(), Vec::new(), Vec::new());
     let sync_threads = SYNC_THREADS_ALONE;
-    let plan = Plan { dir: dir.clone(), snapshot, journal: number, dirty, sync_threads, merged, garbage };
+    let plan = Plan { dir: dir.clone(), snapshot, journal: number, dirty, sync_threads, replacements, garbage };
     plan.run(&Files::new(disk.clone(), FILES_MAX))?;
     done.push(format!(
         "rebuilt {} topics from their folders, as log {} of epoch {}; agents, sources' positions, producers and topics' own settings are \

@@ -16,6 +16,7 @@ use crate::commit::LogIdentity;
 use crate::config::Config;
 use crate::direct::Direct;
 use crate::error::Error;
+use crate::extent::Extent;
 use crate::inspect::journals::{self, Lost};
 use crate::inspect::mend;
 use crate::inspect::rebuild;
@@ -25,7 +26,7 @@ use crate::journal;
 use crate::partition::{METADATA_NAME, metadata_of, topic_of_dir};
 use crate::recovery::{self, IfDamaged};
 use crate::replay::Tail;
-use crate::segment::{Extent, log_name};
+use crate::segment::log_name;
 use crate::state::{State, TopicState};
 
 const ASIDE: &str = "damaged";

@@ -8,9 +8,9 @@ use skidway_disk::{Disk, DiskFile, Open};
 use skidway_record::Batch;
 
 use crate::error::Error;
+use crate::extent::Extent;
 use crate::index::{Entry, OffsetEntry, TimeEntry};
 use crate::inspect::{Checked, Finding};
-use crate::segment::Extent;
 use crate::survey::{Damaged, Piece, Stretch, Survey};
 
 const REBUILD: &str = "rebuilds both indexes";

@@ -12,12 +12,13 @@ use crate::config::Config;
 use crate::direct::Direct;
 use crate::effects::TopicId;
 use crate::error::Error;
+use crate::extent::Extent;
 use crate::inspect::segments::{self, Checkup};
 use crate::inspect::{Checked, Finding, Hear, place_of, take_lock};
-use crate::merge::{self, Swap};
 use crate::partition::{dir_name, topic_of_dir};
+use crate::replacement::{self, Swap};
 use crate::replay::Tail;
-use crate::segment::{Extent, log_name};
+use crate::segment::log_name;
 use crate::state::{State, TopicState};
 
 /// Checks a whole log: checkpoint, journal, segments, indexes, and that they agree. The log must not be open.
@@ -138,19 +139,21 @@ fn check_partition(
         hear(Finding { path, position: None, what, repair: "takes what the file holds".to_owned() });
     }
     for (extent, limit) in with_limits(extents, state.next_offset) {
-        let swap = Swap { topic: held.topic.id, partition: number, base_offset: extent.base_offset };
-        let files = files_of(disk, &dir, extent.base_offset, swaps.contains(&swap));
+        let is_of = |swap: &&Swap| {
+            (swap.topic, swap.partition, swap.base_offset) == (held.topic.id, number, extent.base_offset)
+        };
+        let files = files_of(disk, &dir, extent.base_offset, swaps.iter().find(is_of));
         let checkup = segments::check(disk, &files, extent, limit, checked)?;
         checkup.findings(&files[0]).into_iter().for_each(&mut *hear);
     }
     Ok(())
 }
 
-/// Gives a segment's files; where merged ones are yet to take their place, those.
-fn files_of(disk: &dyn Disk, dir: &Path, base_offset: u64, is_swapped: bool) -> [PathBuf; 3] {
-    merge::paths(dir, base_offset).map(|path| {
-        let merged = merge::merged_path(&path);
-        if is_swapped && disk.open(&merged, Open::Existing).is_ok() { merged } else { path }
+/// Gives a segment's files; where new ones are yet to take their place, those.
+fn files_of(disk: &dyn Disk, dir: &Path, base_offset: u64, swap: Option<&Swap>) -> [PathBuf; 3] {
+    replacement::paths(dir, base_offset).map(|path| {
+        let new = swap.map(|swap| replacement::merged_path(&path, swap.number));
+        new.filter(|new| disk.open(new, Open::Existing).is_ok()).unwrap_or(path)
     })
 }
 
@@ -199,7 +202,7 @@ pub(crate) fn each_checkup(
                 *number,
                 index,
                 limit,
-                segments::check(disk, &merge::paths(&dir, extent.base_offset), extent, limit, &mut checked)?,
+                segments::check(disk, &replacement::paths(&dir, extent.base_offset), extent, limit, &mut checked)?,
             )?;
         }
     }

@@ -3,12 +3,13 @@
 //! Rejections are answered with the group too, so that no answer tells of anything a power cut could take. Any failed write or sync ends
 //! the thread: what is true then, the next start decides. A full disk is found before anything is staged, and merely refuses.
 
+mod compacting;
 mod merging;
+mod rewriting;
 mod room;
 mod upkeep;
 
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -28,8 +29,9 @@ use crate::partition::SegmentLimits;
 use crate::queue::{End, Queue};
 use crate::recovery::Recovered;
 use crate::request::{Answer, Request};
-use crate::sequencer::merging::Merges;
+use crate::sequencer::rewriting::Rewrites;
 use crate::sequencer::room::Room;
+use crate::sequencer::upkeep::Checkpointing;
 use crate::state::State;
 use crate::unsynced::Unsynced;
 use crate::writer::{Batches, Writer};
@@ -56,9 +58,12 @@ pub(crate) struct Sequencer {
     unsynced: Unsynced,
     /// Bytes written so since the last checkpoint.
     direct_bytes: u64,
-    checkpoint: Option<JoinHandle<()>>,
-    merges: Merges,
+    checkpoint: Option<Checkpointing>,
+    /// The checkpoint that runs puts new segments into the places of others.
+    is_swapping: bool,
+    rewrites: Rewrites,
     next_upkeep: Instant,
+    next_compaction: Instant,
     requests: Vec<Request>,
     /// Frames of this group.
     group: Vec<u8>,
@@ -88,6 +93,7 @@ impl Sequencer {
         Self {
             durable_lsn: state.lsn,
             next_upkeep: Instant::now() + config.retention_interval,
+            next_compaction: Instant::now() + config.compaction_interval,
             config,
             disk,
             ballast,
@@ -99,7 +105,8 @@ impl Sequencer {
             unsynced: Unsynced::default(),
             direct_bytes: 0,
             checkpoint: None,
-            merges: Merges::default(),
+            is_swapping: false,
+            rewrites: Rewrites::default(),
             requests: Vec::new(),
             group: Vec::new(),
             staged: Vec::new(),
@@ -129,7 +136,8 @@ impl Sequencer {
         self.stage_defaults()?;
         self.finish_group()?;
         loop {
-            let timeout = self.next_upkeep.saturating_duration_since(Instant::now());
+            let next = self.next_upkeep.min(self.next_compaction);
+            let timeout = next.saturating_duration_since(Instant::now());
             let end = self.queue.take(&mut self.requests, GROUP_BYTES_MAX, timeout)?;
             if end == End::Abandoned {
                 self.queue.refuse(&Error::Closed);
@@ -142,6 +150,7 @@ impl Sequencer {
             if end == End::Closing {
                 return self.save_at_the_end();
             }
+            self.compact_if_due()?;
             self.checkpoint_if_due()?;
         }
     }
@@ -294,12 +303,7 @@ impl Sequencer {
         let staged = std::mem::take(&mut self.staged);
         let group = Bytes::from(std::mem::take(&mut self.group));
         for Staged { effects, batches_start, batches_end, direct } in staged {
-            if effects.changes.iter().any(|change| matches!(change, Change::TopicDeleted(_))) {
-                // A running checkpoint syncs files by their names, which are about to change; so would a later sync.
-                self.wait_for_checkpoint()?;
-                self.merges.cancel();
-                self.sync()?;
-            }
+            self.make_way(&effects)?;
             let inline = group.slice(batches_start..batches_end);
             let batches = Batches { inline, direct: direct.into_iter(), direct_is_written: true };
             self.writer.apply(&effects, batches)?;
@@ -316,12 +320,32 @@ impl Sequencer {
     }
 }
 
+impl Sequencer {
+    /// Lets end what a commit is in the way of.
+    fn make_way(&mut self, effects: &Effects) -> Result<(), Error> {
+        for change in &effects.changes {
+            match change {
+                // A running checkpoint syncs files by their names, which are about to change; so would a later sync.
+                Change::TopicDeleted(topic) => {
+                    self.wait_for_checkpoint()?;
+                    self.rewrites.cancel(Some(topic));
+                    self.sync()?;
+                }
+                // Segments that go must not be those that others are about to be in the places of.
+                Change::LogStartMoved { .. } if self.is_swapping => self.wait_for_checkpoint()?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Drop for Sequencer {
     /// However the sequencer ends, nothing writes to the data folder once its lock is free.
     fn drop(&mut self) {
-        self.merges.cancel();
+        self.rewrites.cancel(None);
         if let Some(running) = self.checkpoint.take()
-            && running.join().is_err()
+            && running.thread.join().is_err()
         {
             tracing::error!("the checkpoint's thread panicked");
         }

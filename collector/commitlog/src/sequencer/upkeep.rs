@@ -1,5 +1,8 @@
 //! What the sequencer does beside commits: retention, forgetting, checkpoints.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::Instant;
 
 use crate::checkpoint::{Plan, SYNC_THREADS_ALONE, SYNC_THREADS_BESIDE, Snapshot};
@@ -7,7 +10,7 @@ use crate::effects::Change;
 use crate::error::Error;
 use crate::frame;
 use crate::journal::Journal;
-use crate::merge::Merged;
+use crate::replacement::Replacement;
 use crate::sequencer::{Sequencer, now_ms};
 
 /// Idempotent producers are forgotten so long after their last request.
@@ -18,6 +21,19 @@ const SOURCE_KEPT_MS: i64 = 30 * 24 * 60 * 60 * 1000;
 
 /// Bounds what one log-start move adds to a frame.
 const LOG_START_BYTES: u64 = 64;
+
+/// Is a checkpoint that runs beside commits.
+pub(super) struct Checkpointing {
+    /// Set before the sequencer is nudged: the thread itself may end a little later.
+    is_done: Arc<AtomicBool>,
+    pub(super) thread: JoinHandle<()>,
+}
+
+impl Checkpointing {
+    fn has_ended(&self) -> bool {
+        self.is_done.load(Ordering::Acquire) || self.thread.is_finished()
+    }
+}
 
 impl Sequencer {
     /// Moves log starts by retention and forgets what has not been heard of, now and then.
@@ -67,7 +83,7 @@ impl Sequencer {
 
     pub(super) fn checkpoint_if_due(&mut self) -> Result<(), Error> {
         let bytes = self.journal.bytes() + self.direct_bytes;
-        let frees = !self.writer.garbage.is_empty() || self.merges.has_merged();
+        let frees = !self.writer.garbage.is_empty() || self.rewrites.has_written();
         let is_due = bytes >= self.config.checkpoint_bytes || frees;
         let is_overdue = bytes >= 2 * self.config.checkpoint_bytes;
         if !is_due || (self.is_checkpointing() && !is_overdue) {
@@ -76,18 +92,24 @@ impl Sequencer {
         self.wait_for_checkpoint()?;
         let plan = self.begin_checkpoint()?;
         let (store, queue) = (self.writer.store().clone(), self.queue.clone());
-        let work = move || {
-            if let Err(error) = plan.run(&store.files) {
-                queue.fail(error);
+        self.is_swapping = !plan.replacements.is_empty();
+        let is_done = Arc::new(AtomicBool::new(false));
+        let flag = is_done.clone();
+        let work = move || match plan.run(&store.files) {
+            Ok(()) => {
+                flag.store(true, Ordering::Release);
+                queue.nudge();
             }
+            Err(error) => queue.fail(error),
         };
         let thread = std::thread::Builder::new().name("skidway-checkpoint".to_owned()).spawn(work);
-        self.checkpoint = Some(thread.map_err(Error::io("start the checkpoint of", &self.config.data_dir))?);
+        let thread = thread.map_err(Error::io("start the checkpoint of", &self.config.data_dir))?;
+        self.checkpoint = Some(Checkpointing { is_done, thread });
         Ok(())
     }
 
     pub(super) fn is_checkpointing(&self) -> bool {
-        self.checkpoint.as_ref().is_some_and(|running| !running.is_finished())
+        self.checkpoint.as_ref().is_some_and(|running| !running.has_ended())
     }
 
     /// Begins the next journal file and takes the state as it is before its first frame.
@@ -99,22 +121,26 @@ impl Sequencer {
         let (dir, step) = (self.config.data_dir.clone(), self.config.journal_step_bytes);
         self.journal = Journal::create(self.disk.as_ref(), &dir, number, rand::random(), step)?;
         let mut extents = self.writer.extents()?;
-        let merged = self.take_merged(&mut extents);
-        let swaps = merged.iter().map(Merged::swap).collect();
+        let replacements = self.take_rewritten(&mut extents);
+        let swaps = replacements.iter().flat_map(Replacement::swaps).collect();
         Ok(Plan {
             dir,
             snapshot: Snapshot { state: &self.state, journal: number, extents, swaps }.encode(),
             journal: number,
             dirty: std::mem::take(&mut self.writer.dirty),
             sync_threads: SYNC_THREADS_BESIDE,
-            merged,
+            replacements,
             garbage: std::mem::take(&mut self.writer.garbage),
         })
     }
 
     pub(super) fn wait_for_checkpoint(&mut self) -> Result<(), Error> {
+        self.is_swapping = false;
         if let Some(running) = self.checkpoint.take() {
-            running.join().map_err(|_| Error::Halted { reason: "the checkpoint's thread panicked".to_owned() })?;
+            running
+                .thread
+                .join()
+                .map_err(|_| Error::Halted { reason: "the checkpoint's thread panicked".to_owned() })?;
         }
         self.queue.check()
     }

@@ -72,6 +72,10 @@ impl State {
             Change::CarryMoved { from, to } => {
                 require([from, to].iter().all(|id| self.sources.contains_key(*id)), "there are no such sources")
             }
+            Change::SegmentClosed { topic, partition } => {
+                require(self.held_partition(topic, *partition).is_some(), "there is no such partition")
+            }
+            Change::TopicPutV2 { .. } => require(false, "it is read as what it has become"),
             Change::Appended(append) => require(self.may_append(append), "a batch cannot be placed there"),
             Change::SessionOpened { .. } | Change::Forgotten { .. } => Ok(()),
         }

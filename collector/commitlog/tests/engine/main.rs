@@ -1,18 +1,21 @@
 //! The engine through its public door, on the disk that lies and on the real one.
 //!
 //! `basics`: what is committed can be read, and how. `protocol`: sources, sessions, producers across restarts. `crash`: a power cut at
-//! every operation. `merging`: small batches made large. `faults`: a full disk, a failing one, damaged files. `damage`: records that
+//! every operation. `merging`: small batches made large. `compaction`: by key. `versions`: what
+//! earlier builds left. `faults`: a full disk, a failing one, damaged files. `damage`: records that
 //! cannot be read. `repair`: what `verify` finds and `repair` mends. A new test goes where its first failing sentence would be said.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its set-up as well")]
 
 mod basics;
+mod compaction;
 mod crash;
 mod damage;
 mod faults;
 mod merging;
 mod protocol;
 mod repair;
+mod versions;
 
 use std::path::Path;
 use std::sync::mpsc::sync_channel;

@@ -155,6 +155,7 @@ impl From<IngestError> for Failure {
             IngestError::UnknownPartition { index, .. } | IngestError::OtherPartition { index, .. } => {
                 Self::new(400, "invalid-record", detail).with("record", index)
             }
+            IngestError::KeyRequired { index } => Self::new(400, "key-required", detail).with("record", index),
             IngestError::Empty => Self::new(400, "empty-request", detail),
             IngestError::Fenced { current, .. } => Self::new(409, "fenced", detail).with("current_epoch", current),
             IngestError::AgentIdInUse { holder, asker, retry_after, .. } => Self::new(409, "agent-id-in-use", detail)

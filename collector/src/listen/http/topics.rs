@@ -8,10 +8,9 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
 use skidway_daemon::config::{Bounded, ByteSize, parse_duration};
 use skidway_record::{Offset, TopicName, TopicPartition};
-use skidway_wire::http::{PartitionDescription, RecordsDeleted, TopicDescription, TopicList, TopicSummary};
+use skidway_wire::http::{self, PartitionDescription, RecordsDeleted, TopicDescription, TopicList, TopicSummary};
 use utoipa::ToSchema;
 use utoipa::openapi::{ObjectBuilder, OneOfBuilder, Schema, Type};
 
@@ -22,7 +21,7 @@ use crate::listen::http::object::Object;
 use crate::listen::http::openapi::problems::Refused;
 use crate::listen::http::path::{TopicParam, TopicPath};
 use crate::listen::http::query::Query;
-use crate::log::{Topic, TopicChange, TopicConfig, TopicSettings};
+use crate::log::{Cleanup, Topic, TopicChange, TopicConfig, TopicSettings};
 
 /// Lists the topics by name, our own (`__…`) included.
 #[utoipa::path(get, path = "/v1/topics", tag = "topics", responses((status = 200, body = TopicList), Refused<400>))]
@@ -151,15 +150,18 @@ fn description(door: &Door, topic: &Topic) -> Result<TopicDescription, Failure> 
 }
 
 /// Shows settings as `PUT` takes them.
-fn shown_config(config: &TopicConfig) -> Map<String, Value> {
-    let age = config.retention_age_ms.map(|ms| Duration::from_millis(ms).show());
-    let bytes = config.retention_bytes.map(|bytes| ByteSize(bytes).to_string());
-    let shown = json!({
-        "partitions": config.partitions,
-        "retention": {"age": age, "bytes": bytes},
-        "cleanup": "delete",
-    });
-    shown.as_object().cloned().unwrap_or_default()
+fn shown_config(config: &TopicConfig) -> http::TopicSettings {
+    let shown = |ms| Duration::from_millis(ms).show();
+    http::TopicSettings {
+        partitions: config.partitions,
+        retention: http::Retention {
+            age: config.retention_age_ms.map(shown),
+            bytes: config.retention_bytes.map(|bytes| ByteSize(bytes).to_string()),
+        },
+        cleanup: config.cleanup.name().to_owned(),
+        tombstone_retention: shown(config.tombstone_retention_ms),
+        min_compaction_lag: shown(config.min_compaction_lag_ms),
+    }
 }
 
 /// Is the body of `PUT`: what is absent stays as it is, null lifts a bound.
@@ -170,8 +172,15 @@ pub(super) struct TopicBody {
     partitions: Option<u32>,
     #[schema(value_type = Option<RetentionBody>)]
     retention: Option<Object<RetentionBody>>,
-    #[schema(pattern = "^delete$")]
+    /// `delete`, `compact` or `compact,delete`.
+    #[schema(pattern = "^(delete|compact|compact,delete)$")]
     cleanup: Option<String>,
+    /// How long the tombstones of a compacted topic stay, `24h`.
+    #[schema(pattern = "^[1-9][0-9]{0,3}(ms|s|m|h|d)$")]
+    tombstone_retention: Option<String>,
+    /// How long records are not compacted, `0s`.
+    #[schema(pattern = "^[0-9]{1,4}(ms|s|m|h|d)$")]
+    min_compaction_lag: Option<String>,
 }
 
 #[derive(Deserialize, Default, ToSchema)]
@@ -212,12 +221,12 @@ fn settings(body: &[u8]) -> Result<TopicSettings, Failure> {
         b"" | b"null" => TopicBody::default(),
         body => serde_json::from_slice::<Object<TopicBody>>(body).map_err(|error| invalid(error.to_string()))?.0,
     };
-    if let Some(other) = body.cleanup.filter(|cleanup| cleanup != "delete") {
-        return Err(invalid(format!("cleanup: {other:?} is not supported, only \"delete\"")));
-    }
     let RetentionBody { age, bytes } = body.retention.map(|Object(retention)| retention).unwrap_or_default();
     Ok(TopicSettings {
         partitions: body.partitions,
+        cleanup: body.cleanup.map(cleanup).transpose().map_err(invalid)?,
+        tombstone_retention_ms: millis("tombstone_retention", body.tombstone_retention).map_err(invalid)?,
+        min_compaction_lag_ms: millis("min_compaction_lag", body.min_compaction_lag).map_err(invalid)?,
         retention_age_ms: age.map(|age| age.map(age_ms).transpose()).transpose().map_err(invalid)?,
         retention_bytes: bytes.map(|bytes| bytes.map(size).transpose()).transpose().map_err(invalid)?,
     })
@@ -227,6 +236,19 @@ fn age_ms(text: String) -> Result<u64, String> {
     let age = parse_duration(&text).filter(|age| !age.is_zero());
     age.map(|age| age.as_millis() as u64)
         .ok_or_else(|| format!("retention.age: {text:?} is not a duration such as \"7d\""))
+}
+
+fn cleanup(text: String) -> Result<Cleanup, String> {
+    Cleanup::parse(&text)
+        .ok_or_else(|| format!("cleanup: {text:?} is not \"delete\", \"compact\" or \"compact,delete\""))
+}
+
+fn millis(name: &str, text: Option<String>) -> Result<Option<u64>, String> {
+    let read = |text: String| match parse_duration(&text) {
+        Some(time) => Ok(time.as_millis() as u64),
+        None => Err(format!("{name}: {text:?} is not a duration such as \"24h\"")),
+    };
+    text.map(read).transpose()
 }
 
 fn size(size: Size) -> Result<u64, String> {
@@ -252,17 +274,28 @@ mod tests {
             partitions: Some(4),
             retention_age_ms: Some(Some(604_800_000)),
             retention_bytes: Some(Some(10 << 30)),
+            cleanup: Some(Cleanup::Delete),
+            ..TopicSettings::default()
         };
         assert_eq!(read(all), Ok(expected));
         let lifted = TopicSettings { retention_age_ms: Some(None), ..TopicSettings::default() };
         assert_eq!(read(r#"{"retention":{"age":null}}"#), Ok(lifted));
+        let compacted = r#"{"cleanup":"delete,compact","tombstone_retention":"0s","min_compaction_lag":"1h"}"#;
+        let expected = TopicSettings {
+            cleanup: Some(Cleanup::CompactDelete),
+            tombstone_retention_ms: Some(0),
+            min_compaction_lag_ms: Some(3_600_000),
+            ..TopicSettings::default()
+        };
+        assert_eq!(read(compacted), Ok(expected));
         for bad in [
             r#"{"partition":4}"#,
             r#"{"retention":{"aged":"7d"}}"#,
             r#"{"retention":{"age":"7"}}"#,
             r#"{"retention":{"age":"0s"}}"#,
-            r#"{"cleanup":"compact"}"#,
             r#"{"retention":[null,null]}"#,
+            r#"{"cleanup":"compacted"}"#,
+            r#"{"tombstone_retention":"24"}"#,
             "[4]",
             "{",
         ] {

@@ -13,20 +13,24 @@ mod workload;
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use skidway_commitlog::Durability;
+use skidway_commitlog::commit::Cleanup;
+use skidway_commitlog::{Durability, Pins};
 
-use crate::crash::model::{PARTITIONS, View};
+use crate::crash::model::{MayGo, PARTITIONS, View};
 use crate::crash::points::{Family, Outcome, Recorded};
-use crate::crash::workload::{Dice, Flavour, open_witnessed, run};
+use crate::crash::workload::{Dice, Flavour, PINNED, open_witnessed, run};
 use crate::*;
 
 /// What the quick tier owes.
 const POINTS_MIN: u64 = 10_000;
 
+/// Names the family of topics that are compacted.
+const COMPACTING: &str = "compacting";
+
 /// Workloads of each family at scale 1.
 const WORKLOADS: u64 = 2;
 
-const PLAIN: Flavour = Flavour { large_line: 150, topic_changes: 8, rounds: 10, idle_looks: 0 };
+const PLAIN: Flavour = Flavour { large_line: 150, topic_changes: 8, rounds: 10, is_pinned: false, idle_looks: 0 };
 
 fn crash_config() -> Config {
     let mut config = Config {
@@ -43,11 +47,12 @@ fn crash_config() -> Config {
 }
 
 fn families() -> Vec<Family> {
-    let family = |name, config, flavour| Family { name, config, flavour, retention: false };
+    let family = |name, config, flavour| Family { name, config, flavour, may_go: MayGo::Nothing };
     let mut dropping = crash_config();
     dropping.retention_interval = Duration::from_millis(1);
     dropping.topics.default.retention_bytes = Some(4 << 10);
     let many_checkpoints = Config { checkpoint_bytes: 6 << 10, ..crash_config() };
+    let merged = Flavour { large_line: 1500, topic_changes: 2, rounds: 12, is_pinned: false, idle_looks: 100 };
     let merging = Config {
         merge_after_ms: Some(0),
         retention_interval: Duration::from_millis(1),
@@ -58,18 +63,39 @@ fn families() -> Vec<Family> {
         family("plain", crash_config(), PLAIN),
         family("large batches", crash_config(), Flavour { large_line: 1500, ..PLAIN }),
         family("topics that change", many_checkpoints, Flavour { topic_changes: 40, large_line: 500, ..PLAIN }),
-        family("merging", merging, Flavour { large_line: 1500, topic_changes: 2, rounds: 12, idle_looks: 100 }),
-        Family { retention: true, ..family("retention", dropping, Flavour { large_line: 600, ..PLAIN }) },
+        family("merging", merging, merged),
+        Family { may_go: MayGo::First, ..family("retention", dropping, Flavour { large_line: 600, ..PLAIN }) },
+        Family { may_go: MayGo::Superseded, ..family(COMPACTING, compacting(), Flavour { is_pinned: true, ..merged }) },
     ]
+}
+
+/// Compacts whatever can be, with little memory for keys; all of one topic is pinned.
+fn compacting() -> Config {
+    let pins = Pins::new(false, u64::MAX);
+    pins.pin_all("sink", |name| name.as_str() == PINNED);
+    let mut config = Config {
+        compaction_interval: Duration::from_millis(1),
+        compaction_bytes_min: 1,
+        min_cleanable_dirty_percent: 10,
+        compaction_map_bytes: 0,
+        inline_batch_bytes_max: 2 << 10,
+        segment_bytes: 8 << 10,
+        pins: pins.into(),
+        ..crash_config()
+    };
+    config.topics.default.cleanup = Cleanup::Compact;
+    config.topics.default.tombstone_retention_ms = 0;
+    config
 }
 
 fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |text| text.parse().expect("a number"))
 }
 
-/// Runs workloads on all processors; gives the points checked and the merges among the operations.
-fn check_workloads(families: &[Family], workloads: u64, first_seed: u64) -> Result<(u64, u64), String> {
-    let (next, points, merges) = (AtomicUsize::new(0), AtomicU64::new(0), AtomicU64::new(0));
+/// Runs workloads on all processors; gives the points checked, and the merges and compactions among the operations.
+fn check_workloads(families: &[Family], workloads: u64, first_seed: u64) -> Result<(u64, u64, u64), String> {
+    let (next, points) = (AtomicUsize::new(0), AtomicU64::new(0));
+    let (merges, compactions) = (AtomicU64::new(0), AtomicU64::new(0));
     let work = || -> Result<(), String> {
         loop {
             let number = next.fetch_add(1, Ordering::Relaxed);
@@ -80,7 +106,8 @@ fn check_workloads(families: &[Family], workloads: u64, first_seed: u64) -> Resu
             let family = &families[number % families.len()];
             let told = |wrong| format!("{}, seed {seed}: {wrong}", family.name);
             let recorded = Recorded::run(family, seed, &FaultyDisk::new()).map_err(told)?;
-            merges.fetch_add(recorded.merges(), Ordering::Relaxed);
+            let count = if family.name == COMPACTING { &compactions } else { &merges };
+            count.fetch_add(recorded.merges(), Ordering::Relaxed);
             points.fetch_add(recorded.check_all()?, Ordering::Relaxed);
         }
     };
@@ -89,7 +116,7 @@ fn check_workloads(families: &[Family], workloads: u64, first_seed: u64) -> Resu
         let workers: Vec<_> = (0..processors).map(|_| scope.spawn(work)).collect();
         workers.into_iter().try_for_each(|worker| worker.join().expect("a worker does not panic"))
     })?;
-    Ok((points.into_inner(), merges.into_inner()))
+    Ok((points.into_inner(), merges.into_inner(), compactions.into_inner()))
 }
 
 #[test]
@@ -97,10 +124,10 @@ fn check_workloads(families: &[Family], workloads: u64, first_seed: u64) -> Resu
 fn a_crash_at_every_operation_loses_and_halves_nothing() {
     let (scale, seed) = (number("SKIDWAY_TEST_SCALE", 1), number("SKIDWAY_TEST_SEED", 1));
     let checked = check_workloads(&families(), WORKLOADS * scale, seed);
-    let (points, merges) = checked.unwrap_or_else(|wrong| panic!("{wrong}"));
-    println!("{points} crash points, first seed {seed}, scale {scale}, {merges} merges in the workloads");
+    let (points, merges, compactions) = checked.unwrap_or_else(|wrong| panic!("{wrong}"));
+    println!("{points} crash points, first seed {seed}, scale {scale}, {merges} merges, {compactions} compactions");
     assert!(points >= POINTS_MIN, "{points} crash points are too few");
-    assert!(merges > 0, "nothing was merged");
+    assert!(merges > 0 && compactions > 0, "nothing was merged, or nothing compacted");
 }
 
 /// Runs a workload on a disk that ignores some syncs; tells whether a crash showed it.
@@ -152,8 +179,12 @@ fn a_failed_operation_halts_and_what_recovery_shows_a_later_power_cut_keeps() {
         disk.fail_at(u64::MAX);
         let read = || View::read(&open_with(&disk, family.config.clone()).unwrap()).unwrap();
         let shown = read();
-        let is_shown = |view: &View| view.difference(&shown, false).is_none();
-        assert!(possible.iter().any(is_shown), "failing {failing}: {:?}", possible[0].difference(&shown, false));
+        let is_shown = |view: &View| view.difference(&shown, MayGo::Nothing).is_none();
+        assert!(
+            possible.iter().any(is_shown),
+            "failing {failing}: {:?}",
+            possible[0].difference(&shown, MayGo::Nothing)
+        );
         disk.crash(41 ^ failing);
         assert!(shown == read(), "failing {failing}");
     }
@@ -166,7 +197,7 @@ fn a_killed_process_loses_nothing_with_either_durability() {
         let (mut view, mut dice) = (View::default(), Dice(5));
         for life in 0..6 {
             let (opened, witness) = open_witnessed(&disk, &config).unwrap();
-            assert_eq!(view.difference(&View::read(&opened).unwrap(), false), None);
+            assert_eq!(view.difference(&View::read(&opened).unwrap(), MayGo::Nothing), None);
             view = run((&opened, &witness), view, &PLAIN, &mut dice, life * 1000).unwrap().last().clone();
         }
     }

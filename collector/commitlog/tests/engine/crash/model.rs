@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use skidway_record::murmur2;
 
-use crate::crash::workload::{Action, Dice};
+use crate::crash::workload::{Action, Dice, PINNED, is_tombstone, key_of};
 use crate::*;
 
 pub(super) const AGENT: &str = "web-1";
@@ -26,6 +26,7 @@ pub(super) struct View {
 #[derive(Clone, Default, PartialEq, Debug)]
 pub(super) struct Lines {
     pub(super) log_start: usize,
+    /// What is gone from between is empty.
     pub(super) lines: Vec<Arc<str>>,
 }
 
@@ -80,8 +81,8 @@ impl View {
         }
     }
 
-    /// Says in what `found` differs from this; it may lack more at the front of partitions if retention may drop lines.
-    pub(super) fn difference(&self, found: &Self, retention: bool) -> Option<String> {
+    /// Says in what `found` differs from this, but for lines that may be gone.
+    pub(super) fn difference(&self, found: &Self, may_go: MayGo) -> Option<String> {
         if !self.topics.keys().eq(found.topics.keys()) {
             return Some(format!("topics {:?}, not {:?}", found.topics.keys(), self.topics.keys()));
         }
@@ -91,7 +92,7 @@ impl View {
                 return Some(format!("{name} has {} partitions, not {}", found.len(), own.len()));
             }
             for (partition, (own, found)) in own.iter().zip(found).enumerate() {
-                if let Some(difference) = own.difference(found, retention) {
+                if let Some(difference) = own.difference(found, may_go.of(name)) {
                     return Some(format!("{name}-{partition} {difference}"));
                 }
             }
@@ -156,14 +157,49 @@ impl View {
 }
 
 impl Lines {
-    fn difference(&self, found: &Self, retention: bool) -> Option<String> {
-        let start_fits = found.log_start == self.log_start || (retention && found.log_start >= self.log_start);
+    fn difference(&self, found: &Self, may_go: MayGo) -> Option<String> {
+        let is_further = may_go == MayGo::First && found.log_start >= self.log_start;
+        let start_fits = found.log_start == self.log_start || is_further;
         if !start_fits || found.log_start > self.lines.len() {
             return Some(format!("starts at {}, not at {} of {}", found.log_start, self.log_start, self.lines.len()));
         }
         let kept = &self.lines[found.log_start..];
-        (kept != found.lines).then(|| format!("from {} on holds {:?}, not {kept:?}", found.log_start, found.lines))
+        let is_same = match may_go {
+            MayGo::Superseded => kept.len() == found.lines.len() && (0..kept.len()).all(|n| may_be(kept, found, n)),
+            _ => kept == found.lines,
+        };
+        (!is_same).then(|| format!("from {} on holds {:?}, not {kept:?}", found.log_start, found.lines))
     }
+}
+
+/// Says which lines may be gone though they were not deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum MayGo {
+    /// None.
+    Nothing,
+    /// The first ones.
+    First,
+    /// Those that a later one of the same key supersedes, and tombstones.
+    Superseded,
+}
+
+impl MayGo {
+    /// Says so of a topic: one is pinned.
+    fn of(self, name: &TopicName) -> Self {
+        if self == Self::Superseded && name.as_str() == PINNED { Self::Nothing } else { self }
+    }
+}
+
+/// Tells whether line `n` is there, or gone as it may be: a later one of its key is there, or it was a tombstone and no earlier one of
+/// its key is there any more.
+fn may_be(kept: &[Arc<str>], found: &Lines, n: usize) -> bool {
+    if found.lines[n] == kept[n] {
+        return true;
+    }
+    let (is_gone, key) = (found.lines[n].is_empty(), key_of(&kept[n]));
+    let is_superseded = || kept[n + 1..].iter().any(|later| key_of(later) == key);
+    let is_obeyed = || (0..n).all(|before| key_of(&kept[before]) != key || found.lines[before].is_empty());
+    is_gone && key.is_some() && (is_superseded() || (is_tombstone(&kept[n]) && is_obeyed()))
 }
 
 /// Gives the topic of a source.
@@ -196,7 +232,7 @@ impl View {
     }
 }
 
-/// Reads a partition from its log start on. Every offset up to the high watermark must be there once, in order.
+/// Reads a partition from its log start on. Every offset up to the high watermark must be covered once, in order.
 fn read_lines(opened: &Opened, place: &TopicPartition) -> Result<Lines, String> {
     let unsound = |what: String| format!("{place}: {what}");
     let offsets = opened.log.offsets(place).map_err(|error| unsound(error.to_string()))?;
@@ -213,15 +249,12 @@ fn read_lines(opened: &Opened, place: &TopicPartition) -> Result<Lines, String> 
                 if offset < at.0 {
                     continue;
                 }
-                if offset > at.0 {
-                    return Err(unsound(format!("offset {at} is missing")));
-                }
+                lines.lines.extend((at.0..offset).map(|_gone| Arc::from("")));
                 lines.lines.push(line.clone());
-                at = Offset(at.0 + 1);
+                at = Offset(offset + 1);
             }
-            if at != batch.next_offset() {
-                return Err(unsound(format!("a batch up to {} ends at {at}", batch.next_offset())));
-            }
+            lines.lines.extend((at.0..batch.next_offset().0).map(|_gone| Arc::from("")));
+            at = batch.next_offset();
         }
     }
     Ok(lines)
@@ -243,7 +276,8 @@ fn decoded(batch: &Batch) -> Result<DecodedLines, String> {
     batch.verify().map_err(|error| error.to_string())?;
     let records = batch.decode().map_err(|error| error.to_string())?;
     let line = |record: skidway_record::Record<'_>| {
-        (record.offset_delta, Arc::from(String::from_utf8_lossy(record.value.unwrap_or_default())))
+        let bytes = record.value.or_else(|| record.headers().next()?.value).unwrap_or_default();
+        (record.offset_delta, Arc::from(String::from_utf8_lossy(bytes)))
     };
     let lines: DecodedLines = Arc::new(records.records().map(|record| line(record.unwrap())).collect());
     KNOWN.with_borrow_mut(|known| {

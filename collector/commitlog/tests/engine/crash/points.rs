@@ -2,7 +2,7 @@
 
 use skidway_disk::Moment;
 
-use crate::crash::model::View;
+use crate::crash::model::{MayGo, View};
 use crate::crash::workload::{Dice, Flavour, History, open_witnessed, run};
 use crate::*;
 
@@ -21,8 +21,8 @@ pub(super) struct Family {
     pub(super) name: &'static str,
     pub(super) config: Config,
     pub(super) flavour: Flavour,
-    /// Retention may drop what the model still has.
-    pub(super) retention: bool,
+    /// What the model still has and the log need not.
+    pub(super) may_go: MayGo,
 }
 
 /// Says what happens in a moment.
@@ -152,7 +152,7 @@ impl Recorded {
     pub(super) fn find<'a>(&self, found: &View, possible: &[&'a View]) -> Result<&'a View, String> {
         let mut differences = Vec::new();
         for (number, view) in possible.iter().enumerate() {
-            match view.difference(found, self.family.retention) {
+            match view.difference(found, self.family.may_go) {
                 None => return Ok(view),
                 Some(difference) => differences.push(format!("\n  possible view {number}: {difference}")),
             }

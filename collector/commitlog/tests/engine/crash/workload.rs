@@ -10,6 +10,9 @@ use crate::crash::model::{AGENT, PARTITIONS, View, source_topic};
 use crate::*;
 
 const TOPICS: [&str; 3] = ["a", "b", "c"];
+/// Is pinned where topics are compacted.
+pub(super) const PINNED: &str = "c";
+
 const SOURCES: u8 = 4;
 const PARTITIONS_MAX: u32 = 4;
 
@@ -33,6 +36,16 @@ pub(super) enum Action {
     Look,
 }
 
+impl Action {
+    fn deletes_pinned(&self) -> bool {
+        match self {
+            Self::Delete(name) => name.as_str() == PINNED,
+            Self::DeleteRecords(place, _) => place.topic.as_str() == PINNED,
+            _ => false,
+        }
+    }
+}
+
 /// Says what a workload is made of.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Flavour {
@@ -41,6 +54,8 @@ pub(super) struct Flavour {
     /// Of 100 actions so many change topics.
     pub(super) topic_changes: u64,
     pub(super) rounds: usize,
+    /// One topic is pinned: nothing of it is deleted.
+    pub(super) is_pinned: bool,
     /// Questions asked after each round, which give the log time for what it does on its own.
     pub(super) idle_looks: usize,
 }
@@ -86,7 +101,8 @@ impl Dice {
             return Action::Session;
         }
         if self.below(100) < flavour.topic_changes {
-            return self.topic_change(view);
+            let change = self.topic_change(view);
+            return if flavour.is_pinned && change.deletes_pinned() { Action::Look } else { change };
         }
         match self.below(20) {
             0 => Action::Session,
@@ -315,7 +331,31 @@ fn answer_to(disk: &FaultyDisk, number: usize, send: &SyncSender<Ended>) -> Answ
 }
 
 fn batch_of(lines: &[Arc<str>]) -> Batch {
-    batch(&lines.iter().map(AsRef::as_ref).collect::<Vec<_>>())
+    let mut builder = BatchBuilder::new();
+    for line in lines {
+        let (key, value) = (key_of(line).map(|key| [key]), (!is_tombstone(line)).then_some(line.as_bytes()));
+        // A tombstone's line is in a header, for the model to know it by.
+        let header = value.is_none().then_some((&b"line"[..], Some(line.as_bytes())));
+        builder.push(1_000, key.as_ref().map(<[u8; 1]>::as_slice), value, &EncodedHeaders::new(header));
+    }
+    builder.finish(&mut Compressor::new(1).unwrap()).expect("a batch has lines")
+}
+
+/// Gives the key of a line's record: one of few, or none.
+pub(super) fn key_of(line: &str) -> Option<u8> {
+    let sum = sum_of(line);
+    (!sum.is_multiple_of(5)).then_some((sum % 7) as u8)
+}
+
+/// Tells whether a line's record has no value.
+pub(super) fn is_tombstone(line: &str) -> bool {
+    key_of(line).is_some() && sum_of(line) % 11 < 3
+}
+
+/// Adds up the numbers that a line begins with.
+fn sum_of(line: &str) -> u32 {
+    let place = line.split(' ').next().unwrap_or_default();
+    place.split('.').filter_map(|number| number.parse::<u32>().ok()).sum()
 }
 
 fn sequence(topic: &TopicName, producer: u8, first: u64, lines: &[Arc<str>]) -> Option<ProducerSequence> {
