@@ -27,6 +27,9 @@ pub enum StartError {
     /// What sinks have decided cannot be read.
     #[error("cannot open the sinks: {0}")]
     Sinks(Box<StateError>),
+    /// How queues stand cannot be read.
+    #[error("cannot open the queues: {0}")]
+    Queues(Box<StateError>),
 }
 
 /// Tells why a running collector stopped. The process ends with 1, and recovery decides what is true.

@@ -8,6 +8,7 @@ pub mod log;
 pub mod log_tool;
 pub mod json;
 pub mod read;
+pub mod queues;
 pub mod sink;
 pub mod blocking;
 pub mod clock;

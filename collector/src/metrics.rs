@@ -46,6 +46,7 @@ pub fn describe() {
         "When engine.pinned_bytes is reached, if it goes on so"
     );
     describe_counter!("skidway_sink_failures_total", "Tries that failed, by `sink`; each is made again");
+    describe_queues();
     describe_counter!("skidway_collector_fetches_total", "Reads of the log that the shared memory could not answer");
     describe_counter!("skidway_collector_batches_decoded_total", "Batches decoded, each once for all its readers");
     describe_counter!(
@@ -79,6 +80,67 @@ pub fn compaction_failed() {
 /// Shows the largest share of a partition that could be compacted.
 pub fn dirty_ratio(ratio: f64) {
     gauge!("skidway_compaction_max_dirty_ratio").set(ratio);
+}
+
+fn describe_queues() {
+    describe_gauge!(
+        "skidway_queue_records",
+        "Records that are not finished, by `queue` and `state`: ready, leased, delayed"
+    );
+    describe_gauge!("skidway_queue_oldest_age_seconds", Unit::Seconds, "Age of the oldest of them, by `queue`");
+    describe_gauge!("skidway_queue_dead_letters", "Dead letters that were not redriven, by `queue`");
+    describe_counter!("skidway_queue_deliveries_total", "Records given away, by `queue`");
+    describe_counter!("skidway_queue_redeliveries_total", "Of these, those given away before, by `queue`");
+    describe_counter!(
+        "skidway_queue_settled_total",
+        "Receipts settled, by `queue`, `how` (ack, nack, extend) and `result`"
+    );
+    describe_counter!("skidway_queue_expired_leases_total", "Leases that ended by time, by `queue`");
+    describe_counter!("skidway_queue_dead_lettered_total", "Dead letters written, by `queue`");
+    describe_counter!("skidway_queue_skipped_total", "Records that were gone before anyone received them, by `queue`");
+}
+
+/// Shows how a queue stands.
+pub fn queue_stands(queue: &str, depths: &[(&'static str, u64)], oldest_ms: u64, dead_letters: u64) {
+    for (state, depth) in depths {
+        gauge!("skidway_queue_records", "queue" => queue.to_owned(), "state" => *state).set(*depth as f64);
+    }
+    gauge!("skidway_queue_oldest_age_seconds", "queue" => queue.to_owned()).set(oldest_ms as f64 / 1000.0);
+    gauge!("skidway_queue_dead_letters", "queue" => queue.to_owned()).set(dead_letters as f64);
+}
+
+/// Counts records given away.
+pub fn queue_delivered(queue: &str, deliveries: u64, again: u64) {
+    counter!("skidway_queue_deliveries_total", "queue" => queue.to_owned()).increment(deliveries);
+    counter!("skidway_queue_redeliveries_total", "queue" => queue.to_owned()).increment(again);
+}
+
+/// Counts receipts settled.
+pub fn queue_settled(queue: &str, how: &'static str, done: u64, refused: u64) {
+    for (result, count) in [("done", done), ("refused", refused)] {
+        let labels = [("queue", queue.to_owned()), ("how", how.to_owned()), ("result", result.to_owned())];
+        counter!("skidway_queue_settled_total", &labels).increment(count);
+    }
+}
+
+/// Counts leases that ended by time.
+pub fn queue_expired(queue: &str, leases: u64) {
+    counter!("skidway_queue_expired_leases_total", "queue" => queue.to_owned()).increment(leases);
+}
+
+/// Counts a dead letter.
+pub fn queue_dead_letter(queue: &str) {
+    counter!("skidway_queue_dead_lettered_total", "queue" => queue.to_owned()).increment(1);
+}
+
+/// Counts records that were gone before anyone received them.
+pub fn queue_skipped(queue: &str, records: u64) {
+    counter!("skidway_queue_skipped_total", "queue" => queue.to_owned()).increment(records);
+}
+
+/// Shows that nothing is left of a queue.
+pub fn queue_deleted(queue: &str) {
+    queue_stands(queue, &[("ready", 0), ("leased", 0), ("delayed", 0)], 0, 0);
 }
 
 /// Counts a cut of a sink.

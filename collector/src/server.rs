@@ -37,6 +37,7 @@ use crate::listen::http::{Door, Peer, SinkControl, router, too_many_connections}
 use crate::log::embedded::EmbeddedLog;
 use crate::log::{Log, LogError, LogReader, LogWriter};
 use crate::metrics;
+use crate::queues::{self, Keeper, Queues};
 use crate::read::Reader;
 use crate::sink::{Control, Sinks};
 
@@ -57,6 +58,7 @@ pub struct Server {
     reloader: Reloader,
     router: Router,
     sinks: Option<Sinks>,
+    keeper: Keeper,
     tasks: Tasks,
 }
 
@@ -111,9 +113,11 @@ impl Server {
         };
         let sinks = open_sinks(&config, &log).await?;
         let control = sinks.as_ref().map(|sinks| Sinking { control: sinks.control(), tasks: tasks.clone() });
+        let opened = queues::open(Arc::new(log.clone())).await;
+        let (queues, keeper) = opened.map_err(|error| StartError::Queues(Box::new(error)))?;
         let reloader = Reloader { log, auto_create: Arc::new(AtomicBool::new(config.topics.auto_create)) };
-        let router = router(Arc::new(open_door(&config, &reloader, control, tasks.draining.clone()).await));
-        Ok(Self { config, listener, address, reloader, router, sinks, tasks })
+        let router = router(Arc::new(open_door(&config, &reloader, (control, queues), tasks.draining.clone()).await));
+        Ok(Self { config, listener, address, reloader, router, sinks, keeper, tasks })
     }
 
     /// Tells where it listens; the port that was chosen if the configured one is 0.
@@ -131,7 +135,7 @@ impl Server {
     /// # Errors
     /// [`ServeError::Halted`] at once if the log halts; [`ServeError::Close`].
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), ServeError> {
-        let Self { config, listener, address, reloader, router, sinks, tasks } = self;
+        let Self { config, listener, address, reloader, router, sinks, keeper, tasks } = self;
         let log = reloader.log;
         if let Some(control) = sinks.as_ref().map(Sinks::control) {
             let stop = tasks.draining.clone();
@@ -146,6 +150,7 @@ impl Server {
                 }
             });
         }
+        tasks.tracker.spawn(keeper.run(tasks.draining.clone()));
         tracing::info!(%address, data_dir = %config.data_dir.display(), "the collector takes requests");
         tokio::select! {
             biased; // A halted log beats everything: nothing more may be promised.
@@ -227,7 +232,12 @@ impl SinkControl for Sinking {
     }
 }
 
-async fn open_door(config: &Config, reloader: &Reloader, sinks: Option<Sinking>, draining: CancellationToken) -> Door {
+async fn open_door(
+    config: &Config,
+    reloader: &Reloader,
+    (sinks, queues): (Option<Sinking>, Queues),
+    draining: CancellationToken,
+) -> Door {
     let log = &reloader.log;
     let identity = log.identity();
     let about = About {
@@ -243,7 +253,7 @@ async fn open_door(config: &Config, reloader: &Reloader, sinks: Option<Sinking>,
     let ingest = Ingest::new(log.clone(), config.validation, reloader.auto_create.clone());
     let fleet = Fleet::new(known, Instant::now());
     let sinks = sinks.map(|sinks| Arc::new(sinks) as Arc<dyn SinkControl>);
-    Door::new(log, (reader, ingest, fleet, sinks), config.http.clone(), draining, about)
+    Door::new(log, (reader, ingest, fleet, sinks), queues, config.http.clone(), draining, about)
 }
 
 /// Accepts for ever, one task a connection.

@@ -13,6 +13,7 @@
 //! | `http_contract` | topics, producing, problems: the rest of the HTTP interface |
 //! | `compaction` | topics compacted by key: small, and no last value lost, whatever is killed |
 //! | `segment_files` | what is on disk, read by kafka-python and by Apache Kafka itself |
+//! | `queues` | records given away one by one: leases, dead letters, order, workers and collector killed; modules of their own |
 //! | `sinks` | topics as files, every record in exactly one; modules of its own |
 //! | `commands` | `skidway tail`, `produce`, `topics`, `agents` |
 //! | `configuration_errors` | what we say, and how we exit, when something is configured wrongly |
@@ -33,6 +34,7 @@ mod real_logs;
 mod http_contract;
 mod compaction;
 mod segment_files;
+mod queues;
 mod sinks;
 mod commands;
 mod configuration_errors;

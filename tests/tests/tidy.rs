@@ -149,6 +149,10 @@ fn collector_rooms_never_import_what_lies_above_them() {
         ("ingest", &["crate::listen", "crate::read", "crate::server", "crate::sink"]),
         ("read", &["crate::listen", "crate::ingest", "crate::server", "crate::sink"]),
         ("sink", &["crate::listen", "crate::ingest", "crate::read", "crate::server", "skidway_commitlog"]),
+        (
+            "queues",
+            &["crate::listen", "crate::ingest", "crate::read", "crate::server", "crate::sink", "skidway_commitlog"],
+        ),
         ("log", &["crate::listen", "crate::ingest", "crate::read", "crate::server", "crate::sink"]),
     ];
     let mut faults = Vec::new();

@@ -9,6 +9,7 @@ pub mod item;
 pub mod commit;
 pub mod http;
 pub mod problem;
+pub mod queues;
 pub mod reading;
 pub mod sinks;
 

@@ -15,6 +15,7 @@ use crate::ingest::fleet::Fleet;
 use crate::listen::http::beacon::Beacons;
 use crate::listen::http::body::Memory;
 use crate::log::{Log, LogError};
+use crate::queues::Queues;
 use crate::read::Reader;
 
 /// Holds the rooms behind the HTTP door.
@@ -29,6 +30,8 @@ pub struct Door {
     pub(super) fleet: Fleet,
     /// Shows and steers the sinks; `None` if there are none.
     pub(super) sinks: Option<Arc<dyn SinkControl>>,
+    /// Gives records away one by one.
+    pub(super) queues: Queues,
     /// The door's own limits.
     pub(super) config: HttpConfig,
     /// Bounds the bodies in flight.
@@ -46,13 +49,14 @@ impl Door {
     pub fn new(
         log: Arc<dyn Log>,
         (reader, ingest, fleet, sinks): (Reader, Ingest, Fleet, Option<Arc<dyn SinkControl>>),
+        queues: Queues,
         mut config: HttpConfig,
         draining: CancellationToken,
         about: About,
     ) -> Self {
         let memory = Memory::new(config.memory_bytes_max);
         let beacons = Arc::new(Beacons::new(std::mem::take(&mut config.beacons)));
-        Self { log, reader, ingest, fleet, sinks, config, memory, draining, beacons, about }
+        Self { log, reader, ingest, fleet, sinks, queues, config, memory, draining, beacons, about }
     }
 }
 

@@ -21,6 +21,8 @@ mod ndjson;
 mod sse;
 mod agents;
 mod sinks;
+mod queues;
+mod queue_answers;
 mod commits;
 pub mod origin;
 pub mod beacon;
@@ -65,6 +67,14 @@ pub fn router(door: Arc<Door>) -> Router {
         .routes(routes!(sinks::verify))
         .routes(routes!(sinks::repair))
         .routes(routes!(sinks::replay))
+        .routes(routes!(queues::list))
+        .routes(routes!(queues::show, queues::put, queues::delete))
+        .routes(routes!(queues::receive))
+        .routes(routes!(queues::ack))
+        .routes(routes!(queues::nack))
+        .routes(routes!(queues::extend))
+        .routes(routes!(queues::redrive))
+        .routes(routes!(produce::send))
         .routes(routes!(agents::list))
         .routes(routes!(agents::open_session))
         .routes(routes!(agents::sources))

@@ -20,6 +20,19 @@ pub(super) struct TopicParam {
 /// Is the topic in a URL.
 pub(super) struct TopicPath(pub(super) TopicName);
 
+/// Describes the queue in a URL.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "it describes, QueuePath reads")]
+pub(super) struct QueueParam {
+    /// Name.
+    #[param(pattern = "^[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}$")]
+    queue: String,
+}
+
+/// Is the queue in a URL; named as topics are.
+pub(super) struct QueuePath(pub(super) TopicName);
+
 /// Is the agent in a URL.
 pub(super) struct AgentPath(pub(super) AgentId);
 
@@ -29,6 +42,15 @@ impl<S: Send + Sync> FromRequestParts<S> for TopicPath {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
         let name = segment(parts, state).await?;
         TopicName::new(&name).map(Self).map_err(|error| Failure::new(400, "invalid-topic", error.to_string()))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for QueuePath {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        let name = segment(parts, state).await?;
+        TopicName::new(&name).map(Self).map_err(|error| Failure::new(400, "invalid-queue", error.to_string()))
     }
 }
 

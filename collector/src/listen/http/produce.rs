@@ -1,12 +1,13 @@
-//! `POST /v1/topics/{t}/records`: a request's records become one commit.
+//! `POST /v1/topics/{t}/records` and `/v1/queues/{q}/send`: a request's records become one commit.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, Uri};
 use bytes::Bytes;
-use skidway_record::{Batch, Offset};
+use skidway_record::{Batch, Offset, TopicName};
 use skidway_wire::http::{Produced, ProducedOffsets};
 
 use crate::blocking::blocking;
@@ -18,12 +19,16 @@ use crate::listen::http::body::{self, media_type};
 use crate::listen::http::door::Door;
 use crate::listen::http::openapi::problems::Refused;
 use crate::listen::http::openapi::reading::ProduceBody;
-use crate::listen::http::path::{TopicParam, TopicPath};
+use crate::listen::http::path::{QueueParam, QueuePath, TopicParam, TopicPath};
 use crate::listen::http::produce_body::Format;
 use crate::listen::http::query::Query;
+use crate::queues::records::DELIVER_AT;
 
 /// Encodes up to this many bytes of body without leaving the runtime: well under a millisecond of work.
 const INLINE_BYTES: usize = 32 << 10;
+
+/// Bounds how long records sent to a queue wait.
+const DELAY_MAX: Duration = Duration::from_secs(7 * 86_400);
 
 /// Bounds `Producer-Id`, in bytes.
 const PRODUCER_ID_BYTES_MAX: usize = 128;
@@ -58,17 +63,53 @@ pub(super) async fn produce(
     query.finish()?;
     let format = Format::of(&media_type(&headers))?;
     let conditions = conditions(&headers, partition)?;
+    store(&door, &name, (format, &body.bytes), (partition, conditions), None).await
+}
+
+/// Sends records to a queue's topic; with `delay` they can be received after it.
+#[utoipa::path(
+    post, path = "/v1/queues/{queue}/send", tag = "queues",
+    params(QueueParam, ("delay" = Option<String>, Query, description = "Such as `5s`; 7 days at most", pattern = "^[0-9]{1,3}(ms|s|m|h)$")),
+    request_body(content((ProduceBody = "application/json"), (String = "application/x-ndjson"), (String = "text/plain"))),
+    responses((status = 200, body = Produced), Refused<400>, Refused<404>, Refused<413>, Refused<415>, Refused<507>)
+)]
+pub(super) async fn send(
+    State(door): State<Arc<Door>>,
+    QueuePath(queue): QueuePath,
+    uri: Uri,
+    headers: HeaderMap,
+    body: axum::body::Body,
+) -> Result<Json<Produced>, Failure> {
+    let body = body::read(&door, &headers, body).await?;
+    let mut query = Query::of(&uri)?;
+    let delay = query.duration("delay", DELAY_MAX)?;
+    query.finish()?;
+    let format = Format::of(&media_type(&headers))?;
+    let conditions = conditions(&headers, None)?;
+    let name = door.queues.topic_of(queue).await?;
+    let deliver_at = delay.map(|delay| (now_ms() + delay.as_millis() as i64).to_string().into_bytes());
+    store(&door, &name, (format, &body.bytes), (None, conditions), deliver_at).await
+}
+
+/// Stores records; each gets a header that says when it may be received, if that is given.
+async fn store(
+    door: &Door,
+    name: &TopicName,
+    (format, body): (Format, &Bytes),
+    (partition, conditions): (Option<u32>, Conditions),
+    deliver_at: Option<Vec<u8>>,
+) -> Result<Json<Produced>, Failure> {
     let now_ms = now_ms();
-    let topic = match door.ingest.topic(&name)? {
+    let topic = match door.ingest.topic(name)? {
         Some(topic) => topic,
         None => {
-            check(format, &body.bytes).await?;
-            door.ingest.create(&name).await?
+            check(format, body).await?;
+            door.ingest.create(name).await?
         }
     };
     let encoder = door.ingest.encoder(&topic, partition, now_ms);
-    let encoded = encode(format, &body.bytes, encoder).await?;
-    let runs = door.ingest.store(&name, encoded, conditions, now_ms).await?;
+    let encoded = encode(format, body, encoder, deliver_at).await?;
+    let runs = door.ingest.store(name, encoded, conditions, now_ms).await?;
     let shown = |run: &crate::ingest::produce::Run| ProducedOffsets {
         partition: run.partition.0,
         base_offset: run.base_offset.0,
@@ -91,11 +132,21 @@ async fn check(format: Format, body: &Bytes) -> Result<(), Failure> {
     blocking(check).await
 }
 
-async fn encode(format: Format, body: &Bytes, mut encoder: Encoder) -> Result<(Vec<(u32, Batch)>, u64), Failure> {
+async fn encode(
+    format: Format,
+    body: &Bytes,
+    mut encoder: Encoder,
+    deliver_at: Option<Vec<u8>>,
+) -> Result<(Vec<(u32, Batch)>, u64), Failure> {
     let body = body.clone();
     let small = body.len() <= INLINE_BYTES;
     let encode = move || {
-        format.read(&body, &mut |record| Ok(encoder.push(&record)?))?;
+        format.read(&body, &mut |mut record| {
+            if let Some(at) = &deliver_at {
+                record.headers.push((DELIVER_AT.into(), Some(at.clone().into())));
+            }
+            Ok(encoder.push(&record)?)
+        })?;
         Ok(encoder.finish()?)
     };
     if small { encode() } else { blocking(encode).await }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::extract::Query as Pairs;
 use axum::http::Uri;
 use jiff::Timestamp;
-use skidway_daemon::config::{ByteSize, parse_duration};
+use skidway_daemon::config::{Bounded, ByteSize, parse_duration};
 use skidway_record::{Offset, PartitionId};
 
 use crate::listen::http::answers::Failure;
@@ -56,6 +56,18 @@ impl Query {
         match number.filter(|number| !range.contains(number)) {
             Some(_) => Err(Failure::parameter(name, format_args!("{} to {}", range.start(), range.end()))),
             None => Ok(number),
+        }
+    }
+
+    /// Takes a duration such as `30s`.
+    pub(super) fn duration(&mut self, name: &str, max: Duration) -> Result<Option<Duration>, Failure> {
+        let Some(text) = self.text(name)? else { return Ok(None) };
+        match parse_duration(&text).filter(|time| *time <= max) {
+            Some(time) => Ok(Some(time)),
+            None => {
+                let most = max.show();
+                Err(Failure::parameter(name, format_args!("{text:?} is not a duration such as 30s, at most {most}")))
+            }
         }
     }
 
