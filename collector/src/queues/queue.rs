@@ -37,6 +37,8 @@ pub struct Queue {
     /// The incarnation of its dead-letter topic, and what of it was redriven.
     pub redriven: ([u8; 16], Runs),
     partitions: Vec<Partition>,
+    /// How far the topic reaches, while it is there.
+    progress: Option<watch::Receiver<Progress>>,
     waiting: VecDeque<Waiter>,
     /// Whose turn it is.
     turn: usize,
@@ -58,6 +60,7 @@ impl Queue {
             topic: None,
             redriven,
             partitions: Vec::new(),
+            progress: None,
             waiting: VecDeque::new(),
             turn: 0,
             consumers: HashMap::new(),
@@ -73,6 +76,7 @@ impl Queue {
         let id = topic.id;
         self.topic = Some(topic);
         self.progressed(&progress, |number| windows.remove(&(id, number)));
+        self.progress = Some(progress.clone());
         self.follow(desk, progress);
     }
 
@@ -116,7 +120,7 @@ impl Queue {
 
     /// Lets go of the topic: who waits is told.
     pub fn close(&mut self, desk: &mut Desk) {
-        self.topic = None;
+        (self.topic, self.progress) = (None, None);
         for mut partition in self.partitions.drain(..) {
             partition.close(desk);
         }
@@ -196,6 +200,10 @@ impl Queue {
             partition.bury_dead(owner, desk);
         }
         if !self.waiting.is_empty() {
+            // Whoever was told that a record is stored finds it, even if the news of it is still on its way here.
+            if let Some(progress) = self.progress.clone() {
+                self.progressed(&progress, |_| None);
+            }
             self.each().for_each(|(partition, owner)| partition.look(owner, desk, now));
         }
     }

@@ -192,7 +192,8 @@ fn dead_letters_are_redriven_by_offset_each_once() {
 #[test]
 fn records_of_one_key_are_given_away_one_after_the_other() {
     let (_site, mut collector, client) = queue(&json!({"ordered_by_key": true}));
-    let records: Vec<Value> = (0..9).map(|n| json!({"key": ["a", "b", "c"][n % 3], "value": n.to_string()})).collect();
+    let records: Vec<Value> =
+        (0..9).map(|n| json!({"key": (["a", "b", "c"][n % 3]), "value": n.to_string()})).collect();
     send(&client, &records);
     let first = receive(&client, &json!({"max": 10}));
     assert_eq!(values(&first), ["0", "1", "2"]);

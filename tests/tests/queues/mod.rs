@@ -1,6 +1,7 @@
 //! Queues (docs/queues.md): every job is done, none is lost, none is with two workers at once unless a lease was over.
 
 mod delivery;
+mod documentation;
 mod requests;
 mod workers;
 

@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
@@ -54,7 +53,8 @@ enum End {
 struct Shop {
     client: Client,
     jobs: u64,
-    done: AtomicU64,
+    /// Jobs that are known to be done.
+    done: Mutex<BTreeSet<u64>>,
     seen: Mutex<Vec<Delivery>>,
     /// From just before a kill to just after the start that followed.
     kills: Mutex<Vec<(Instant, Instant)>>,
@@ -71,7 +71,7 @@ fn every_job_is_done_whatever_workers_and_collector_do() {
     let settings =
         json!({"lease": "2s", "max_deliveries": DELIVERIES_MAX, "backoff": {"initial": "10ms", "max": "50ms"}});
     assert_eq!(client.put("/v1/queues/jobs", &settings).status, 201);
-    let shop = Shop { client, jobs, done: AtomicU64::new(0), seen: Mutex::default(), kills: Mutex::default() };
+    let shop = Shop { client, jobs, done: Mutex::default(), seen: Mutex::default(), kills: Mutex::default() };
     let poison = jobs.div_ceil(POISON);
     std::thread::scope(|scope| {
         for worker in 0..WORKERS {
@@ -81,8 +81,8 @@ fn every_job_is_done_whatever_workers_and_collector_do() {
         scope.spawn(|| shop.produce());
         for kill in 1..=kills {
             let due = jobs * kill / (kills + 1);
-            wait::within(Duration::from_secs(600), || (shop.done.load(Ordering::SeqCst) >= due).then_some(()))
-                .unwrap_or_else(|| panic!("{} of {jobs} jobs are done", shop.done.load(Ordering::SeqCst)));
+            wait::within(Duration::from_secs(600), || (shop.done() >= due).then_some(()))
+                .unwrap_or_else(|| panic!("{} of {jobs} jobs are done", shop.done()));
             let before = Instant::now();
             collector.program().kill9();
             collector.start();
@@ -115,10 +115,14 @@ impl Shop {
         }
     }
 
+    fn done(&self) -> u64 {
+        self.done.lock().unwrap().len() as u64
+    }
+
     fn is_over(&self) -> bool {
         let poison = self.jobs.div_ceil(POISON);
         let dead = self.client.try_get("/v1/queues/jobs", &[]).map(|answer| answer.json()["dead_letters"].as_u64());
-        self.done.load(Ordering::SeqCst) >= self.jobs - poison && dead.flatten() == Some(poison)
+        self.done() >= self.jobs - poison && dead.flatten() == Some(poison)
     }
 
     /// Lives, dies and is hired again until all is done.
@@ -170,13 +174,16 @@ impl Shop {
         });
         match (action, answer.json()["results"][0]["result"].as_str().unwrap()) {
             ("ack", "done") => {
-                self.done.fetch_add(1, Ordering::SeqCst);
+                self.done.lock().unwrap().insert(job);
                 End::Done
             }
             ("nack", "done") => End::GivenBack,
             ("nack", "dead-lettered") => End::Dead,
             (_, "already-done") => {
-                // An acknowledgement whose answer a kill took, or the last give-back.
+                // Somebody else's, or our own whose answer a kill took. Poison is dead then.
+                if job % POISON != 0 {
+                    self.done.lock().unwrap().insert(job);
+                }
                 End::DoneBefore
             }
             (_, "lease-expired") => End::Expired,
