@@ -10,6 +10,7 @@ use skidway_daemon::config::{Bounded, ByteSize, Document, Mistakes, Section, Set
 use skidway_daemon::telemetry::Logging;
 use skidway_record::limits::PARTITIONS_MAX;
 
+use crate::groups::GroupsConfig;
 use crate::ingest::Validation;
 use crate::listen::http::beacon::BeaconConfig;
 use crate::listen::http::origin::Origins;
@@ -38,6 +39,8 @@ pub struct Config {
     pub read_cache_bytes: u64,
     /// What new topics get.
     pub topics: TopicDefaults,
+    /// Consumer groups.
+    pub groups: GroupsConfig,
     /// Topics that become files.
     pub sinks: Vec<SinkConfig>,
 }
@@ -107,6 +110,7 @@ impl Default for Config {
             validation: Validation::Full,
             read_cache_bytes: 64 << 20,
             topics: TopicDefaults::default(),
+            groups: GroupsConfig::default(),
             sinks: Vec::new(),
         }
     }
@@ -180,6 +184,7 @@ impl Config {
                 root.section("read").within("cache_bytes", ByteSize(default.read_cache_bytes), range).0
             },
             topics: topics(&root.section("topics")),
+            groups: groups(&root.section("groups")),
             sinks: SinkConfig::all(root),
         }
     }
@@ -272,6 +277,18 @@ impl EngineConfig {
                 engine.within("min_cleanable_dirty_percent", default.min_cleanable_dirty_percent, 1..=100)
             },
         }
+    }
+}
+
+fn groups(groups: &Section<'_>) -> GroupsConfig {
+    let default = GroupsConfig::default();
+    let (second, minute, year) = (Duration::from_secs(1), Duration::from_secs(60), Duration::from_secs(365 * 86_400));
+    GroupsConfig {
+        session_timeout: groups.within("session_timeout", default.session_timeout, second..=30 * minute),
+        rebalance_timeout: groups.within("rebalance_timeout", default.rebalance_timeout, Duration::ZERO..=30 * minute),
+        offsets_retention: groups.within("offsets_retention", default.offsets_retention, second..=10 * year),
+        groups_max: groups.within("groups_max", default.groups_max, 1..=100_000),
+        members_max: groups.within("members_max", default.members_max, 1..=10_000),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 
+use crate::groups::OpenError;
 use crate::log::StateError;
 
 /// Tells why the collector did not start. The process ends with 1.
@@ -30,6 +31,9 @@ pub enum StartError {
     /// How queues stand cannot be read.
     #[error("cannot open the queues: {0}")]
     Queues(Box<StateError>),
+    /// What groups have committed cannot be read.
+    #[error("cannot open the groups: {0}")]
+    Groups(Box<OpenError>),
 }
 
 /// Tells why a running collector stopped. The process ends with 1, and recovery decides what is true.

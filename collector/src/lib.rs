@@ -9,6 +9,7 @@ pub mod log_tool;
 pub mod json;
 pub mod read;
 pub mod queues;
+pub mod groups;
 pub mod sink;
 pub mod blocking;
 pub mod clock;

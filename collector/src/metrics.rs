@@ -47,6 +47,16 @@ pub fn describe() {
     );
     describe_counter!("skidway_sink_failures_total", "Tries that failed, by `sink`; each is made again");
     describe_queues();
+    describe_gauge!("skidway_groups", "Consumer groups that have members or committed offsets");
+    describe_gauge!("skidway_group_members", "Members, by `group`; of the first 200 groups");
+    describe_gauge!("skidway_group_lag_records", "Records not committed yet, by `group`; of the first 200 groups");
+    describe_counter!("skidway_group_rebalances_total", "Changes of who has which partition");
+    describe_counter!("skidway_group_moved_partitions_total", "Partitions that got another member");
+    describe_counter!("skidway_group_commits_total", "Commits of groups; `outcome` is committed or fenced");
+    describe_counter!(
+        "skidway_group_lost_records_total",
+        "Records deleted before a group read them, counted each time a member is told"
+    );
     describe_counter!("skidway_collector_fetches_total", "Reads of the log that the shared memory could not answer");
     describe_counter!("skidway_collector_batches_decoded_total", "Batches decoded, each once for all its readers");
     describe_counter!(
@@ -175,6 +185,35 @@ pub fn sink_pinned(bytes: u64, full_in: Option<Duration>) {
 /// Counts a try of a sink that failed.
 pub fn sink_failed(sink: &str) {
     counter!("skidway_sink_failures_total", "sink" => sink.to_owned()).increment(1);
+}
+
+/// Groups that have gauges of their own: a scrape must stay small, whoever makes up names of groups.
+const GROUPS_SHOWN_MAX: usize = 200;
+
+/// Shows members and lag of the first groups. One that is gone shows none.
+pub fn groups(groups: impl ExactSizeIterator<Item = (String, usize, u64)>) {
+    gauge!("skidway_groups").set(groups.len() as f64);
+    for (group, members, lag) in groups.take(GROUPS_SHOWN_MAX) {
+        gauge!("skidway_group_members", "group" => group.clone()).set(members as f64);
+        gauge!("skidway_group_lag_records", "group" => group).set(lag as f64);
+    }
+}
+
+/// Counts a rebalance.
+pub fn group_rebalanced(moved: usize) {
+    counter!("skidway_group_rebalances_total").increment(1);
+    counter!("skidway_group_moved_partitions_total").increment(moved as u64);
+}
+
+/// Counts a commit.
+pub fn group_committed(fenced: bool) {
+    let outcome = if fenced { "fenced" } else { "committed" };
+    counter!("skidway_group_commits_total", "outcome" => outcome).increment(1);
+}
+
+/// Counts records that were deleted before a group read them.
+pub fn group_lost(records: u64) {
+    counter!("skidway_group_lost_records_total").increment(records);
 }
 
 /// Counts what one commit stored.

@@ -31,9 +31,10 @@ use tokio_util::task::TaskTracker;
 use crate::blocking::blocking;
 use crate::config::Config;
 use crate::error::{ServeError, StartError};
+use crate::groups::Groups;
 use crate::ingest::Ingest;
 use crate::ingest::fleet::Fleet;
-use crate::listen::http::{Door, Peer, SinkControl, router, too_many_connections};
+use crate::listen::http::{Door, Peer, Rooms, SinkControl, router, too_many_connections};
 use crate::log::embedded::EmbeddedLog;
 use crate::log::{Log, LogError, LogReader, LogWriter};
 use crate::metrics;
@@ -59,6 +60,7 @@ pub struct Server {
     router: Router,
     sinks: Option<Sinks>,
     keeper: Keeper,
+    groups: Arc<Groups>,
     tasks: Tasks,
 }
 
@@ -116,8 +118,10 @@ impl Server {
         let opened = queues::open(Arc::new(log.clone())).await;
         let (queues, keeper) = opened.map_err(|error| StartError::Queues(Box::new(error)))?;
         let reloader = Reloader { log, auto_create: Arc::new(AtomicBool::new(config.topics.auto_create)) };
-        let router = router(Arc::new(open_door(&config, &reloader, (control, queues), tasks.draining.clone()).await));
-        Ok(Self { config, listener, address, reloader, router, sinks, keeper, tasks })
+        let groups = open_groups(&config, &reloader.log).await?;
+        let rooms = (control, queues, groups.clone());
+        let router = router(Arc::new(open_door(&config, &reloader, rooms, tasks.draining.clone()).await));
+        Ok(Self { config, listener, address, reloader, router, sinks, keeper, groups, tasks })
     }
 
     /// Tells where it listens; the port that was chosen if the configured one is 0.
@@ -135,8 +139,12 @@ impl Server {
     /// # Errors
     /// [`ServeError::Halted`] at once if the log halts; [`ServeError::Close`].
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), ServeError> {
-        let Self { config, listener, address, reloader, router, sinks, keeper, tasks } = self;
+        let Self { config, listener, address, reloader, router, sinks, keeper, groups, tasks } = self;
         let log = reloader.log;
+        // Goes on until every request is answered: what they asked for is finished there.
+        let stop_groups = CancellationToken::new();
+        let keeping = TaskTracker::new();
+        keeping.spawn(groups.run(stop_groups.clone()));
         if let Some(control) = sinks.as_ref().map(Sinks::control) {
             let stop = tasks.draining.clone();
             tasks.tracker.spawn(async move { control.watch(stop).await });
@@ -164,6 +172,9 @@ impl Server {
             reason = log.halted() => return Err(ServeError::Halted(reason)),
             () = drain(&tasks, config.shutdown_timeout) => {}
         }
+        stop_groups.cancel();
+        keeping.close();
+        keeping.wait().await;
         blocking(move || log.close()).await.map_err(|error| ServeError::Close(Box::new(error)))?;
         tracing::info!("the collector has stopped");
         Ok(())
@@ -198,6 +209,12 @@ async fn open_sinks(config: &Config, log: &EmbeddedLog) -> Result<Option<Sinks>,
     }
     let sinks = Sinks::open(config.sinks.clone(), &config.data_dir, Arc::new(log.clone()), log.pins()).await;
     sinks.map(Some).map_err(|error| StartError::Sinks(Box::new(error)))
+}
+
+/// Reads what groups have committed.
+async fn open_groups(config: &Config, log: &EmbeddedLog) -> Result<Arc<Groups>, StartError> {
+    let groups = Groups::open(Arc::new(log.clone()), config.groups.clone()).await;
+    groups.map(Arc::new).map_err(|error| StartError::Groups(Box::new(error)))
 }
 
 /// Lets the door steer sinks; what they are asked to do runs among the collector's tasks, and ends when it stops.
@@ -235,7 +252,7 @@ impl SinkControl for Sinking {
 async fn open_door(
     config: &Config,
     reloader: &Reloader,
-    (sinks, queues): (Option<Sinking>, Queues),
+    (sinks, queues, groups): (Option<Sinking>, Queues, Arc<Groups>),
     draining: CancellationToken,
 ) -> Door {
     let log = &reloader.log;
@@ -253,7 +270,8 @@ async fn open_door(
     let ingest = Ingest::new(log.clone(), config.validation, reloader.auto_create.clone());
     let fleet = Fleet::new(known, Instant::now());
     let sinks = sinks.map(|sinks| Arc::new(sinks) as Arc<dyn SinkControl>);
-    Door::new(log, (reader, ingest, fleet, sinks), queues, config.http.clone(), draining, about)
+    let rooms = Rooms { reader, ingest, fleet, sinks, queues, groups };
+    Door::new(log, rooms, config.http.clone(), draining, about)
 }
 
 /// Accepts for ever, one task a connection.

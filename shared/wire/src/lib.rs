@@ -12,6 +12,7 @@ pub mod problem;
 pub mod queues;
 pub mod reading;
 pub mod sinks;
+pub mod groups;
 
 pub use commit::{CommitAnswer, CommitRequest, OpenSession, SessionOpened};
 pub use error::WireError;

@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::Value;
 use skidway_wire::{Problem, WireError, problem};
 
+use crate::groups::{GroupError, Shard};
 use crate::ingest::IngestError;
 use crate::log::{Damage, LogError, Refusal};
 use crate::read::ReadError;
@@ -187,6 +188,47 @@ impl From<ReadError> for Failure {
             ReadError::Log(error) => error.into(),
         }
     }
+}
+
+impl From<GroupError> for Failure {
+    fn from(error: GroupError) -> Self {
+        let detail = error.to_string();
+        match error {
+            GroupError::BadName { .. } => Self::new(400, "invalid-group", detail),
+            GroupError::UnknownGroup(_) => Self::new(404, "group-not-found", detail),
+            GroupError::MemberGone { member, .. } => Self::new(410, "member-gone", detail).with("member", member),
+            GroupError::HasMembers { members, .. } => {
+                Self::new(409, "group-has-members", detail).with("members", members as u64)
+            }
+            GroupError::Fenced { committed, refused } => {
+                let committed: Vec<Value> = committed.iter().map(|(shard, at)| shown(shard, Some(at.0))).collect();
+                let refused: Vec<Value> = refused.iter().map(|shard| shown(shard, None)).collect();
+                Self::new(409, "fenced", detail).with("committed", committed).with("refused", refused)
+            }
+            GroupError::Superseded(_) => Self::new(409, "superseded", detail),
+            GroupError::StalePage { .. } => Self::new(409, "stale-page", detail),
+            GroupError::BadToken(_) => Self::new(400, "invalid-token", detail),
+            GroupError::OtherEpoch { now, .. } => Self::new(410, "epoch-gone", detail).with("log_epoch", now),
+            GroupError::BeyondEnd { high_watermark, .. } => {
+                Self::new(400, "offset-beyond-end", detail).with("high_watermark", high_watermark.0)
+            }
+            GroupError::UnknownTopic(_) => Self::new(404, "topic-not-found", detail),
+            GroupError::UnknownPartition(_) => Self::new(404, "partition-not-found", detail),
+            GroupError::TooMany { .. } => Self::new(429, "too-many", detail).retry_after(GROUPS_RETRY),
+            GroupError::Log(error) => error.into(),
+        }
+    }
+}
+
+/// Room comes when someone leaves, or something is deleted or expires.
+const GROUPS_RETRY: Duration = Duration::from_secs(10);
+
+fn shown(shard: &Shard, offset: Option<u64>) -> Value {
+    let mut shown = serde_json::json!({ "topic": shard.topic.as_str(), "partition": shard.partition.0 });
+    if let (Some(offset), Some(members)) = (offset, shown.as_object_mut()) {
+        members.insert("offset".to_owned(), offset.into());
+    }
+    shown
 }
 
 impl From<WireError> for Failure {

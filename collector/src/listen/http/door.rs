@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::HttpConfig;
+use crate::groups::Groups;
 use crate::ingest::Ingest;
 use crate::ingest::fleet::Fleet;
 use crate::listen::http::beacon::Beacons;
@@ -32,6 +33,8 @@ pub struct Door {
     pub(super) sinks: Option<Arc<dyn SinkControl>>,
     /// Gives records away one by one.
     pub(super) queues: Queues,
+    /// Consumer groups.
+    pub(super) groups: Arc<Groups>,
     /// The door's own limits.
     pub(super) config: HttpConfig,
     /// Bounds the bodies in flight.
@@ -44,19 +47,35 @@ pub struct Door {
     pub(super) about: About,
 }
 
+/// Names the rooms behind the HTTP door.
+pub struct Rooms {
+    /// Reads the log.
+    pub reader: Reader,
+    /// Writes it.
+    pub ingest: Ingest,
+    /// Remembers the agents.
+    pub fleet: Fleet,
+    /// Shows and steers the sinks; `None` if there are none.
+    pub sinks: Option<Arc<dyn SinkControl>>,
+    /// Gives records away one by one.
+    pub queues: Queues,
+    /// Consumer groups.
+    pub groups: Arc<Groups>,
+}
+
 impl Door {
     /// Opens the door to these rooms.
     pub fn new(
         log: Arc<dyn Log>,
-        (reader, ingest, fleet, sinks): (Reader, Ingest, Fleet, Option<Arc<dyn SinkControl>>),
-        queues: Queues,
+        rooms: Rooms,
         mut config: HttpConfig,
         draining: CancellationToken,
         about: About,
     ) -> Self {
         let memory = Memory::new(config.memory_bytes_max);
         let beacons = Arc::new(Beacons::new(std::mem::take(&mut config.beacons)));
-        Self { log, reader, ingest, fleet, sinks, queues, config, memory, draining, beacons, about }
+        let Rooms { reader, ingest, fleet, sinks, queues, groups } = rooms;
+        Self { log, reader, ingest, fleet, sinks, queues, groups, config, memory, draining, beacons, about }
     }
 }
 

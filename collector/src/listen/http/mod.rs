@@ -23,6 +23,7 @@ mod agents;
 mod sinks;
 mod queues;
 mod queue_answers;
+mod groups;
 mod commits;
 pub mod origin;
 pub mod beacon;
@@ -43,7 +44,7 @@ use utoipa_axum::routes;
 use crate::metrics;
 use answers::Failure;
 pub use answers::too_many_connections;
-pub use door::{Door, Peer, SinkControl};
+pub use door::{Door, Peer, Rooms, SinkControl};
 
 /// Makes the router of all URLs.
 pub fn router(door: Arc<Door>) -> Router {
@@ -67,6 +68,10 @@ pub fn router(door: Arc<Door>) -> Router {
         .routes(routes!(sinks::verify))
         .routes(routes!(sinks::repair))
         .routes(routes!(sinks::replay))
+        .routes(routes!(groups::list))
+        .routes(routes!(groups::show, groups::delete))
+        .routes(routes!(groups::commit))
+        .routes(routes!(groups::reset))
         .routes(routes!(queues::list))
         .routes(routes!(queues::show, queues::put, queues::delete))
         .routes(routes!(queues::receive))

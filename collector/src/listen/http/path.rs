@@ -20,6 +20,16 @@ pub(super) struct TopicParam {
 /// Is the topic in a URL.
 pub(super) struct TopicPath(pub(super) TopicName);
 
+/// Describes the group in a URL.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "it describes, GroupName reads")]
+pub(super) struct GroupParam {
+    /// Name.
+    #[param(pattern = "^[A-Za-z0-9_-][A-Za-z0-9._-]{0,248}$")]
+    group: String,
+}
+
 /// Describes the queue in a URL.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Path)]

@@ -162,7 +162,7 @@ fn start(query: &mut Query, scope: &Scope) -> Result<Option<StartAt>, Failure> {
 }
 
 /// Reads `earliest`, `latest`, `-N`, an RFC 3339 time; whatever else may be a token.
-fn parse_from(text: &str) -> Result<StartAt, Failure> {
+pub(super) fn parse_from(text: &str) -> Result<StartAt, Failure> {
     match text {
         "earliest" => return Ok(StartAt::Earliest),
         "latest" => return Ok(StartAt::Latest),

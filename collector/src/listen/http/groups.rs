@@ -1,0 +1,264 @@
+//! Consumer groups over HTTP: how they stand, commits, resets. What members read is in `members`.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode, Uri};
+use jiff::Timestamp;
+use serde::de::DeserializeOwned;
+use skidway_record::{Offset, TopicName, TopicPartition};
+use skidway_wire::groups::{
+    GroupCommit, GroupCommitted, GroupDescription, GroupList, GroupMember, GroupPartition, GroupReset, GroupState,
+    GroupSummary, GroupWasReset, PartitionName, PartitionOffset, PartitionReset,
+};
+
+use crate::groups::commits::{Moved, ResetTo};
+use crate::groups::registry::PartitionView;
+use crate::groups::{GroupError, GroupName, MemberId, Shard, Stamp, Start, View};
+use crate::listen::http::answers::Failure;
+use crate::listen::http::body::{self, media_type};
+use crate::listen::http::door::Door;
+use crate::listen::http::object::Object;
+use crate::listen::http::openapi::problems::Refused;
+use crate::listen::http::path::GroupParam;
+use crate::listen::http::query::{Query, parse_from};
+use crate::read::{StartAt, Token};
+
+/// Bounds what is noted with a commit.
+const METADATA_BYTES_MAX: usize = 4096;
+
+/// Lists consumer groups.
+#[utoipa::path(get, path = "/v1/groups", tag = "groups", responses((status = 200, body = GroupList), Refused<400>))]
+pub(super) async fn list(State(door): State<Arc<Door>>, uri: Uri) -> Result<Json<GroupList>, Failure> {
+    Query::of(&uri)?.finish()?;
+    Ok(Json(GroupList { groups: door.groups.list().iter().map(summary).collect() }))
+}
+
+/// Shows a group: its members, and how far it is in each partition.
+#[utoipa::path(
+    get, path = "/v1/groups/{group}", tag = "groups", params(GroupParam),
+    responses((status = 200, body = GroupDescription), Refused<400>, Refused<404>)
+)]
+pub(super) async fn show(
+    State(door): State<Arc<Door>>,
+    Path(name): Path<String>,
+    uri: Uri,
+) -> Result<Json<GroupDescription>, Failure> {
+    Query::of(&uri)?.finish()?;
+    let view = door.groups.show(&GroupName::new(&name)?)?;
+    Ok(Json(description(&view, door.log.identity().epoch)))
+}
+
+/// Deletes a group that has no members, with what it committed.
+#[utoipa::path(
+    delete, path = "/v1/groups/{group}", tag = "groups", params(GroupParam),
+    responses((status = 204, description = "It is gone."), Refused<400>, Refused<404>, Refused<409>)
+)]
+pub(super) async fn delete(
+    State(door): State<Arc<Door>>,
+    Path(name): Path<String>,
+    uri: Uri,
+) -> Result<StatusCode, Failure> {
+    Query::of(&uri)?.finish()?;
+    door.groups.delete(GroupName::new(&name)?).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Commits what was read, by a token or by offsets: durable when it is answered.
+#[utoipa::path(
+    post, path = "/v1/groups/{group}/commit", tag = "groups", params(GroupParam), request_body = GroupCommit,
+    responses((status = 200, body = GroupCommitted), Refused<400>, Refused<404>, Refused<409>, Refused<410>, Refused<413>, Refused<415>, Refused<429>, Refused<507>)
+)]
+pub(super) async fn commit(
+    State(door): State<Arc<Door>>,
+    Path(name): Path<String>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: axum::body::Body,
+) -> Result<Json<GroupCommitted>, Failure> {
+    Query::of(&uri)?.finish()?;
+    let name = GroupName::new(&name)?;
+    let body: GroupCommit = read(&door, &headers, body).await?;
+    let metadata = body.metadata.unwrap_or_default();
+    if metadata.len() > METADATA_BYTES_MAX {
+        return Err(invalid(format!("metadata: at most {METADATA_BYTES_MAX} bytes")));
+    }
+    let committed = match (body.token, body.offsets, body.member) {
+        (Some(token), None, None) => commit_token(&door, name, &token, metadata).await?,
+        (None, Some(offsets), member) => {
+            let member = member.map(|id| member_id(&id).ok_or_else(|| invalid(format!("member: {id:?} is no id"))));
+            let offsets = offsets.iter().map(offset).collect::<Result<_, _>>()?;
+            door.groups.commit_offsets(name, member.transpose()?, offsets, metadata).await?
+        }
+        _ => return Err(invalid("either token, or offsets and perhaps member")),
+    };
+    Ok(Json(GroupCommitted { committed: committed.iter().map(shown_offset).collect() }))
+}
+
+/// Commits what a token of this group covers.
+pub(super) async fn commit_token(
+    door: &Door,
+    name: GroupName,
+    token: &str,
+    metadata: String,
+) -> Result<Vec<(Shard, Offset)>, Failure> {
+    let strange = || GroupError::BadToken("it is not a token of a group's records".to_owned());
+    let (stamp, place) = Stamp::split(token).ok_or_else(strange)?;
+    let place = Token::decode(place).ok_or_else(strange)?;
+    let of = |(index, at): (usize, &Offset)| (place.topic, place.partition(index), *at);
+    let places = place.positions.iter().enumerate().map(of).collect();
+    Ok(door.groups.commit_token(name, stamp, (place.log_epoch, places), metadata).await?)
+}
+
+/// Puts a group elsewhere.
+#[utoipa::path(
+    post, path = "/v1/groups/{group}/reset", tag = "groups", params(GroupParam), request_body = GroupReset,
+    responses((status = 200, body = GroupWasReset), Refused<400>, Refused<404>, Refused<409>, Refused<413>, Refused<415>, Refused<429>, Refused<507>)
+)]
+pub(super) async fn reset(
+    State(door): State<Arc<Door>>,
+    Path(name): Path<String>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: axum::body::Body,
+) -> Result<Json<GroupWasReset>, Failure> {
+    Query::of(&uri)?.finish()?;
+    let name = GroupName::new(&name)?;
+    let GroupReset { topics, to, offsets, force, dry_run } = read(&door, &headers, body).await?;
+    let to = match (topics, to, offsets) {
+        (Some(topics), Some(to), None) if !topics.is_empty() => ResetTo::Start(topics, start(&to, "to")?),
+        (None, None, Some(offsets)) => ResetTo::Offsets(offsets.iter().map(offset).collect::<Result<_, _>>()?),
+        _ => return Err(invalid("either topics and to, or offsets")),
+    };
+    let moved = door.groups.reset(name, to, force, dry_run).await?;
+    let shown = |moved: &Moved| PartitionReset {
+        topic: moved.shard.topic.to_string(),
+        partition: moved.shard.partition.0,
+        from: moved.from.map(|from| from.0),
+        to: moved.to.0,
+    };
+    Ok(Json(GroupWasReset { dry_run, partitions: moved.iter().map(shown).collect() }))
+}
+
+async fn read<T: DeserializeOwned>(door: &Door, headers: &HeaderMap, body: axum::body::Body) -> Result<T, Failure> {
+    let body = body::read(door, headers, body).await?;
+    if !matches!(media_type(headers).as_str(), "" | "application/json" | "application/x-www-form-urlencoded") {
+        return Err(Failure::media_type("a group takes application/json"));
+    }
+    let object = serde_json::from_slice::<Object<T>>(&body.bytes).map_err(|error| invalid(error.to_string()))?;
+    Ok(object.0)
+}
+
+fn invalid(reason: impl Into<String>) -> Failure {
+    Failure::new(400, "invalid-group-request", reason)
+}
+
+/// Reads a place at which a group may start.
+pub(super) fn start(text: &str, name: &str) -> Result<Start, Failure> {
+    Ok(match parse_from(text)? {
+        StartAt::Earliest => Start::Earliest,
+        StartAt::Latest => Start::Latest,
+        StartAt::Last(count) => Start::Last(count),
+        StartAt::Timestamp(ms) => Start::Timestamp(ms),
+        StartAt::Token(_) | StartAt::Offset(_) => {
+            let expected = "a group starts at earliest, latest, -N or an RFC 3339 time; where it goes on is committed";
+            return Err(Failure::parameter(name, expected));
+        }
+    })
+}
+
+/// Reads a member's id, with or without the page that it was given with.
+pub(super) fn member_id(text: &str) -> Option<MemberId> {
+    MemberId::new(text.split_once('.').map_or(text, |(id, _)| id))
+}
+
+fn offset(it: &PartitionOffset) -> Result<(TopicPartition, Offset), Failure> {
+    let topic = TopicName::new(&it.topic).map_err(|error| Failure::new(400, "invalid-topic", error.to_string()))?;
+    Ok((TopicPartition::new(topic, it.partition), Offset(it.offset)))
+}
+
+/// Shows an offset of a partition.
+pub(super) fn shown_offset((shard, at): &(Shard, Offset)) -> PartitionOffset {
+    PartitionOffset { topic: shard.topic.to_string(), partition: shard.partition.0, offset: at.0 }
+}
+
+/// Shows a partition's name.
+pub(super) fn shown_name(of: &TopicPartition) -> PartitionName {
+    PartitionName { topic: of.topic.to_string(), partition: of.partition.0 }
+}
+
+fn state(view: &View) -> GroupState {
+    match view.members.is_empty() {
+        true => GroupState::Empty,
+        false if view.partitions.iter().any(|it| it.is_moving) => GroupState::Reconciling,
+        false => GroupState::Stable,
+    }
+}
+
+fn summary(view: &View) -> GroupSummary {
+    let topics: BTreeSet<String> = view.partitions.iter().map(|it| it.of.topic.to_string()).collect();
+    GroupSummary {
+        name: view.name.to_string(),
+        state: state(view),
+        generation: view.generation,
+        members: view.members.len() as u64,
+        topics: topics.into_iter().collect(),
+        lag: view.lag(),
+    }
+}
+
+fn description(view: &View, log_epoch: u64) -> GroupDescription {
+    let members = view.members.iter().map(|(id, member)| {
+        let has = view.partitions.iter().filter(|it| it.member.as_ref() == Some(id));
+        GroupMember {
+            id: id.to_string(),
+            client: member.client.clone(),
+            since: shown_time(member.since_ms),
+            topics: member.topics.clone(),
+            from: shown_start(member.start),
+            session_timeout_ms: member.session_timeout.as_millis() as u64,
+            partitions: has.map(|it| shown_name(&it.of)).collect(),
+        }
+    });
+    GroupDescription {
+        name: view.name.to_string(),
+        state: state(view),
+        generation: view.generation,
+        log_epoch,
+        lag: view.lag(),
+        members: members.collect(),
+        partitions: view.partitions.iter().map(partition).collect(),
+    }
+}
+
+fn partition(it: &PartitionView) -> GroupPartition {
+    let committed = it.committed.as_ref();
+    GroupPartition {
+        topic: it.of.topic.to_string(),
+        partition: it.of.partition.0,
+        member: it.member.as_ref().map(ToString::to_string),
+        moving: it.is_moving,
+        committed_offset: committed.map(|it| it.offset.0),
+        committed_at: committed.map(|it| shown_time(it.at_ms)),
+        metadata: committed.map(|it| it.metadata.clone()).filter(|text| !text.is_empty()),
+        log_start_offset: it.offsets.map(|it| it.log_start.0),
+        high_watermark: it.offsets.map(|it| it.high_watermark.0),
+        lag: it.lag(),
+        lost: it.lost(),
+    }
+}
+
+fn shown_start(start: Start) -> String {
+    match start {
+        Start::Earliest => "earliest".to_owned(),
+        Start::Latest => "latest".to_owned(),
+        Start::Last(count) => format!("-{count}"),
+        Start::Timestamp(ms) => shown_time(ms),
+    }
+}
+
+fn shown_time(ms: i64) -> String {
+    Timestamp::from_millisecond(ms).map_or_else(|_| ms.to_string(), |time| format!("{time:.3}"))
+}
