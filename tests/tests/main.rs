@@ -7,6 +7,7 @@
 //! | `subscription` | readers: pages, streams, tokens |
 //! | `api` | the HTTP interface against its own description: schemathesis, and each refusal that it names |
 //! | `browser` | web pages in Chromium: events sent, lines shown live, pages of others kept out |
+//! | `groups` | consumer groups: sharing, committing, moving; modules of their own |
 //! | `damage` | a disk that loses bits: what readers are told, what an operator can do |
 //! | `raw_batches` | stored batches byte for byte; batches decoded once for all readers |
 //! | `real_logs` | sixteen real logs through `skidway up` |
@@ -28,6 +29,7 @@ mod full_disk;
 mod subscription;
 mod browser;
 mod api;
+mod groups;
 mod raw_batches;
 mod damage;
 mod real_logs;

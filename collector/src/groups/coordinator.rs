@@ -310,14 +310,14 @@ impl Coordinator {
         Ok(ticket)
     }
 
-    /// Gives a page: notes its records and numbers it; `None` if some of it is not the member's any more.
+    /// Gives a page that tells of a generation: notes its records and numbers it; `None` if some of it is not the member's any more.
     ///
     /// # Errors
     /// As [`Membership::number_page`].
-    pub fn give_page(&mut self, ticket: &Ticket, gives: &[Held]) -> Result<Option<u64>, GroupError> {
+    pub fn give_page(&mut self, ticket: &Ticket, gives: &[Held], generation: u64) -> Result<Option<u64>, GroupError> {
         self.members.check(ticket)?;
         match self.give(&ticket.member, gives) {
-            true => self.members.number_page(ticket).map(Some),
+            true => self.members.number_page(ticket, generation).map(Some),
             false => Ok(None),
         }
     }
@@ -592,7 +592,7 @@ mod tests {
             let mut gives = table.core.holding(&id(1)).unwrap().reads;
             let from = gives[0].at.0;
             gives[0].at = Offset(to);
-            let page = table.core.give_page(&ticket, &gives).unwrap().unwrap();
+            let page = table.core.give_page(&ticket, &gives, 1).unwrap().unwrap();
             table.core.end_poll(&ticket, table.now);
             (page, from)
         };

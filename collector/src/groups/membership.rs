@@ -61,6 +61,8 @@ pub struct Member {
     polls: u64,
     /// Counts the pages it was given.
     pages: u64,
+    /// The generation that its last page told of, and the one before that.
+    told: (u64, u64),
 }
 
 impl Member {
@@ -140,7 +142,8 @@ impl Membership {
         }
         let Joining { id, client, at_ms: since_ms, topics, start, session_timeout } = joining;
         let until = Some(now + session_timeout);
-        let member = Member { client, since_ms, topics, start, session_timeout, until, polls: 0, pages: 0 };
+        let member =
+            Member { client, since_ms, topics, start, session_timeout, until, polls: 0, pages: 0, told: (0, 0) };
         self.members.insert(id, member);
         Ok(())
     }
@@ -186,6 +189,9 @@ impl Membership {
             Some(1) => Polled::Repeated,
             _ => return Err(GroupError::StalePage { asked: page, last: member.pages }),
         };
+        if polled == Polled::Repeated {
+            member.told.0 = member.told.1;
+        }
         member.polls += 1;
         member.until = None;
         // What is given again is the same page, so that both of its answers have the same number.
@@ -205,15 +211,25 @@ impl Membership {
         }
     }
 
-    /// Numbers the page that a poll gives.
+    /// Tells whether a page that surely came told of a generation.
     ///
     /// # Errors
     /// As [`Membership::check`].
-    pub fn number_page(&mut self, ticket: &Ticket) -> Result<u64, GroupError> {
+    pub fn knows(&self, ticket: &Ticket, generation: u64) -> Result<bool, GroupError> {
+        self.check(ticket)?;
+        Ok(self.members.get(&ticket.member).is_some_and(|member| member.told.0 == generation))
+    }
+
+    /// Numbers the page that a poll gives, and that tells of a generation.
+    ///
+    /// # Errors
+    /// As [`Membership::check`].
+    pub fn number_page(&mut self, ticket: &Ticket, generation: u64) -> Result<u64, GroupError> {
         self.check(ticket)?;
         let gone = self.gone(&ticket.member);
         let member = self.members.get_mut(&ticket.member).ok_or(gone)?;
         member.pages += 1;
+        member.told = (generation, member.told.0);
         Ok(member.pages)
     }
 
@@ -295,7 +311,7 @@ mod tests {
         let mut group = group(&["a"], now);
         let mut poll = |page| {
             let (ticket, polled) = group.begin_poll(&id("a"), page)?;
-            let page = group.number_page(&ticket)?;
+            let page = group.number_page(&ticket, 1)?;
             group.end_poll(&ticket, now);
             Ok::<_, GroupError>((polled, page))
         };
@@ -313,10 +329,10 @@ mod tests {
         let mut group = group(&["a"], now);
         let (older, _) = group.begin_poll(&id("a"), 0).unwrap();
         let (newer, _) = group.begin_poll(&id("a"), 0).unwrap();
-        assert_eq!(group.number_page(&older), Err(GroupError::Superseded(id("a"))));
+        assert_eq!(group.number_page(&older, 1), Err(GroupError::Superseded(id("a"))));
         group.end_poll(&older, now);
         assert_eq!(group.next_deadline(), None, "the newer one still holds the lease");
-        assert_eq!(group.number_page(&newer), Ok(1));
+        assert_eq!(group.number_page(&newer, 1), Ok(1));
     }
 
     #[test]

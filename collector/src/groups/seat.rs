@@ -95,15 +95,12 @@ impl Seat {
     pub fn into_poll(mut self) -> Result<Poll, GroupError> {
         let ticket = self.group.core().begin_poll(&self.member, 0)?;
         self.is_connected = false;
-        let changes = self.changes.clone();
-        let seat = Self {
-            groups: self.groups.clone(),
-            group: self.group.clone(),
-            member: self.member.clone(),
-            changes,
-            is_connected: false,
-        };
-        Ok(Poll { seat, ticket })
+        Ok(Poll { seat: self.without_connection(), ticket })
+    }
+
+    fn without_connection(&self) -> Self {
+        let (groups, group, member) = (self.groups.clone(), self.group.clone(), self.member.clone());
+        Self { groups, group, member, changes: self.changes.clone(), is_connected: false }
     }
 }
 
@@ -124,16 +121,16 @@ pub struct Poll {
 
 impl Poll {
     /// Gives the member's side of its group.
-    pub fn seat(&mut self) -> &mut Seat {
-        &mut self.seat
+    pub fn seat(&self) -> Seat {
+        self.seat.without_connection()
     }
 
-    /// Checks that no newer poll of the member came.
+    /// Tells whether the member was told of a generation by a page that surely came.
     ///
     /// # Errors
     /// [`GroupError::Superseded`], [`GroupError::MemberGone`].
-    pub fn check(&self) -> Result<(), GroupError> {
-        self.seat.group.core().members().check(&self.ticket)
+    pub fn knows(&self, generation: u64) -> Result<bool, GroupError> {
+        self.seat.group.core().members().knows(&self.ticket, generation)
     }
 
     /// Commits all that surely came with pages before.
@@ -144,12 +141,12 @@ impl Poll {
         self.seat.groups.commit_came(self.seat.group.clone(), self.seat.member.clone()).await
     }
 
-    /// Gives a page, and numbers it; `None` if some of it is not the member's any more, and must not be given.
+    /// Gives a page that tells of a generation, and numbers it; `None` if some of it is not the member's any more, and must not be given.
     ///
     /// # Errors
     /// [`GroupError::Superseded`], [`GroupError::MemberGone`].
-    pub fn give(&self, gives: &[Held]) -> Result<Option<u64>, GroupError> {
-        self.seat.group.core().give_page(&self.ticket, gives)
+    pub fn give(&self, gives: &[Held], generation: u64) -> Result<Option<u64>, GroupError> {
+        self.seat.group.core().give_page(&self.ticket, gives, generation)
     }
 }
 

@@ -67,7 +67,8 @@ impl Reader {
 
     /// Reads nothing until [`Subscription::assign`] says what.
     pub fn assignable(&self) -> Subscription {
-        let place = Token { log_epoch: self.log.identity().epoch, is_many: true, turn: 0, topics: Vec::new() };
+        let place =
+            Token { log_epoch: self.log.identity().epoch, is_many: true, turn: 0, topics: Vec::new(), stamp: None };
         Subscription::new((self.log.clone(), self.batches.clone()), place, Vec::new())
     }
 }

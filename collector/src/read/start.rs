@@ -52,7 +52,7 @@ pub(super) async fn place_of_many(
 ) -> Result<(Token, Vec<Departed>), ReadError> {
     let places: Vec<TopicPlace> =
         topics.iter().map(|topic| start_of(log, topic, &Scope::All)).collect::<Result<_, _>>()?;
-    let beginning = Token { log_epoch: log.identity().epoch, is_many: true, turn: 0, topics: places };
+    let beginning = Token { log_epoch: log.identity().epoch, is_many: true, turn: 0, topics: places, stamp: None };
     match start {
         StartAt::Token(text) => resume_many(log, topics, text, beginning),
         start => Ok((place(log, topics, start, beginning).await?, Vec::new())),

@@ -13,6 +13,8 @@
 //! first, so that pages of few records still serve every partition; that of `t2` numbers the topic. A position is the
 //! next offset of one partition.
 
+use std::sync::Arc;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use skidway_record::limits::PARTITIONS_MAX;
@@ -58,6 +60,8 @@ pub struct Token {
     pub turn: u32,
     /// The topics; exactly one unless it is of many.
     pub topics: Vec<TopicPlace>,
+    /// What its text begins with, if it is more than a place: a group's own. No token that is read here has one.
+    pub stamp: Option<Arc<str>>,
 }
 
 /// Holds a place in one topic.
@@ -106,7 +110,7 @@ impl TopicPlace {
 impl Token {
     /// Makes the place of a reader of one topic.
     pub fn of_one(log_epoch: u64, place: TopicPlace) -> Self {
-        Self { log_epoch, is_many: false, turn: 0, topics: vec![place] }
+        Self { log_epoch, is_many: false, turn: 0, topics: vec![place], stamp: None }
     }
 
     /// Counts the partitions read.
@@ -126,7 +130,9 @@ impl Token {
             }
         }
         let version = if self.is_many { MANY } else { ONE };
-        let mut text = String::with_capacity(version.len() + bytes.len().div_ceil(3) * 4);
+        let stamp = self.stamp.as_deref().unwrap_or_default();
+        let mut text = String::with_capacity(stamp.len() + version.len() + bytes.len().div_ceil(3) * 4);
+        text.push_str(stamp);
         text.push_str(version);
         URL_SAFE_NO_PAD.encode_string(&bytes, &mut text);
         text
@@ -196,7 +202,7 @@ fn read_many(mut rest: &[u8]) -> Option<Token> {
     while !rest.is_empty() {
         topics.push(read_of_many(&mut rest)?);
     }
-    let token = Token { log_epoch, is_many: true, turn: turn % topics.len().max(1) as u32, topics };
+    let token = Token { log_epoch, is_many: true, turn: turn % topics.len().max(1) as u32, topics, stamp: None };
     (token.topics.len() <= TOPICS_MAX && token.partitions() <= SHARDS_MAX).then_some(token)
 }
 
@@ -259,7 +265,7 @@ mod tests {
     }
 
     fn many(topics: Vec<TopicPlace>) -> Token {
-        Token { log_epoch: 3, is_many: true, turn: 0, topics }
+        Token { log_epoch: 3, is_many: true, turn: 0, topics, stamp: None }
     }
 
     #[test]

@@ -217,7 +217,7 @@ pub struct GroupAssignment {
     /// What it gets no more of, and can still commit for a while.
     pub revoked: Vec<PartitionOffset>,
     /// What is another's, or was put elsewhere: commits of it are fenced.
-    pub lost: Vec<PartitionName>,
+    pub moved: Vec<PartitionName>,
 }
 
 /// Tells a member that records were deleted before the group read them: `gap` of its stream or page. It goes on after them.

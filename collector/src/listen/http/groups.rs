@@ -24,10 +24,13 @@ use crate::listen::http::object::Object;
 use crate::listen::http::openapi::problems::Refused;
 use crate::listen::http::path::GroupParam;
 use crate::listen::http::query::{Query, parse_from};
-use crate::read::{StartAt, Token};
+use crate::read::{Selection, StartAt, Token};
 
 /// Bounds what is noted with a commit.
 const METADATA_BYTES_MAX: usize = 4096;
+
+/// Bounds the names and patterns of a member.
+const TOPICS_MAX: usize = 100;
 
 /// Lists consumer groups.
 #[utoipa::path(get, path = "/v1/groups", tag = "groups", responses((status = 200, body = GroupList), Refused<400>))]
@@ -107,8 +110,11 @@ pub(super) async fn commit_token(
     let strange = || GroupError::BadToken("it is not a token of a group's records".to_owned());
     let (stamp, place) = Stamp::split(token).ok_or_else(strange)?;
     let place = Token::decode(place).ok_or_else(strange)?;
-    let of = |(index, at): (usize, &Offset)| (place.topic, place.partition(index), *at);
-    let places = place.positions.iter().enumerate().map(of).collect();
+    let mut places = Vec::with_capacity(place.partitions());
+    for topic in &place.topics {
+        let of = |(index, at): (usize, &Offset)| (topic.topic, topic.partition(index), *at);
+        places.extend(topic.positions.iter().enumerate().map(of));
+    }
     Ok(door.groups.commit_token(name, stamp, (place.log_epoch, places), metadata).await?)
 }
 
@@ -128,7 +134,9 @@ pub(super) async fn reset(
     let name = GroupName::new(&name)?;
     let GroupReset { topics, to, offsets, force, dry_run } = read(&door, &headers, body).await?;
     let to = match (topics, to, offsets) {
-        (Some(topics), Some(to), None) if !topics.is_empty() => ResetTo::Start(topics, start(&to, "to")?),
+        (Some(topics), Some(to), None) => {
+            ResetTo::Start(topics_of(topics.iter().map(String::as_str), "topics")?, start(&to, "to")?)
+        }
         (None, None, Some(offsets)) => ResetTo::Offsets(offsets.iter().map(offset).collect::<Result<_, _>>()?),
         _ => return Err(invalid("either topics and to, or offsets")),
     };
@@ -156,7 +164,7 @@ fn invalid(reason: impl Into<String>) -> Failure {
 }
 
 /// Reads a place at which a group may start.
-pub(super) fn start(text: &str, name: &str) -> Result<Start, Failure> {
+fn start(text: &str, name: &str) -> Result<Start, Failure> {
     Ok(match parse_from(text)? {
         StartAt::Earliest => Start::Earliest,
         StartAt::Latest => Start::Latest,
@@ -167,6 +175,22 @@ pub(super) fn start(text: &str, name: &str) -> Result<Start, Failure> {
             return Err(Failure::parameter(name, expected));
         }
     })
+}
+
+/// Reads where a group starts in what is new to it: `from`.
+pub(super) fn start_of(query: &mut Query) -> Result<Start, Failure> {
+    query.text("from")?.map_or(Ok(Start::default()), |text| start(&text, "from"))
+}
+
+/// Checks names and patterns of topics.
+pub(super) fn topics_of<'a>(topics: impl Iterator<Item = &'a str>, name: &str) -> Result<Vec<String>, Failure> {
+    let topics: Vec<String> = topics.map(|topic| topic.trim().to_owned()).collect();
+    // One that reads many topics has the same rules for them.
+    Selection::parse(&topics.join(",")).map_err(|reason| Failure::parameter(name, reason))?;
+    match topics.len() <= TOPICS_MAX {
+        true => Ok(topics),
+        false => Err(Failure::parameter(name, format_args!("at most {TOPICS_MAX} names and patterns"))),
+    }
 }
 
 /// Reads a member's id, with or without the page that it was given with.

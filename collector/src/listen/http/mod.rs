@@ -24,6 +24,9 @@ mod sinks;
 mod queues;
 mod queue_answers;
 mod groups;
+mod members;
+mod poll;
+mod seated;
 mod commits;
 pub mod origin;
 pub mod beacon;
@@ -70,6 +73,8 @@ pub fn router(door: Arc<Door>) -> Router {
         .routes(routes!(sinks::replay))
         .routes(routes!(groups::list))
         .routes(routes!(groups::show, groups::delete))
+        .routes(routes!(members::read))
+        .routes(routes!(members::stream))
         .routes(routes!(groups::commit))
         .routes(routes!(groups::reset))
         .routes(routes!(queues::list))

@@ -69,6 +69,11 @@ impl Framing for Ndjson {
         out.extend_from_slice(line.as_bytes());
     }
 
+    fn told(&mut self, out: &mut BytesMut, name: &str, told: &str, place: &Token) {
+        let line = format!("{{\"{name}\":{told},\"next\":\"{}\"}}\n", place.encode());
+        out.extend_from_slice(line.as_bytes());
+    }
+
     fn error(&mut self, out: &mut BytesMut, problem: &Problem) {
         let line = serde_json::json!({ "error": problem }).to_string();
         out.extend_from_slice(line.as_bytes());

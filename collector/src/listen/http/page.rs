@@ -54,7 +54,7 @@ async fn news(door: &Door, subscription: &mut Subscription, deadline: Instant) -
 }
 
 /// Is a page being filled.
-struct Page {
+pub(super) struct Page {
     body: BytesMut,
     writer: RecordWriter,
     records: u64,
@@ -65,21 +65,30 @@ struct Page {
     damaged: Vec<Damage>,
     /// Topics that are not read any more.
     gone: Vec<Gone>,
+    /// What else it says: members by name, each a JSON value.
+    says: Vec<(&'static str, String)>,
 }
 
 impl Page {
-    fn new(writer: RecordWriter, records_max: u64, bytes_max: usize) -> Self {
+    /// Begins one with these bounds.
+    pub(super) fn new(writer: RecordWriter, records_max: u64, bytes_max: usize) -> Self {
         let body = BytesMut::from(&b"{\"records\":["[..]);
-        Self { body, writer, records: 0, records_max, bytes_max, full: false, damaged: Vec::new(), gone: Vec::new() }
+        let (damaged, gone, says) = (Vec::new(), Vec::new(), Vec::new());
+        Self { body, writer, records: 0, records_max, bytes_max, full: false, damaged, gone, says }
+    }
+
+    /// Lets it say something else: a member's name, and a JSON value.
+    pub(super) fn say(&mut self, name: &'static str, value: String) {
+        self.says.push((name, value));
     }
 
     /// Tells whether there is nothing to tell yet.
-    fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.records == 0 && self.damaged.is_empty() && self.gone.is_empty()
     }
 
     /// Takes what there is to read. Damage ends a page that has records, and is told to who asks for it first.
-    async fn fill(&mut self, subscription: &mut Subscription, skip_damaged: bool) -> Result<(), ReadError> {
+    pub(super) async fn fill(&mut self, subscription: &mut Subscription, skip_damaged: bool) -> Result<(), ReadError> {
         while !self.full {
             let next = subscription.next().await;
             self.gone.extend(subscription.take_departed().into_iter().map(gone));
@@ -127,7 +136,8 @@ impl Page {
         Ok(())
     }
 
-    fn finish(mut self, next: &str) -> BytesMut {
+    /// Ends it with where to go on.
+    pub(super) fn finish(mut self, next: &str) -> BytesMut {
         self.body.extend_from_slice(b"],");
         if !self.damaged.is_empty() {
             let damaged = serde_json::to_string(&self.damaged).expect("damage is plain JSON");
@@ -136,6 +146,9 @@ impl Page {
         if !self.gone.is_empty() {
             let gone = serde_json::to_string(&self.gone).expect("what is gone is plain JSON");
             self.body.extend_from_slice(format!("\"gone\":{gone},").as_bytes());
+        }
+        for (name, value) in &self.says {
+            self.body.extend_from_slice(format!("\"{name}\":{value},").as_bytes());
         }
         self.body.extend_from_slice(b"\"next\":\"");
         self.body.extend_from_slice(next.as_bytes());

@@ -112,15 +112,19 @@ impl ReadQuery {
     /// Reads the parameters of a URL that reads many topics, and which.
     pub(super) fn of_many(uri: &Uri) -> Result<(Self, Selection), Failure> {
         let mut query = Query::of(uri)?;
-        let required = || Failure::parameter("topics", "required: names and patterns, such as app,web-*");
-        let topics = query.text("topics")?.ok_or_else(required)?;
+        let topics = query.text("topics")?.ok_or_else(topics_required)?;
         let selection = Selection::parse(&topics).map_err(|reason| Failure::parameter("topics", reason))?;
+        Ok((Self::read_many(query)?, selection))
+    }
+
+    /// Reads what is left of the parameters of a URL that reads many topics.
+    pub(super) fn read_many(mut query: Query) -> Result<Self, Failure> {
         for name in ["partition", "offset"] {
             if query.text(name)?.is_some() {
                 return Err(Failure::parameter(name, "only where one topic is read, /v1/topics/{topic}/records"));
             }
         }
-        Ok((Self::read(query)?, selection))
+        Self::read(query)
     }
 
     fn read(mut query: Query) -> Result<Self, Failure> {
@@ -149,6 +153,11 @@ impl ReadQuery {
         let records = within("max_records", self.max_records, PAGE_RECORDS)?;
         Ok((records, within("max_bytes", self.max_bytes, PAGE_BYTES)? as usize))
     }
+}
+
+/// Says that topics must be named.
+pub(super) fn topics_required() -> Failure {
+    Failure::parameter("topics", "required: names and patterns, such as app,web-*")
 }
 
 fn start(query: &mut Query, scope: &Scope) -> Result<Option<StartAt>, Failure> {

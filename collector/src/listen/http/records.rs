@@ -31,7 +31,7 @@ const KINDS: [(Kind, &str, &str); 4] = [
 
 /// Says how records are answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     Page,
     Ndjson,
     Sse,
@@ -135,8 +135,8 @@ async fn answer(
 ) -> Result<Response, Failure> {
     Ok(match kind {
         Kind::Page => page::answer(door, query, subscription).await?,
-        Kind::Ndjson => stream::answer(door, query, subscription, Ndjson::new(query)),
-        Kind::Sse => stream::answer(door, query, subscription, Sse::new(query)),
+        Kind::Ndjson => stream::answer(door, query, (subscription, None), Ndjson::new(query)),
+        Kind::Sse => stream::answer(door, query, (subscription, None), Sse::new(query)),
         Kind::Raw => raw::answer(door, query, subscription),
     })
 }
@@ -153,7 +153,7 @@ fn start(kind: Kind, query: &ReadQuery, headers: &HeaderMap) -> StartAt {
 }
 
 /// Says how the client wants the records.
-fn accepted(headers: &HeaderMap) -> Result<Kind, Failure> {
+pub(super) fn accepted(headers: &HeaderMap) -> Result<Kind, Failure> {
     let accept: Vec<&str> = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
     negotiate(&accept.join(",")).ok_or_else(|| {
         let offered = "records are answered as application/json, application/x-ndjson, text/event-stream or \

@@ -90,6 +90,11 @@ impl Framing for Sse {
         out.extend_from_slice(format!("event: gone\nid: {next}\ndata: {gone}\n\n").as_bytes());
     }
 
+    fn told(&mut self, out: &mut BytesMut, name: &str, told: &str, place: &Token) {
+        let next = place.encode();
+        out.extend_from_slice(format!("event: {name}\nid: {next}\ndata: {told}\n\n").as_bytes());
+    }
+
     fn error(&mut self, out: &mut BytesMut, problem: &Problem) {
         let problem = serde_json::to_string(problem).expect("a problem is plain JSON");
         out.extend_from_slice(format!("event: error\ndata: {problem}\n\n").as_bytes());

@@ -21,6 +21,7 @@ use crate::listen::http::answers::Failure;
 use crate::listen::http::door::Door;
 use crate::listen::http::outbox::Outbox;
 use crate::listen::http::query::ReadQuery;
+use crate::listen::http::seated::Seated;
 use crate::metrics;
 use crate::read::{Departed, Piece, PieceKey, Pieces, ReadError, Subscription, Token, Turn};
 
@@ -66,6 +67,9 @@ pub(super) trait Framing: Send + 'static {
     /// Writes which topic left the stream, a JSON object.
     fn gone(&mut self, out: &mut BytesMut, gone: &str, place: &Token);
 
+    /// Writes something that a member of a group is told, a JSON object; `place` is where it stands before that.
+    fn told(&mut self, out: &mut BytesMut, name: &str, told: &str, place: &Token);
+
     /// Writes the error that ends the stream.
     fn error(&mut self, out: &mut BytesMut, problem: &Problem);
 }
@@ -74,10 +78,10 @@ pub(super) trait Framing: Send + 'static {
 pub(super) fn answer<F: Framing>(
     door: &Arc<Door>,
     query: &ReadQuery,
-    subscription: Subscription,
+    (subscription, seated): (Subscription, Option<Seated>),
     framing: F,
 ) -> Response {
-    let stream = Stream::new(door, query, subscription, framing);
+    let stream = Stream::new(door, query, (subscription, seated), framing);
     let chunks = futures::stream::unfold(stream, |mut stream| async move {
         let chunk = stream.chunk().await?;
         Some((Ok::<_, Infallible>(chunk), stream))
@@ -89,6 +93,8 @@ pub(super) fn answer<F: Framing>(
 
 struct Stream<F> {
     subscription: Subscription,
+    /// What a group says of it.
+    seated: Option<Seated>,
     framing: F,
     heartbeat: Interval,
     draining: CancellationToken,
@@ -106,11 +112,18 @@ struct Stream<F> {
 enum Wake {
     Stop,
     Heartbeat,
+    /// The group has changed, which the next fill looks at.
+    Group,
     News(Result<(), ReadError>),
 }
 
 impl<F: Framing> Stream<F> {
-    fn new(door: &Door, query: &ReadQuery, subscription: Subscription, mut framing: F) -> Self {
+    fn new(
+        door: &Door,
+        query: &ReadQuery,
+        (subscription, seated): (Subscription, Option<Seated>),
+        mut framing: F,
+    ) -> Self {
         let period = door.config.heartbeat_interval;
         let mut heartbeat = interval_at(Instant::now() + period, period);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -118,6 +131,7 @@ impl<F: Framing> Stream<F> {
         framing.open(out.open(), subscription.place());
         Self {
             subscription,
+            seated,
             framing,
             heartbeat,
             draining: door.draining.clone(),
@@ -139,6 +153,7 @@ impl<F: Framing> Stream<F> {
                 self.fill().await;
             }
             if let Some(chunk) = self.out.pop() {
+                self.renew();
                 metrics::sent(F::KIND, chunk.len());
                 return Some(chunk);
             }
@@ -158,6 +173,10 @@ impl<F: Framing> Stream<F> {
             if self.draining.is_cancelled() {
                 return self.stop();
             }
+            self.heed_group();
+            if self.ended {
+                return;
+            }
             let next = self.subscription.next().await;
             self.tell_departed();
             let taken = match next {
@@ -168,17 +187,43 @@ impl<F: Framing> Stream<F> {
                 }
                 Err(error) => Err(error),
             };
-            if let Err(error) = taken {
-                self.meet(error);
+            match taken {
+                Ok(true) => {}
+                // The group has taken it away, and is about to say so.
+                Ok(false) => return,
+                Err(error) => self.meet(error),
             }
         }
     }
 
-    /// Writes records of one turn: a piece, or what is left of what the stream was asked for.
-    fn take(&mut self, turn: &Turn) -> Result<(), ReadError> {
+    /// Takes over what the group says, and tells the member.
+    fn heed_group(&mut self) {
+        let Some(seated) = self.seated.as_mut().filter(|seated| seated.has_changed()) else { return };
+        let place = self.subscription.place().clone();
+        match seated.adopt(&mut self.subscription) {
+            Ok(told) => {
+                for (name, told) in told {
+                    self.framing.told(self.out.open(), name, &told, &place);
+                }
+            }
+            Err(failure) => self.fail(&failure),
+        }
+    }
+
+    /// Lets the group know that the connection takes what it is given.
+    fn renew(&mut self) {
+        let Some(seated) = self.seated.as_ref().filter(|_| !self.ended) else { return };
+        if let Err(failure) = seated.renew() {
+            self.fail(&failure);
+        }
+    }
+
+    /// Writes records of one turn: a piece, or what is left of what the stream was asked for. False if a group does not allow it any more.
+    fn take(&mut self, turn: &Turn) -> Result<bool, ReadError> {
         let place = self.subscription.place();
         let unlimited = self.records_left == u64::MAX && self.bytes_left == u64::MAX;
-        let form = self.framing.form(place).filter(|_| unlimited);
+        // A stamp is one reader's own.
+        let form = self.framing.form(place).filter(|form| unlimited && !(form.shows_place && place.stamp.is_some()));
         let key = form.map(|form| key(turn, place, &form));
         let bytes_max = self.bytes_left.min(CHUNK_BYTES as u64) as usize;
         let indices = self.subscription.find(turn.shard).expect("a turn is of a partition that is read");
@@ -188,6 +233,10 @@ impl<F: Framing> Stream<F> {
             Some(key) => self.pieces.get(&key, render),
             None => render(),
         }?;
+        if self.seated.as_mut().is_some_and(|seated| !seated.give(turn.shard, piece.end)) {
+            self.subscription.advance(turn.shard, turn.from);
+            return Ok(false);
+        }
         self.subscription.advance(turn.shard, piece.end);
         self.out.push(&piece.bytes);
         if !unlimited {
@@ -195,7 +244,7 @@ impl<F: Framing> Stream<F> {
             self.bytes_left = self.bytes_left.saturating_sub(piece.bytes.len() as u64);
             self.ended = self.records_left == 0 || self.bytes_left == 0;
         }
-        Ok(())
+        Ok(true)
     }
 
     fn tell_departed(&mut self) {
@@ -210,13 +259,14 @@ impl<F: Framing> Stream<F> {
             biased; // Stopping beats all; a heartbeat is never put off by records that keep coming.
             () = self.draining.cancelled() => Wake::Stop,
             _ = self.heartbeat.tick() => Wake::Heartbeat,
+            () = Seated::changed(self.seated.as_mut()) => Wake::Group,
             changed = self.subscription.changed() => Wake::News(changed),
         };
         match wake {
             Wake::Stop => self.stop(),
             Wake::Heartbeat => self.write_heartbeat(),
-            Wake::News(Ok(())) => {}
-            Wake::News(Err(error)) => self.fail(error),
+            Wake::Group | Wake::News(Ok(())) => {}
+            Wake::News(Err(error)) => self.fail(&error.into()),
         }
     }
 
@@ -228,19 +278,28 @@ impl<F: Framing> Stream<F> {
 
     /// Passes over damage if that was asked for; any other error ends the stream.
     fn meet(&mut self, error: ReadError) {
+        if let (ReadError::Gone { .. }, Some(seated)) = (&error, self.seated.as_mut()) {
+            let gaps = seated.pass_over_deleted(&mut self.subscription);
+            if !gaps.is_empty() {
+                let place = self.subscription.place();
+                gaps.iter().for_each(|(name, gap)| self.framing.told(self.out.open(), name, gap, place));
+                return;
+            }
+        }
         let passed = if self.skip_damaged { self.subscription.pass_over(error) } else { Err(error) };
         match passed {
             Ok(damage) => {
                 let damage = serde_json::to_string(&damage).expect("damage is plain JSON");
                 self.framing.damaged(self.out.open(), &damage, self.subscription.place());
             }
-            Err(error) => self.fail(error),
+            Err(error) => self.fail(&error.into()),
         }
     }
 
-    fn fail(&mut self, error: ReadError) {
-        tracing::warn!(%error, kind = F::KIND, "a stream ends");
-        self.framing.error(self.out.open(), Failure::from(error).problem());
+    fn fail(&mut self, failure: &Failure) {
+        let problem = failure.problem();
+        tracing::warn!(error = problem.detail, kind = F::KIND, "a stream ends");
+        self.framing.error(self.out.open(), problem);
         self.ended = true;
     }
 

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use skidway_wire::Gone;
+use skidway_wire::groups::{GroupAssignment, GroupGap};
 use utoipa::{IntoParams, ToSchema};
 
 /// Holds the parameters of every URL that gives records. Pages heed what streams do not, and the other way round.
@@ -54,6 +55,52 @@ pub(in crate::listen::http) struct ManyPage {
     records: Vec<Record>,
     /// Token of the place after them.
     next: String,
+    /// Records that were passed over because they cannot be read any more (`skip_damaged`).
+    #[schema(nullable = false)]
+    damaged: Option<Vec<Damage>>,
+    /// Topics that were deleted since.
+    #[schema(nullable = false)]
+    gone: Option<Vec<Gone>>,
+}
+
+/// Holds what a member asks for beside what every reader does.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(in crate::listen::http) struct MemberParams {
+    /// Names and patterns (`*` and `?`), separated by commas; required to join.
+    #[param(pattern = "^(app|logs)$")]
+    topics: Option<String>,
+    /// What the client calls itself; its address by default.
+    #[param(max_length = 255)]
+    client: Option<String>,
+    /// How long the member may be silent: `30s` by default, `1s` to `30m`.
+    #[param(pattern = "^([1-9]|1[0-9])s$")]
+    session_timeout: Option<String>,
+    /// Of pages: what the page before gave as `member`.
+    #[param(pattern = "^m[0-9a-f]{16}\\.[0-9]{1,9}$")]
+    member: Option<String>,
+    /// Of pages: `next` commits what the page before gave.
+    #[param(pattern = "^next$")]
+    commit: Option<String>,
+}
+
+/// Is a page of a member's records.
+#[derive(ToSchema)]
+pub(in crate::listen::http) struct GroupPage {
+    /// Empty if nothing came in time.
+    records: Vec<Record>,
+    /// Token of the place after them, to commit.
+    next: String,
+    /// To be sent back as `member=`.
+    member: String,
+    /// Counts the changes of who has what.
+    generation: u64,
+    /// What the member has, if that is new.
+    #[schema(nullable = false)]
+    assignment: Option<GroupAssignment>,
+    /// Records that were deleted before the group read them.
+    #[schema(nullable = false)]
+    gaps: Option<Vec<GroupGap>>,
     /// Records that were passed over because they cannot be read any more (`skip_damaged`).
     #[schema(nullable = false)]
     damaged: Option<Vec<Damage>>,
