@@ -3,10 +3,12 @@
 use std::io::Write;
 use std::time::Duration;
 
+use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use reqwest::{Method, RequestBuilder};
 use serde::Serialize;
 use serde_json::Value;
 use skidway_daemon::human::{Align, Table, age, count};
+use skidway_record::TopicName;
 use skidway_wire::queues::{
     AckRequest, BackoffChange, ExtendRequest, NackRequest, QueueChange, QueueDescription, QueueList, ReceiveRequest,
     Received, RedriveRequest, Redriven, SettleResult, Settlements, queue_path,
@@ -26,7 +28,7 @@ pub async fn run(client: Client, action: Option<QueueAction>, form: Form, out: &
         QueueAction::List => list(&client, form, out).await,
         QueueAction::Show { queue } => show(&client.get(&path(&queue, "")).await?, form, out),
         QueueAction::Put { queue, settings } => {
-            let request = client.request(Method::PUT, &path(&queue, ""), &[]).json(&change(settings));
+            let request = with(client.request(Method::PUT, &path(&queue, ""), &[]), &change(settings));
             show(&client.fetch(request).await?, form, out)
         }
         QueueAction::Delete { queue } => {
@@ -37,7 +39,7 @@ pub async fn run(client: Client, action: Option<QueueAction>, form: Form, out: &
         QueueAction::Receive { queue, max, wait, lease } => {
             let asked = ReceiveRequest { max: Some(max), wait, lease, ..ReceiveRequest::default() };
             // Waiting may take longer than answers otherwise do.
-            let request = client.stream(Method::POST, &path(&queue, "/receive"), &[]).json(&asked);
+            let request = with(client.stream(Method::POST, &path(&queue, "/receive"), &[]), &asked);
             receive(&client, request, form, out).await
         }
         QueueAction::Ack { queue, receipts } => {
@@ -61,12 +63,18 @@ pub async fn run(client: Client, action: Option<QueueAction>, form: Form, out: &
     }
 }
 
-fn path(queue: &str, action: &str) -> String {
-    queue_path(queue, action)
+fn path(queue: &TopicName, action: &str) -> String {
+    queue_path(queue.as_str(), action)
 }
 
 fn post(client: &Client, path: &str, body: &impl Serialize) -> RequestBuilder {
-    client.request(Method::POST, path, &[]).json(body)
+    with(client.request(Method::POST, path, &[]), body)
+}
+
+/// Adds a JSON body.
+fn with(request: RequestBuilder, body: &impl Serialize) -> RequestBuilder {
+    let body = serde_json::to_vec(body).expect("requests are plain JSON");
+    request.header(CONTENT_TYPE, HeaderValue::from_static("application/json")).body(body)
 }
 
 /// Reads an answer that is to be shown to a person; `None` if it is to be shown as it came.

@@ -11,7 +11,7 @@ use skidway_wire::queues::SettleResult;
 use tokio::sync::watch;
 
 use super::QueueError;
-use super::ask::{Given, Reply};
+use super::ask::{Given, Reply, View};
 use super::records::Seen;
 use super::runs::Runs;
 use super::settings::Settings;
@@ -33,8 +33,10 @@ pub struct Place {
 
 /// Is work that is over.
 pub enum News {
-    /// A queue's settings are durable, or not.
-    Put(TopicName, Result<Settings, QueueError>),
+    /// A queue's settings are durable, or not; who asked is told.
+    Put(TopicName, Result<Settings, QueueError>, Reply<(bool, View)>),
+    /// A queue is forgotten, or not.
+    Deleted(TopicName, Result<(), LogError>, Reply<()>),
     /// A topic's high watermarks moved, or it is gone.
     Watched(TopicName, u64, Option<watch::Receiver<Progress>>),
     /// Records were looked at.

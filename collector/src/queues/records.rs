@@ -27,7 +27,7 @@ const FETCH_BYTES: usize = 256 << 10;
 const INLINE_BYTES: usize = 16 << 10;
 
 /// A decoded batch of more than this is not kept for the next look.
-const KEPT_BYTES_MAX: usize = 4 << 20;
+const KEPT_BYTES_MAX: usize = 2 << 20;
 
 /// Says what to look at.
 #[derive(Debug, Clone)]

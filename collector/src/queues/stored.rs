@@ -53,6 +53,11 @@ pub fn redriven_key(queue: &TopicName, id: u64, dead_topic: [u8; 16]) -> Bytes {
     format!("1/redriven/{queue}/{id:016x}/{:032x}", u128::from_be_bytes(dead_topic)).into()
 }
 
+/// Tells whether a key is one of this queue's.
+pub fn is_of(key: &[u8], queue: &TopicName) -> bool {
+    std::str::from_utf8(key).is_ok_and(|text| text.split('/').nth(2) == Some(queue.as_str()))
+}
+
 /// Reads entries of the topic; the error says what cannot be understood.
 ///
 /// # Errors
