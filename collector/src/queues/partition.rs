@@ -304,8 +304,9 @@ impl Partition {
 
     /// Writes the window with all that goes with it, unless a write is under way.
     pub fn write(&mut self, owner: Owner<'_>, desk: &mut Desk, now: i64) {
-        let is_asked = !self.needs.is_empty() || !self.given.is_empty();
-        if self.writing || !(self.dirty || !self.letters.is_empty()) || (now < self.retry_at && !is_asked) {
+        let has_changed = self.dirty || !self.letters.is_empty();
+        let is_due = now >= self.retry_at || !self.needs.is_empty() || !self.given.is_empty();
+        if self.writing || !has_changed || !is_due {
             return;
         }
         self.take_letters(owner, desk);
