@@ -74,13 +74,15 @@ fn fill(site: &Site, collector: &Collector) {
 fn compact(client: &Client) {
     client.put("/v1/topics/state", &json!({"partitions": 1, "cleanup": "compact"}));
     let mut random = 1_u64;
+    let mut word = || {
+        random = random.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+        format!("{random:016x}")
+    };
     for round in 0..40 {
         let mut line = |key: u64| {
-            random = random.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
-            let value = if (key + round).is_multiple_of(9) {
-                Value::Null
-            } else {
-                json!(format!("{round} {random:016x}").repeat(3))
+            let value = match (key + round) % 9 {
+                0 => Value::Null,
+                _ => json!(format!("{round} {}{}{}", word(), word(), word())),
             };
             format!("{}\n", json!({"key": format!("k{key}"), "value": value}))
         };

@@ -112,14 +112,16 @@ impl Pass {
     pub(crate) fn step(&mut self, files: &Files, brake: &Brake, number: SwapNumber) -> Result<Option<Step>, Error> {
         self.number = number;
         if self.keys.is_none() {
-            let Some(keys) = self.note_keys(files, brake)? else { return Ok(None) };
+            let dirty = self.clean..self.segments.len();
+            let noted = self.if_there(&dirty, self.note_keys(files, brake))?;
+            let Some(keys) = noted else { return Ok(None) };
             self.groups = groups(&self.segments, keys.to, self.rules.segment_bytes);
             self.keys = Some(keys);
         }
         let Some(keys) = self.keys.take() else { return Ok(None) };
         let mut done = Ok(None);
         while let Some(group) = self.groups.pop_front() {
-            done = self.rewrite(&group, &keys, files, brake);
+            done = self.if_there(&group, self.rewrite(&group, &keys, files, brake));
             let goes_on = matches!(done, Ok(None)) && !brake.is_stopped() && self.is_there(&group);
             if !goes_on {
                 break;
@@ -169,6 +171,14 @@ impl Pass {
         let now = self.partition.segments();
         let is_now = |(segment, _): &(Arc<Segment>, u64)| now.iter().any(|other| Arc::ptr_eq(other, segment));
         self.segments[group.clone()].iter().all(is_now)
+    }
+
+    /// Takes what was met for the end of the pass if segments of a group went meanwhile: retention is not waited for.
+    fn if_there<T>(&self, group: &Range<usize>, done: Result<Option<T>, Error>) -> Result<Option<T>, Error> {
+        match done {
+            Err(_) if !self.is_there(group) => Ok(None),
+            done => done,
+        }
     }
 
     /// Writes a group anew. `None` if there is nothing to gain, it is not there any more, or it is braked to a stop.

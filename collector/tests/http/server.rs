@@ -36,7 +36,13 @@ async fn topics_are_described_as_they_were_put() {
     collector.put("/v1/topics/t", settings).send().await.expect(201);
     collector.produce("t", 1, "a\nb\n").await.expect(200);
     let topic = collector.get("/v1/topics/t").send().await.expect(200).json();
-    let config = json!({"partitions": 2, "retention": {"age": "36h", "bytes": null}, "cleanup": "delete"});
+    let config = json!({
+        "partitions": 2,
+        "retention": {"age": "36h", "bytes": null},
+        "cleanup": "delete",
+        "tombstone_retention": "1d",
+        "min_compaction_lag": "0ms",
+    });
     assert_eq!((&topic["name"], &topic["config"]), (&json!("t"), &config));
     let second = &topic["partitions"][1];
     assert_eq!(

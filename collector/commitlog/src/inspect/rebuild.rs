@@ -117,6 +117,7 @@ fn restore_partition(disk: &Arc<dyn Disk>, dir: &Path, now_ms: i64) -> Result<(V
     let logs = entries.iter().filter(|entry| entry.name.ends_with(LOG_EXTENSION));
     let mut bases: Vec<u64> = logs.filter_map(|entry| base_offset_of(&entry.name)).collect();
     bases.sort_unstable();
+    let bases = without_superseded(disk.as_ref(), dir, &bases)?;
     let mut extents = Vec::new();
     let mut found = PartitionState { log_start: bases.first().copied().unwrap_or(0), ..PartitionState::default() };
     found.next_offset = found.log_start;
@@ -129,6 +130,36 @@ fn restore_partition(disk: &Arc<dyn Disk>, dir: &Path, now_ms: i64) -> Result<(V
         extents.push(with_new_indexes(disk, dir, extent)?);
     }
     Ok((extents, found))
+}
+
+/// Leaves out segments that a crash left beside the one that compaction joined them in: batch after batch, it reaches past where they
+/// begin.
+fn without_superseded(disk: &dyn Disk, dir: &Path, bases: &[u64]) -> Result<Vec<u64>, Error> {
+    let mut kept: Vec<u64> = Vec::new();
+    let mut reach = 0;
+    for &base_offset in bases {
+        if base_offset >= reach {
+            kept.push(base_offset);
+            reach = reach_of(disk, dir, base_offset)?;
+        }
+    }
+    Ok(kept)
+}
+
+/// Gives the offset up to which sound batches follow each other from the beginning of a segment.
+fn reach_of(disk: &dyn Disk, dir: &Path, base_offset: u64) -> Result<u64, Error> {
+    let path = dir.join(log_name(base_offset));
+    let file = disk.open(&path, Open::Existing).map_err(Error::io("open", &path))?;
+    let len = file.len().map_err(Error::io("measure", &path))?;
+    let mut survey = segments::survey(file, base_offset, len, OFFSET_MAX);
+    let mut reach = base_offset;
+    while let Some(Piece::Sound { batch, .. }) = survey.next_piece() {
+        if batch.base_offset().0 != reach {
+            break;
+        }
+        reach = batch.next_offset().0;
+    }
+    Ok(reach)
 }
 
 /// Gives the bytes of a segment that count, and the offset after its last batch.

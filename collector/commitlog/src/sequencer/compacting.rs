@@ -41,7 +41,7 @@ impl Sequencer {
             return Ok(());
         }
         if let Some((pass, since)) = self.rewrites.take_pass() {
-            return self.start_step(pass, since);
+            return self.start_step(pass, since, self.config.segment_bytes);
         }
         let now = Instant::now();
         if now < self.next_compaction || self.rewrites.is_busy() {
@@ -58,14 +58,15 @@ impl Sequencer {
             self.next_compaction = now;
         }
         let Some(Candidate { partition, outlook, next_offset, rules }) = best else { return Ok(()) };
-        let group_bytes = outlook.bytes().min(rules.segment_bytes);
-        if self.missing_room(group_bytes + self.config.reserve_bytes)?.is_some() {
-            return Ok(());
-        }
-        self.start_step(Pass::new(&partition, &outlook, next_offset, rules), now)
+        let step_bytes = outlook.bytes().min(rules.segment_bytes);
+        self.start_step(Pass::new(&partition, &outlook, next_offset, rules), now, step_bytes)
     }
 
-    fn start_step(&mut self, mut pass: Pass, since: Instant) -> Result<(), Error> {
+    /// Begins a step that writes about so many bytes; without room for them the pass is given up, and begun again at a later look.
+    fn start_step(&mut self, mut pass: Pass, since: Instant, bytes: u64) -> Result<(), Error> {
+        if self.missing_room(bytes + self.config.reserve_bytes)?.is_some() {
+            return Ok(());
+        }
         let (store, partition) = (self.writer.store().clone(), pass.partition().clone());
         let (work, number) = (Work::Compaction { partition: partition.key() }, self.swap_number());
         self.start_rewriting(&partition, work, self.config.compaction_bytes_per_second, move |brake| {

@@ -183,3 +183,68 @@ fn a_full_disk_merely_delays_it() {
     await_that(&opened, |records| records.len() < 3 * KEYS);
     assert_eq!(last_values(&records(&opened)), last);
 }
+
+fn bytes_of(disk: &FaultyDisk, name: &str) -> Vec<u8> {
+    let file = disk.open(&data(name), Open::Existing).unwrap();
+    let mut raw = vec![0; file.len().unwrap() as usize];
+    file.read_at(&mut raw, 0).unwrap();
+    raw
+}
+
+/// Lists the log files of the partition.
+fn logs(disk: &FaultyDisk) -> Vec<String> {
+    let names = disk.list(&data("topics/a-0")).unwrap().into_iter().map(|entry| entry.name);
+    let mut logs: Vec<_> =
+        names.filter(|name| name.ends_with(".log")).map(|name| format!("topics/a-0/{name}")).collect();
+    logs.sort();
+    logs
+}
+
+/// Overwrites keys, and closes before any of it is compacted.
+fn overwritten(disk: &FaultyDisk) -> Vec<(String, String)> {
+    let opened = open_with(disk, Config { compaction_interval: Duration::from_secs(3_600), ..compacting() }).unwrap();
+    let last = overwrite(&opened, 10);
+    opened.log.close().unwrap();
+    last
+}
+
+#[test]
+fn a_rebuild_leaves_out_what_compaction_had_joined() {
+    let disk = FaultyDisk::new();
+    let last = overwritten(&disk);
+    let old: Vec<_> = logs(&disk).into_iter().map(|name| (bytes_of(&disk, &name), name)).collect();
+    let opened = open_with(&disk, Config { segment_bytes: 64 << 10, ..compacting() }).unwrap();
+    await_that(&opened, |records| records.len() < 3 * KEYS);
+    opened.log.close().unwrap();
+    let left = logs(&disk);
+    let gone: Vec<_> = old.iter().filter(|(_, name)| !left.contains(name)).collect();
+    assert!(gone.len() > 1, "{left:?}");
+    for (bytes, name) in gone {
+        disk.open(&data(name), Open::OrCreate).unwrap().write_at(bytes, 0).unwrap();
+    }
+    disk.remove(&data("checkpoint")).unwrap();
+    let dyn_disk: Arc<dyn Disk> = Arc::new(disk.clone());
+    skidway_commitlog::inspect::repair(&compacting(), &dyn_disk, true).unwrap();
+    let opened = open_with(&disk, compacting()).unwrap();
+    assert_eq!(last_values(&records(&opened)), last);
+}
+
+#[test]
+fn damage_holds_compaction_up_and_nothing_else() {
+    let disk = FaultyDisk::new();
+    overwritten(&disk);
+    disk.flip_bit(&data(&logs(&disk)[0]), 500).unwrap();
+    let opened = open_with(&disk, compacting()).unwrap();
+    let failed = || *opened.heard.failed_compactions.lock().unwrap();
+    for _ in 0..100_000 {
+        if failed() > 0 {
+            break;
+        }
+        opened.agents().unwrap();
+    }
+    assert_eq!(failed(), 1, "it is tried, and not again at once");
+    put(&opened, Some("k1"), Some("more"));
+    assert!(opened.log.fetch(&partition("a", 0), Offset(300), 1).is_ok());
+    assert!(opened.heard.halted.lock().unwrap().is_empty());
+    assert!(logs(&disk).iter().all(|name| !name.contains("merged")));
+}

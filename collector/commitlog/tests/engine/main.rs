@@ -39,6 +39,7 @@ struct Heard {
     halted: Mutex<Vec<String>>,
     published: Mutex<Vec<(TopicPartition, Offset)>>,
     damaged: Mutex<Vec<String>>,
+    failed_compactions: Mutex<u64>,
 }
 
 impl Observer for Heard {
@@ -56,6 +57,10 @@ impl Observer for Heard {
 
     fn damaged(&self, damage: &Error) {
         self.damaged.lock().unwrap().push(damage.to_string());
+    }
+
+    fn compaction_failed(&self) {
+        *self.failed_compactions.lock().unwrap() += 1;
     }
 }
 

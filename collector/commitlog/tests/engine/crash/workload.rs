@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use skidway_commitlog::commit::{ProducerSequence, TopicSettings};
 
-use crate::crash::model::{AGENT, PARTITIONS, View, source_topic};
+use crate::crash::model::{AGENT, PARTITIONS, View, is_tombstone, key_of, source_topic};
 use crate::*;
 
 const TOPICS: [&str; 3] = ["a", "b", "c"];
@@ -339,23 +339,6 @@ fn batch_of(lines: &[Arc<str>]) -> Batch {
         builder.push(1_000, key.as_ref().map(<[u8; 1]>::as_slice), value, &EncodedHeaders::new(header));
     }
     builder.finish(&mut Compressor::new(1).unwrap()).expect("a batch has lines")
-}
-
-/// Gives the key of a line's record: one of few, or none.
-pub(super) fn key_of(line: &str) -> Option<u8> {
-    let sum = sum_of(line);
-    (!sum.is_multiple_of(5)).then_some((sum % 7) as u8)
-}
-
-/// Tells whether a line's record has no value.
-pub(super) fn is_tombstone(line: &str) -> bool {
-    key_of(line).is_some() && sum_of(line) % 11 < 3
-}
-
-/// Adds up the numbers that a line begins with.
-fn sum_of(line: &str) -> u32 {
-    let place = line.split(' ').next().unwrap_or_default();
-    place.split('.').filter_map(|number| number.parse::<u32>().ok()).sum()
 }
 
 fn sequence(topic: &TopicName, producer: u8, first: u64, lines: &[Arc<str>]) -> Option<ProducerSequence> {
