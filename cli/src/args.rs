@@ -48,6 +48,8 @@ pub enum Command {
     Agents,
     /// Show how sinks stand; pause and resume them
     Sinks(Sinks),
+    /// Show how consumer groups stand; commit for them, put them elsewhere, forget them
+    Groups(Groups),
     /// Give records away one by one: make queues, see how they stand, receive, acknowledge, redrive
     Queues(Queues),
     /// Print what a shell needs to complete commands: source <(skidway completion bash)
@@ -114,6 +116,65 @@ pub struct Produce {
     /// Key of every record; equal keys go to one partition
     #[arg(long)]
     pub key: Option<String>,
+}
+
+/// Holds the arguments of `skidway groups`.
+#[derive(Debug, Args)]
+pub struct Groups {
+    /// What to do with groups; listing them if nothing is said.
+    #[command(subcommand)]
+    pub action: Option<GroupAction>,
+}
+
+/// Names what can be done with groups.
+#[derive(Debug, Subcommand)]
+pub enum GroupAction {
+    /// List all groups
+    List,
+    /// Show one group: its members, what is committed, and the lag
+    Show {
+        /// The group.
+        group: String,
+    },
+    /// Commit a token of its records, or offsets while it has no member
+    Commit {
+        /// The group.
+        group: String,
+        /// Token of one of its records: all that its member was given up to there is done
+        #[arg(long, conflicts_with = "offsets", required_unless_present = "offsets")]
+        token: Option<String>,
+        /// Next offset of a partition; may be given more than once
+        #[arg(long = "offset", value_name = "TOPIC:PARTITION=OFFSET", value_parser = partition_offset)]
+        offsets: Vec<(String, u32, u64)>,
+    },
+    /// Put it elsewhere; it must have no member
+    Reset {
+        /// The group.
+        group: String,
+        /// Name or pattern of topics; may be given more than once
+        #[arg(long = "topic", value_name = "TOPIC", requires = "to", conflicts_with = "offsets")]
+        topics: Vec<String>,
+        /// earliest, latest, a time (RFC 3339) or -N, which is N records back in each partition
+        #[arg(long, value_name = "WHERE", allow_hyphen_values = true, requires = "topics")]
+        to: Option<String>,
+        /// Next offset of a partition; may be given more than once
+        #[arg(long = "offset", value_name = "TOPIC:PARTITION=OFFSET", value_parser = partition_offset, required_unless_present = "topics")]
+        offsets: Vec<(String, u32, u64)>,
+        /// Also while it has members: they begin anew there
+        #[arg(long)]
+        force: bool,
+        /// Only say what it would do
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Forget it and all that it has committed; it must have no member
+    Delete {
+        /// The group.
+        group: String,
+        /// Do it without asking.
+        #[arg(long)]
+        yes: bool,
+    },
 }
 
 /// Holds the arguments of `skidway sinks`.
@@ -388,6 +449,15 @@ pub struct TopicSettings {
     pub min_compaction_lag: Option<String>,
 }
 
+/// Reads `app:3=17`.
+fn partition_offset(text: &str) -> Result<(String, u32, u64), String> {
+    let parts = text.split_once('=').and_then(|(of, offset)| {
+        let (topic, partition) = of.rsplit_once(':')?;
+        Some((topic.to_owned(), partition.parse().ok()?, offset.parse().ok()?))
+    });
+    parts.ok_or_else(|| "expected TOPIC:PARTITION=OFFSET, such as app:3=17".to_owned())
+}
+
 /// Checks an offset here, where the message can name the argument.
 fn before_offset(text: &str) -> Result<String, String> {
     let valid = text == "latest" || text.parse::<u64>().is_ok();
@@ -441,6 +511,13 @@ mod tests {
             "agents --json",
             "completion bash",
             "man --folder /tmp/man1",
+            "groups",
+            "groups show g --json",
+            "groups commit g --token g1abc.t2",
+            "groups commit g --offset app:3=17 --offset app:4=18",
+            "groups reset g --topic app-* --to -5 --dry-run",
+            "groups reset g --offset app:3=17 --force",
+            "groups delete g --yes",
         ];
         for line in cases {
             let parsed = Cli::try_parse_from(format!("skidway {line}").split(' '));
@@ -459,6 +536,9 @@ mod tests {
             ("topics create t --partitions 0", "1..=1000"),
             ("topics create t --retention-age never", "expected a duration such as 7d"),
             ("topics create t --retention-bytes 0", "expected a size such as 10GiB"),
+            ("groups reset g --topic t", "--to"),
+            ("groups reset g", "--offset"),
+            ("groups commit g --offset app=17", "expected TOPIC:PARTITION=OFFSET"),
             ("up --listen localhost", "invalid socket address"),
         ];
         for (line, reason) in cases {

@@ -1,7 +1,7 @@
 //! `skidway`: the operator's program, and a whole Skidway in one process (`skidway up`).
 //!
 //! The map: [`args`] is what may be typed; a command's room does it ([`up`], [`tail`], [`produce`], [`topics`], [`agents`], [`sinks`],
-//! [`queues`], [`manual`]),
+//! [`groups`], [`queues`], [`manual`]),
 //! through [`client`] and in the forms of [`output`] and [`skidway_daemon::human`]; [`error`] says why it failed. Answers go to the standard
 //! output, everything said about them to the standard error.
 
@@ -12,6 +12,7 @@ pub mod produce;
 pub mod topics;
 pub mod agents;
 pub mod sinks;
+pub mod groups;
 pub mod queues;
 pub mod manual;
 pub mod client;
@@ -42,6 +43,7 @@ pub async fn run(cli: Cli) -> Result<(), Error> {
         Command::Topics(args) => topics::run(client, args.action, form, &mut out).await?,
         Command::Agents => agents::run(client, form, &mut out).await?,
         Command::Sinks(args) => sinks::run(client, args.action, form, &mut out).await?,
+        Command::Groups(args) => groups::run(client, args.action, form, &mut out).await?,
         Command::Queues(args) => queues::run(client, args.action, form, &mut out).await?,
         Command::Completion { shell } => manual::completion(shell, &mut out)?,
         Command::Man { folder } => manual::pages(folder.as_deref(), &mut out)?,

@@ -190,13 +190,19 @@ pub fn sink_failed(sink: &str) {
 /// Groups that have gauges of their own: a scrape must stay small, whoever makes up names of groups.
 const GROUPS_SHOWN_MAX: usize = 200;
 
-/// Shows members and lag of the first groups. One that is gone shows none.
+/// Shows members and lag of the first groups.
 pub fn groups(groups: impl ExactSizeIterator<Item = (String, usize, u64)>) {
     gauge!("skidway_groups").set(groups.len() as f64);
     for (group, members, lag) in groups.take(GROUPS_SHOWN_MAX) {
         gauge!("skidway_group_members", "group" => group.clone()).set(members as f64);
         gauge!("skidway_group_lag_records", "group" => group).set(lag as f64);
     }
+}
+
+/// Shows that a group is gone: it has no member, and nothing to read.
+pub fn group_gone(group: &str) {
+    gauge!("skidway_group_members", "group" => group.to_owned()).set(0.0);
+    gauge!("skidway_group_lag_records", "group" => group.to_owned()).set(0.0);
 }
 
 /// Counts a rebalance.

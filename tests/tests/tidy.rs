@@ -147,7 +147,11 @@ fn collector_rooms_never_import_what_lies_above_them() {
     let rooms = [
         ("listen", &["crate::sink", "skidway_commitlog"][..]),
         ("ingest", &["crate::listen", "crate::read", "crate::server", "crate::sink"]),
-        ("read", &["crate::listen", "crate::ingest", "crate::server", "crate::sink"]),
+        ("read", &["crate::listen", "crate::ingest", "crate::server", "crate::sink", "crate::groups"]),
+        (
+            "groups",
+            &["crate::listen", "crate::ingest", "crate::read", "crate::server", "crate::sink", "skidway_commitlog"],
+        ),
         ("sink", &["crate::listen", "crate::ingest", "crate::read", "crate::server", "skidway_commitlog"]),
         (
             "queues",

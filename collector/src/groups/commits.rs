@@ -15,6 +15,9 @@ use crate::groups::registry::{Group, Stored};
 use crate::groups::{GroupError, GroupName, Groups, MemberId, Shard, Stamp};
 use crate::metrics;
 
+/// How much of a topic's id stands in a token.
+const TOKEN_ID_BYTES: usize = 8;
+
 /// Is a place that a token names: a topic's id, of which the first bytes may be all there is, the rest being 0.
 pub type Place = (TopicId, PartitionId, Offset);
 
@@ -57,8 +60,8 @@ impl Groups {
         }
         let (groups, group) = (self.clone(), self.find(&name)?);
         let commit = async move {
+            let offsets = groups.resolve(places);
             let mut stored = group.order.lock().await;
-            let offsets = groups.resolve(&group, places);
             group.core().renew(&stamp.member, Instant::now());
             let by = Committer::Token(stamp.member, stamp.generation);
             groups.commit(&group, &mut stored, &by, offsets, metadata).await
@@ -157,10 +160,14 @@ impl Groups {
     }
 
     /// Finds the partitions that a token names, those of topics that are gone left out: nobody needs them any more.
-    fn resolve(&self, group: &Group, places: Vec<Place>) -> Vec<(Shard, Offset)> {
-        group.core().set_topics(&self.log.topics());
-        let core = group.core();
-        places.into_iter().filter_map(|(id, partition, at)| Some((core.shard_like(id, partition)?, at))).collect()
+    fn resolve(&self, places: Vec<Place>) -> Vec<(Shard, Offset)> {
+        let topics = self.log.topics();
+        let find = |(id, partition, at): Place| {
+            let topic = topics.iter().find(|topic| is_like(&topic.id, &id))?;
+            let is_there = partition.0 < topic.config.partitions;
+            is_there.then(|| (Shard { topic: topic.name.clone(), id: topic.id, partition }, at))
+        };
+        places.into_iter().filter_map(find).collect()
     }
 
     /// Finds a partition by its name.
@@ -287,7 +294,14 @@ impl Groups {
         }
         group.core().forget(&shards);
         stored.is_gone = true;
+        metrics::group_gone(group.name.as_str());
         self.drop_group(group);
         Ok(())
     }
+}
+
+/// Tells whether an id is this one, as much of it as a token has: the first bytes, the rest being 0.
+fn is_like(id: &TopicId, known: &TopicId) -> bool {
+    let is_short = known[TOKEN_ID_BYTES..].iter().all(|byte| *byte == 0);
+    id == known || (is_short && id[..TOKEN_ID_BYTES] == known[..TOKEN_ID_BYTES])
 }

@@ -171,25 +171,14 @@ impl Coordinator {
         tenures.into_iter().chain(self.members.next_deadline()).min()
     }
 
-    /// Takes over which topics there are; false if none came, went or grew.
-    pub fn set_topics(&mut self, topics: &[Topic]) -> bool {
-        let topics = topics.iter().map(|topic| (topic.id, topic.clone())).collect();
-        let changed = self.topics != topics;
-        self.topics = topics;
-        changed
+    /// Takes over which topics there are.
+    pub fn set_topics(&mut self, topics: &[Topic]) {
+        self.topics = topics.iter().map(|topic| (topic.id, topic.clone())).collect();
     }
 
-    /// Finds a partition of a topic there is.
-    pub fn shard(&self, id: TopicId, partition: PartitionId) -> Option<Shard> {
-        let topic = self.topics.get(&id).filter(|topic| partition.0 < topic.config.partitions)?;
-        Some(Shard { topic: topic.name.clone(), id, partition })
-    }
-
-    /// Finds a partition by as much of its topic's id as a token has: the first bytes, the rest being 0.
-    pub fn shard_like(&self, id: TopicId, partition: PartitionId) -> Option<Shard> {
-        let known = id.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
-        let like = |topic: &&Topic| topic.id == id || (known <= 8 && topic.id.first_chunk::<8>() == id.first_chunk());
-        self.topics.values().find(like).and_then(|topic| self.shard(topic.id, partition))
+    /// Tells whether these are the topics that were taken over last.
+    pub fn has_topics(&self, topics: &[Topic]) -> bool {
+        self.topics.len() == topics.len() && topics.iter().all(|topic| self.topics.get(&topic.id) == Some(topic))
     }
 
     /// Tells whether members came or went since the last rebalance.

@@ -15,8 +15,6 @@ pub mod registry;
 pub mod commits;
 pub mod upkeep;
 pub mod seat;
-#[cfg(test)]
-mod tests;
 
 pub use coordinator::{Committer, Held, Holding};
 pub use error::{GroupError, OpenError};

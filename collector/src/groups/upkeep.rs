@@ -23,8 +23,11 @@ use crate::metrics;
 /// Bounds the work that waits to be taken up; more waits at its client.
 pub(super) const WORK_MAX: usize = 1024;
 
-/// Looks for new topics, new partitions and lag this often.
-const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// Shows lag this often, and tries again what failed.
+const LOOK_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Looks for what has expired no more often.
+const EXPIRY_INTERVAL_MIN: Duration = Duration::from_millis(250);
 
 /// Looks for what has expired this often, or sooner if it is kept for less.
 const EXPIRY_INTERVAL: Duration = Duration::from_secs(60);
@@ -82,7 +85,8 @@ impl Groups {
 
     /// Looks after all groups for ever.
     async fn look_after(&self) {
-        let expiry = EXPIRY_INTERVAL.min(self.config.offsets_retention / 4).max(LOOK_INTERVAL / 4);
+        let expiry = EXPIRY_INTERVAL.min(self.config.offsets_retention / 4).max(EXPIRY_INTERVAL_MIN);
+        let mut topics = self.log.watch_topics();
         let mut next_expiry = Instant::now() + expiry;
         loop {
             let now = Instant::now();
@@ -98,9 +102,11 @@ impl Groups {
             futures::stream::iter(each).for_each_concurrent(GROUPS_AT_ONCE, |look| look).await;
             self.show_metrics();
             let deadline = self.all().iter().filter_map(|group| group.core().next_deadline()).min();
-            let next = deadline.map_or(now + LOOK_INTERVAL, |at| at.min(now + LOOK_INTERVAL));
+            let next = deadline.into_iter().fold(next_expiry.min(now + LOOK_INTERVAL), Instant::min);
             tokio::select! {
                 () = self.wake.notified() => {}
+                // As long as there is a log there is its list of topics.
+                Ok(()) = topics.changed() => {}
                 () = sleep_until(next.into()) => {}
             }
         }
@@ -115,7 +121,7 @@ impl Groups {
                 tracing::info!(group = %group.name, %member, "a member's lease ended");
             }
             // Whoever waits hears of it, be it only that he is not in the group any more.
-            let topics_changed = !core.members().is_empty() && core.set_topics(&self.log.topics());
+            let topics_changed = !core.members().is_empty() && !core.has_topics(&self.log.topics());
             let is_due = core.next_deadline().is_some_and(|at| at <= now);
             let unsettled = core.is_unsettled();
             (topics_changed || is_due || unsettled, core.members().is_empty())

@@ -1,6 +1,9 @@
 //! Consumer groups: members share the work, what is committed is where a group goes on, and nothing is lost or hidden when members or the
 //! collector come and go.
 
+mod documented;
+mod keeping;
+mod killed;
 mod reading;
 
 use std::time::{Duration, Instant};

@@ -91,7 +91,7 @@ fn every_job_is_done_whatever_workers_and_collector_do() {
         // Workers end when all is done, poison dead included.
         wait::within(Duration::from_secs(900), || shop.is_over().then_some(())).expect("the work comes to its end");
     });
-    shop.account(poison);
+    eprintln!("{}", shop.account(poison));
     shop.redrive(poison);
 }
 
@@ -157,7 +157,7 @@ impl Shop {
                 self.settle("ack", receipt, job)
             }
             20..120 => self.settle("nack", receipt, job),
-            _ if job % POISON == 0 => self.settle("nack", receipt, job),
+            _ if job.is_multiple_of(POISON) => self.settle("nack", receipt, job),
             _ => self.settle("ack", receipt, job),
         };
         let delivery = Delivery { job, number, asked, came, end, ended: Instant::now() };
@@ -166,7 +166,7 @@ impl Shop {
 
     /// Asks until there is an answer.
     fn settle(&self, action: &str, receipt: &Value, job: u64) -> End {
-        let action = if job % POISON == 0 { "nack" } else { action };
+        let action = if job.is_multiple_of(POISON) { "nack" } else { action };
         let body = json!({"receipts": [receipt]}).to_string();
         let answer = wait::until("a receipt is settled", || {
             let answer = self.client.try_post(&format!("/v1/queues/jobs/{action}"), &JSON, &body);
@@ -181,7 +181,7 @@ impl Shop {
             ("nack", "dead-lettered") => End::Dead,
             (_, "already-done") => {
                 // Somebody else's, or our own whose answer a kill took. Poison is dead then.
-                if job % POISON != 0 {
+                if !job.is_multiple_of(POISON) {
                     self.done.lock().unwrap().insert(job);
                 }
                 End::DoneBefore
@@ -191,8 +191,8 @@ impl Shop {
         }
     }
 
-    /// Compares what was given away with what the workers know.
-    fn account(&self, poison: u64) {
+    /// Compares what was given away with what the workers know, and says what it came to.
+    fn account(&self, poison: u64) -> String {
         let seen = self.seen.lock().unwrap();
         let kills = self.kills.lock().unwrap();
         let mut jobs: BTreeMap<u64, Vec<&Delivery>> = BTreeMap::new();
@@ -204,7 +204,7 @@ impl Shop {
             let numbers: BTreeSet<u64> = deliveries.iter().map(|delivery| delivery.number).collect();
             assert_eq!(numbers.len(), deliveries.len(), "job {job} was given away twice at once: {deliveries:?}");
             let is_done = deliveries.iter().any(|it| matches!(it.end, End::Done | End::DoneBefore));
-            assert!(is_done || job % POISON == 0, "job {job} is not done: {deliveries:?}");
+            assert!(is_done || job.is_multiple_of(POISON), "job {job} is not done: {deliveries:?}");
             for pair in deliveries.windows(2) {
                 let (one, next) = (pair[0], pair[1]);
                 again += 1;
@@ -224,13 +224,13 @@ impl Shop {
         let most = seen.iter().map(|delivery| delivery.number).max();
         assert!(most <= Some(u64::from(DELIVERIES_MAX)), "{most:?} deliveries");
         let slowest = seen.iter().map(|it| it.ended - it.came).max();
-        eprintln!(
+        format!(
             "{} jobs, {poison} of them poison, {} deliveries, {again} again: {by_lease} for a lease that was over, {by_kill} for a kill, \
              the rest given back; {unseen} deliveries reached nobody; {} kills; the longest took {slowest:?}",
             self.jobs,
             seen.len(),
             kills.len(),
-        );
+        )
     }
 
     /// Brings the poison back, in small steps; each comes once.

@@ -92,7 +92,7 @@ pub(super) async fn commit(
         (Some(token), None, None) => commit_token(&door, name, &token, metadata).await?,
         (None, Some(offsets), member) => {
             let member = member.map(|id| member_id(&id).ok_or_else(|| invalid(format!("member: {id:?} is no id"))));
-            let offsets = offsets.iter().map(offset).collect::<Result<_, _>>()?;
+            let offsets = offsets_of(&offsets)?;
             door.groups.commit_offsets(name, member.transpose()?, offsets, metadata).await?
         }
         _ => return Err(invalid("either token, or offsets and perhaps member")),
@@ -137,7 +137,7 @@ pub(super) async fn reset(
         (Some(topics), Some(to), None) => {
             ResetTo::Start(topics_of(topics.iter().map(String::as_str), "topics")?, start(&to, "to")?)
         }
-        (None, None, Some(offsets)) => ResetTo::Offsets(offsets.iter().map(offset).collect::<Result<_, _>>()?),
+        (None, None, Some(offsets)) => ResetTo::Offsets(offsets_of(&offsets)?),
         _ => return Err(invalid("either topics and to, or offsets")),
     };
     let moved = door.groups.reset(name, to, force, dry_run).await?;
@@ -196,6 +196,13 @@ pub(super) fn topics_of<'a>(topics: impl Iterator<Item = &'a str>, name: &str) -
 /// Reads a member's id, with or without the page that it was given with.
 pub(super) fn member_id(text: &str) -> Option<MemberId> {
     MemberId::new(text.split_once('.').map_or(text, |(id, _)| id))
+}
+
+fn offsets_of(offsets: &[PartitionOffset]) -> Result<Vec<(TopicPartition, Offset)>, Failure> {
+    match offsets.is_empty() {
+        true => Err(invalid("offsets: there is none")),
+        false => offsets.iter().map(offset).collect(),
+    }
 }
 
 fn offset(it: &PartitionOffset) -> Result<(TopicPartition, Offset), Failure> {

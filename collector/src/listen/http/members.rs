@@ -121,7 +121,9 @@ async fn page_of(door: &Arc<Door>, reading: &ReadQuery, poll: Poll, commits: boo
 }
 
 fn stream_of(door: &Arc<Door>, kind: Kind, reading: &ReadQuery, seat: Seat) -> Response {
-    let read = (door.reader.assignable(), Some(Seated::new(door, seat)));
+    let mut subscription = door.reader.assignable();
+    let seated = Seated::new(door, seat, &mut subscription);
+    let read = (subscription, Some(seated));
     match kind {
         Kind::Sse => stream::answer(door, reading, read, Sse::new(reading)),
         _ => stream::answer(door, reading, read, Ndjson::new(reading)),

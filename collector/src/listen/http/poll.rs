@@ -1,11 +1,12 @@
 //! A page for a member of a group: what every page has, and `member`, `generation`, and what is new: `assignment`, `gaps`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use skidway_wire::groups::MEMBER_HEADER;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::groups::Poll;
 use crate::json::RecordWriter;
@@ -16,6 +17,9 @@ use crate::listen::http::query::ReadQuery;
 use crate::listen::http::seated::{Seated, Told};
 use crate::metrics;
 use crate::read::{ReadError, Subscription};
+
+/// Looks again after so long at what a group has taken away.
+const AGAIN_AFTER: Duration = Duration::from_millis(500);
 
 /// Is what one look at a group's records came to.
 struct Look {
@@ -37,7 +41,7 @@ pub(super) async fn answer(door: &Arc<Door>, query: &ReadQuery, poll: &Poll) -> 
         let knows = poll.knows(generation)?;
         let Some(number) = poll.give(&look.seated.reads_at(&look.subscription), generation)? else {
             // Some of it was taken away meanwhile, which the group is about to tell.
-            Seated::changed(Some(&mut look.seated)).await;
+            let _told_or_looked_for = timeout(AGAIN_AFTER, Seated::changed(Some(&mut look.seated))).await;
             continue;
         };
         return Ok(look.finish(&format!("{member}.{number}"), knows));
@@ -47,7 +51,8 @@ pub(super) async fn answer(door: &Arc<Door>, query: &ReadQuery, poll: &Poll) -> 
 fn look(door: &Arc<Door>, query: &ReadQuery, poll: &Poll) -> Result<Look, Failure> {
     let (records_max, bytes_max) = query.page()?;
     let page = Page::new(RecordWriter::of_any(query.inline_json), records_max, bytes_max);
-    let (mut subscription, mut seated) = (door.reader.assignable(), Seated::new(door, poll.seat()));
+    let mut subscription = door.reader.assignable();
+    let mut seated = Seated::new(door, poll.seat(), &mut subscription);
     let told = seated.adopt(&mut subscription)?;
     Ok(Look { page, told, seated, subscription })
 }

@@ -38,17 +38,11 @@ struct Had {
 }
 
 impl Seated {
-    /// Reads nothing before [`Seated::adopt`].
-    pub(super) fn new(door: &Door, seat: Seat) -> Self {
-        Self {
-            seat,
-            log: door.log.clone(),
-            reads: BTreeMap::new(),
-            had: BTreeMap::new(),
-            is_new: true,
-            has_news: false,
-            generation: 0,
-        }
+    /// Lets nothing be read before [`Seated::adopt`]. A token of before commits nothing.
+    pub(super) fn new(door: &Door, seat: Seat, subscription: &mut Subscription) -> Self {
+        subscription.place_mut().stamp = Some(seat.stamp(0).encode().into());
+        let (log, reads, had) = (door.log.clone(), BTreeMap::new(), BTreeMap::new());
+        Self { seat, log, reads, had, is_new: true, has_news: false, generation: 0 }
     }
 
     /// Gives the seat.
