@@ -60,6 +60,15 @@ pub fn describe() {
     describe_counter!("skidway_collector_fetches_total", "Reads of the log that the shared memory could not answer");
     describe_counter!("skidway_collector_batches_decoded_total", "Batches decoded, each once for all its readers");
     describe_counter!(
+        "skidway_collector_filtered_bytes_total",
+        Unit::Bytes,
+        "Bytes of records that filters looked through"
+    );
+    describe_counter!(
+        "skidway_collector_filter_errors_total",
+        "Records that a filter made no sense of: they do not match"
+    );
+    describe_counter!(
         "skidway_collector_pieces_rendered_total",
         "Runs of records rendered, at the head once for all readers alike"
     );
@@ -259,6 +268,12 @@ pub fn fetched() {
 /// Counts a batch decoded.
 pub fn decoded() {
     counter!("skidway_collector_batches_decoded_total").increment(1);
+}
+
+/// Counts what a filter looked through, and the records it made no sense of.
+pub fn filtered(bytes: usize, faults: u64) {
+    counter!("skidway_collector_filtered_bytes_total").increment(bytes as u64);
+    counter!("skidway_collector_filter_errors_total").increment(faults);
 }
 
 /// Counts a run of records rendered.

@@ -26,6 +26,8 @@ pub struct Answer {
     pub status: u16,
     /// Value of `Content-Type`, empty if absent.
     pub content_type: String,
+    /// Value of `Content-Encoding`, empty if absent.
+    pub content_encoding: String,
     /// Value of `Retry-After`, if there.
     pub retry_after: Option<String>,
     /// Body.
@@ -164,6 +166,18 @@ impl Client {
         Some(response.into_body().into_reader())
     }
 
+    /// Opens a stream that is compressed on its way: `gzip` or `zstd`.
+    ///
+    /// # Panics
+    /// When the server cannot be reached, refuses, or does not speak zstd.
+    pub fn stream_coded(&self, path: &str, accept: &str, coding: &str) -> Stream {
+        let body = self.body_with(path, accept, &[("Accept-Encoding", coding)]).expect("a stream");
+        match coding {
+            "gzip" => Stream::read(flate2::read::GzDecoder::new(body)),
+            _ => Stream::read(zstd::stream::read::Decoder::new(body).expect("a zstd stream")),
+        }
+    }
+
     /// Opens a stream.
     ///
     /// # Panics
@@ -176,9 +190,10 @@ impl Client {
 fn read(response: ureq::http::Response<ureq::Body>) -> Option<Answer> {
     let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let (content_type, retry_after) = (header("content-type").unwrap_or_default(), header("retry-after"));
+    let content_encoding = header("content-encoding").unwrap_or_default();
     let status = response.status().as_u16();
     let body = response.into_body().into_with_config().limit(BODY_BYTES_MAX).read_to_vec().ok()?;
-    Some(Answer { status, content_type, retry_after, body })
+    Some(Answer { status, content_type, content_encoding, retry_after, body })
 }
 
 /// Holds an answer that goes on and on, read line by line by a thread of its own.

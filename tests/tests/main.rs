@@ -8,6 +8,7 @@
 //! | `api` | the HTTP interface against its own description: schemathesis, and each refusal that it names |
 //! | `browser` | web pages in Chromium: events sent, lines shown live, pages of others kept out |
 //! | `groups` | consumer groups: sharing, committing, moving; modules of their own |
+//! | `subscription` | readers: pages, streams, tokens, many topics, filters, codings; modules of its own |
 //! | `damage` | a disk that loses bits: what readers are told, what an operator can do |
 //! | `raw_batches` | stored batches byte for byte; batches decoded once for all readers |
 //! | `real_logs` | sixteen real logs through `skidway up` |

@@ -1,5 +1,9 @@
 //! Readers: pages, NDJSON and SSE streams, and the tokens that let a killed one resume.
 
+mod codings;
+mod ends;
+mod examples;
+mod filters;
 mod many;
 
 use std::time::Duration;

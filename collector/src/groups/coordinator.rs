@@ -409,7 +409,7 @@ mod tests {
 
         fn grow(&mut self, partitions: u32) {
             self.partitions = partitions;
-            let config = TopicConfig { partitions, retention_age_ms: None, retention_bytes: None };
+            let config = TopicConfig { partitions, ..TopicConfig::default() };
             self.core.set_topics(&[Topic { id: [1; 16], name: TopicName::new("t").unwrap(), config }]);
         }
 

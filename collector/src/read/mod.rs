@@ -10,10 +10,14 @@ pub mod reader;
 mod start;
 mod followed;
 pub mod turn;
+pub mod filter;
 pub mod subscription;
 pub mod pieces;
+#[cfg(test)]
+mod shelf;
 
 pub use error::ReadError;
+pub use filter::Filter;
 pub use pieces::{Piece, PieceKey, Pieces};
 pub use reader::Reader;
 pub use selection::Selection;

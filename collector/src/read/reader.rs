@@ -75,99 +75,21 @@ impl Reader {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+    use std::sync::atomic::Ordering::Relaxed;
 
-    use futures::FutureExt;
     use futures::future::join_all;
-    use skidway_record::{Batch, BatchBuilder, Compressor, EncodedHeaders, LogId, Offset, TopicPartition};
-    use tokio::sync::watch;
+    use skidway_record::{Offset, PartitionId, TopicPartition};
 
     use super::*;
-    use crate::log::{Answer, LogError, LogIdentity, LogOffsets, Progress, TopicConfig};
+    use crate::read::shelf::{Shelf, name};
+    use crate::read::{Assigned, Departed};
 
-    /// Is a log of one partition whose batches hold two records each.
-    struct Shelf {
-        epoch: AtomicU64,
-        log_start: AtomicU64,
-        fetches: AtomicU64,
-        batches: Vec<Batch>,
-        progress: watch::Sender<Progress>,
-    }
-
-    impl Shelf {
-        fn new(batches: u64) -> Arc<Self> {
-            let config = TopicConfig { partitions: 1, ..TopicConfig::default() };
-            let topic = Topic { id: [1; 16], name: name(), config };
-            let high_watermarks = vec![Offset(2 * batches)];
-            Arc::new(Self {
-                epoch: AtomicU64::new(1),
-                log_start: AtomicU64::new(0),
-                fetches: AtomicU64::new(0),
-                batches: (0..batches).map(|index| batch(2 * index)).collect(),
-                progress: watch::Sender::new(Progress { topic, high_watermarks }),
-            })
-        }
-
-        fn reader(self: &Arc<Self>) -> Reader {
-            Reader::new(self.clone(), 1 << 20)
-        }
-    }
-
-    impl LogReader for Shelf {
-        fn identity(&self) -> LogIdentity {
-            LogIdentity { id: LogId([0; 16]), epoch: self.epoch.load(Relaxed) }
-        }
-
-        fn topics(&self) -> Vec<Topic> {
-            vec![self.progress.borrow().topic.clone()]
-        }
-
-        fn topic(&self, _name: &TopicName) -> Option<Topic> {
-            self.topics().pop()
-        }
-
-        fn offsets(&self, _of: &TopicPartition) -> Result<LogOffsets, LogError> {
-            let high_watermark = self.progress.borrow().high_watermarks[0];
-            Ok(LogOffsets { log_start: Offset(self.log_start.load(Relaxed)), high_watermark, bytes: 0 })
-        }
-
-        fn watch(&self, _topic: &TopicName) -> Option<watch::Receiver<Progress>> {
-            Some(self.progress.subscribe())
-        }
-
-        fn watch_topics(&self) -> watch::Receiver<Arc<[Topic]>> {
-            watch::Sender::new(self.topics().into()).subscribe()
-        }
-
-        fn fetch(&self, from: TopicPartition, at: Offset, _bytes_max: usize) -> Answer<'_, Vec<Batch>> {
-            self.fetches.fetch_add(1, Relaxed);
-            let offsets = self.offsets(&from).unwrap();
-            let read = move || match at < offsets.log_start {
-                true => Err(LogError::OutOfRange { at, offsets }),
-                false => Ok(self.batches.iter().filter(|batch| batch.next_offset() > at).cloned().collect()),
-            };
-            async move { read() }.boxed()
-        }
-
-        fn offset_at(&self, _of: TopicPartition, _timestamp_ms: i64) -> Answer<'_, Option<Offset>> {
-            async { Ok(None) }.boxed()
-        }
-    }
-
-    fn name() -> TopicName {
-        TopicName::new("t").unwrap()
-    }
-
-    fn batch(base: u64) -> Batch {
-        let mut builder = BatchBuilder::new();
-        for _ in 0..2 {
-            builder.push(0, None, Some(b"x"), &EncodedHeaders::none());
-        }
-        builder.finish(&mut Compressor::new(1).unwrap()).unwrap().with_base_offset(Offset(base))
+    fn reader(shelf: &Arc<Shelf>) -> Reader {
+        Reader::new(shelf.clone(), 1 << 20)
     }
 
     async fn subscribe(reader: &Reader, start: StartAt) -> Result<Subscription, ReadError> {
-        reader.subscribe(&name(), &Scope::All, &start).await
+        reader.subscribe(&name("t"), &Scope::All, &start).await
     }
 
     /// Gives the token that a reader is sent away with.
@@ -182,8 +104,8 @@ mod tests {
 
     #[tokio::test]
     async fn many_readers_of_one_place_share_one_read() {
-        let shelf = Shelf::new(3);
-        let reader = shelf.reader();
+        let shelf = Shelf::new(&["t"], 3);
+        let reader = reader(&shelf);
         let mut readers = Vec::new();
         for _ in 0..50 {
             readers.push(subscribe(&reader, StartAt::Earliest).await.unwrap());
@@ -202,8 +124,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_reader_that_retention_overtook_is_told_where_to_go_on() {
-        let shelf = Shelf::new(3);
-        let reader = shelf.reader();
+        let shelf = Shelf::new(&["t"], 3);
+        let reader = reader(&shelf);
         let mut slow = subscribe(&reader, StartAt::Earliest).await.unwrap();
         let token = slow.place().encode();
         shelf.log_start.store(4, Relaxed);
@@ -215,8 +137,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_token_of_another_epoch_or_of_records_never_written_is_gone() {
-        let shelf = Shelf::new(1);
-        let reader = shelf.reader();
+        let shelf = Shelf::new(&["t"], 1);
+        let reader = reader(&shelf);
         let mut place = subscribe(&reader, StartAt::Latest).await.unwrap().place().clone();
         shelf.epoch.store(2, Relaxed);
         earliest_of(subscribe(&reader, StartAt::Token(place.encode())).await);
@@ -224,5 +146,99 @@ mod tests {
         earliest_of(subscribe(&reader, StartAt::Token(place.encode())).await);
         place.topics[0].positions[0] = Offset(2);
         assert!(subscribe(&reader, StartAt::Token(place.encode())).await.is_ok());
+    }
+
+    fn assigned(shelf: &Shelf, topic: &str, next: u64) -> Assigned {
+        let topic = shelf.topic(&name(topic)).unwrap();
+        Assigned { topic: topic.id, of: TopicPartition::new(topic.name, 0), next: Offset(next) }
+    }
+
+    /// Reads to the head: topics and first offsets of the turns.
+    async fn read(subscription: &mut Subscription) -> Vec<(String, u64)> {
+        let mut turns = Vec::new();
+        while let Some(turn) = subscription.next().await.unwrap() {
+            turns.push((turn.of.topic.to_string(), turn.from.0));
+            subscription.advance(turn.shard, turn.end());
+        }
+        turns
+    }
+
+    fn turns(expected: &[(&str, u64)]) -> Vec<(String, u64)> {
+        expected.iter().map(|(topic, from)| ((*topic).to_owned(), *from)).collect()
+    }
+
+    #[tokio::test]
+    async fn what_is_assigned_is_read_in_turns_and_can_be_replaced() {
+        let shelf = Shelf::new(&["a", "b", "c"], 2);
+        let mut member = reader(&shelf).assignable();
+        assert_eq!(read(&mut member).await, []);
+        member.assign([assigned(&shelf, "b", 2), assigned(&shelf, "a", 0)]).unwrap();
+        assert_eq!(read(&mut member).await, turns(&[("a", 0), ("b", 2), ("a", 2)]));
+        let places: Vec<_> = member.place().topics.iter().map(|place| place.positions.clone()).collect();
+        assert_eq!(places, [[Offset(4)], [Offset(4)]]);
+        member.assign([assigned(&shelf, "a", 3), assigned(&shelf, "c", 2)]).unwrap();
+        assert_eq!(read(&mut member).await, turns(&[("a", 3), ("c", 2)]));
+        member.assign([]).unwrap();
+        assert_eq!(read(&mut member).await, []);
+    }
+
+    #[tokio::test]
+    async fn news_of_any_assigned_topic_wake_its_member() {
+        let shelf = Shelf::new(&["a", "b", "c"], 2);
+        let mut member = reader(&shelf).assignable();
+        member.assign(["a", "b"].map(|topic| assigned(&shelf, topic, 4))).unwrap();
+        assert_eq!(read(&mut member).await, []);
+        for (topic, from) in [("b", 4), ("a", 4), ("b", 6)] {
+            shelf.append(topic);
+            member.changed().await.unwrap();
+            assert_eq!(read(&mut member).await, turns(&[(topic, from)]));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_deleted_topic_leaves_and_another_of_its_name_is_not_read() {
+        let shelf = Shelf::new(&["a", "b"], 1);
+        let mut member = reader(&shelf).assignable();
+        let both = ["a", "b"].map(|topic| assigned(&shelf, topic, 0));
+        member.assign(both.clone()).unwrap();
+        shelf.delete("a");
+        member.changed().await.unwrap();
+        assert_eq!(read(&mut member).await, turns(&[("b", 0)]));
+        assert_eq!(member.take_departed(), [Departed::deleted(name("a"))]);
+        shelf.create("a");
+        member.assign(both).unwrap();
+        assert_eq!(read(&mut member).await, turns(&[("b", 0)]));
+        assert_eq!(member.take_departed(), [Departed::deleted(name("a"))]);
+    }
+
+    #[tokio::test]
+    async fn records_deleted_before_they_were_read_can_be_passed_over() {
+        let shelf = Shelf::new(&["a", "b"], 3);
+        let mut member = reader(&shelf).assignable();
+        member.assign(["a", "b"].map(|topic| assigned(&shelf, topic, 0))).unwrap();
+        shelf.log_start.store(4, Relaxed);
+        assert!(matches!(member.next().await, Err(ReadError::Gone { .. })));
+        let passed = ["a", "b"].map(|topic| (TopicPartition::new(name(topic), 0), Offset(0)..Offset(4)));
+        assert_eq!(member.pass_over_deleted(), passed);
+        assert_eq!(read(&mut member).await, turns(&[("a", 4), ("b", 4)]));
+    }
+
+    #[tokio::test]
+    async fn topics_that_come_to_match_join_and_too_many_are_refused() {
+        let shelf = Shelf::new(&["app-1", "x"], 1);
+        let all = Selection::parse("app-*").unwrap();
+        let mut reading = reader(&shelf).subscribe_many(all, &StartAt::Latest).await.unwrap();
+        assert_eq!(read(&mut reading).await, []);
+        shelf.create("app-2");
+        shelf.create("y");
+        reading.changed().await.unwrap();
+        assert_eq!(read(&mut reading).await, turns(&[("app-2", 0)]));
+        let shard = |partition| Assigned {
+            of: TopicPartition { topic: name("x"), partition: PartitionId(partition) },
+            ..assigned(&shelf, "x", 0)
+        };
+        let outcome = reading.assign((0..5000).map(shard));
+        assert!(matches!(outcome, Err(ReadError::TooMany { partitions: 5000, .. })));
+        assert_eq!(reading.place().topics.len(), 2, "nothing changed");
     }
 }

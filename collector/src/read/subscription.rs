@@ -105,7 +105,7 @@ impl Subscription {
                 Ok(Some(batch)) => {
                     self.turn_passes(indices);
                     let of = TopicPartition { topic: topic.name, partition: shard.partition };
-                    return Ok(Some(Turn { of, shard, batch, from }));
+                    return Ok(Some(Turn::new((of, shard), batch, from)));
                 }
                 Ok(None) => self.followed.is_at_head(indices.0),
                 Err(error) => self.meet(error, &topic, shard)?,

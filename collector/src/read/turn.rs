@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use skidway_record::{Decoded, Offset, PartitionId, Record, TopicName, TopicPartition};
+use skidway_record::{BatchError, Decoded, Offset, PartitionId, Record, TopicName, TopicPartition};
 
 use crate::read::fetch::next_offset;
 use crate::read::{ReadError, TopicId};
@@ -47,21 +47,89 @@ pub struct Turn {
     pub batch: Arc<Decoded>,
     /// First offset that was not read before; may lie inside the batch.
     pub from: Offset,
+    only: Option<Only>,
+}
+
+/// Holds the records of a batch that a filter left.
+#[derive(Debug, Clone)]
+struct Only {
+    /// Their places in the batch's body.
+    places: Vec<usize>,
+    bytes: usize,
+    until: Offset,
+}
+
+/// Iterates over all records of a turn, or over those that a filter left.
+enum Records<A, B> {
+    All(A),
+    Some(B),
+}
+
+impl<T, A: Iterator<Item = T>, B: Iterator<Item = T>> Iterator for Records<A, B> {
+    type Item = T;
+
+    #[inline]
+    fn next(&mut self) -> Option<T> {
+        match self {
+            Self::All(all) => all.next(),
+            Self::Some(some) => some.next(),
+        }
+    }
 }
 
 impl Turn {
+    pub(super) fn new((of, shard): (TopicPartition, Shard), batch: Arc<Decoded>, from: Offset) -> Self {
+        Self { of, shard, batch, from, only: None }
+    }
+
+    /// Leaves only the records at these places of the batch, `bytes` of them, and ends before `until`.
+    pub(super) fn only(mut self, places: Vec<usize>, bytes: usize, until: Offset) -> Self {
+        self.only = Some(Only { places, bytes, until });
+        self
+    }
+
     /// Gives the records that were not read before.
     pub fn records(&self) -> impl Iterator<Item = Result<(Offset, Record<'_>), ReadError>> {
+        match &self.only {
+            Some(only) => Records::Some(only.places.iter().map(|place| self.record_at(*place))),
+            None => Records::All(self.all_records()),
+        }
+    }
+
+    fn all_records(&self) -> impl Iterator<Item = Result<(Offset, Record<'_>), ReadError>> {
         let placed = self.batch.records().map(|record| match record {
             Ok(record) => Ok((self.batch.offset_of(&record), record)),
-            Err(reason) => Err(ReadError::undecodable(&self.of, self.from..self.end(), &reason)),
+            Err(reason) => Err(self.undecodable(&reason)),
         });
         placed.skip_while(|record| record.as_ref().is_ok_and(|(offset, _)| *offset < self.from))
     }
 
-    /// Gives the offset after the batch.
+    /// Gives the record at a place of the batch's body.
+    ///
+    /// # Errors
+    /// [`ReadError::Damaged`] if it does not decode.
+    pub(super) fn record_at(&self, place: usize) -> Result<(Offset, Record<'_>), ReadError> {
+        let record = self.batch.record_at(place).map_err(|reason| self.undecodable(&reason))?;
+        Ok((self.batch.offset_of(&record), record))
+    }
+
+    fn undecodable(&self, reason: &BatchError) -> ReadError {
+        ReadError::undecodable(&self.of, self.from..next_offset(&self.batch), reason)
+    }
+
+    /// Tells whether a filter left nothing of it.
+    pub fn is_empty(&self) -> bool {
+        self.only.as_ref().is_some_and(|only| only.places.is_empty())
+    }
+
+    /// Tells about how many bytes its records have.
+    pub fn bytes(&self) -> usize {
+        self.only.as_ref().map_or_else(|| self.batch.body_bytes(), |only| only.bytes)
+    }
+
+    /// Gives the offset to go on from once the records are read.
     pub fn end(&self) -> Offset {
-        next_offset(&self.batch)
+        self.only.as_ref().map_or_else(|| next_offset(&self.batch), |only| only.until)
     }
 }
 

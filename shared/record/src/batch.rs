@@ -10,6 +10,7 @@ use crate::header::{BatchHeader, CRC_COVERS_FROM, HEADER_BYTES};
 use crate::ids::Offset;
 use crate::limits::DECOMPRESSED_BYTES_MAX;
 use crate::record::Record;
+use crate::varint;
 
 /// Holds one whole batch as it travels, is stored and is fetched. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -179,8 +180,92 @@ impl Decoded {
         })
     }
 
+    /// Gives the records' bytes, one record after the other.
+    pub fn body(&self) -> &[u8] {
+        &self.body
+    }
+
+    /// Begins to pass over records by their lengths alone.
+    pub fn walk(&self) -> Walk<'_> {
+        Walk { body: &self.body, position: 0, left: self.header.record_count }
+    }
+
+    /// Gives the record that begins at a place that [`Walk`] gave.
+    ///
+    /// # Errors
+    /// [`BatchError::Record`] (reject) if it is malformed.
+    pub fn record_at(&self, place: usize) -> Result<Record<'_>, BatchError> {
+        let mut rest = self.body.get(place..).unwrap_or_default();
+        let record = Record::read(&mut rest, self.header.base_timestamp_ms);
+        let append_time_ms = self.header.is_log_append_time().then_some(self.header.max_timestamp_ms);
+        let record = record.map(|record| record.with_append_time(append_time_ms));
+        record.map_err(|reason| BatchError::Record { index: 0, reason })
+    }
+
     /// Gives a record's absolute offset.
     pub fn offset_of(&self, record: &Record<'_>) -> Offset {
         Offset(self.header.base_offset.max(0) as u64 + u64::from(record.offset_delta))
+    }
+}
+
+/// Passes over the records of a batch without reading their fields.
+#[derive(Debug, Clone)]
+pub struct Walk<'a> {
+    body: &'a [u8],
+    position: usize,
+    left: u32,
+}
+
+impl Walk<'_> {
+    /// Gives the place where the next record begins, in bytes of the body.
+    pub fn position(&self) -> usize {
+        self.position
+    }
+
+    /// Gives the place of the next record and passes over it; `None` after the last. One whose length is impossible is the last.
+    pub fn next_place(&mut self) -> Option<usize> {
+        self.left = self.left.checked_sub(1)?;
+        let place = self.position;
+        let rest = self.body.get(place..).unwrap_or_default();
+        let mut after = rest;
+        let length = varint::read(&mut after).and_then(|length| usize::try_from(length).ok());
+        match length.filter(|length| *length <= after.len()) {
+            Some(length) => self.position = place + (rest.len() - after.len()) + length,
+            None => self.left = 0,
+        }
+        Some(place)
+    }
+
+    /// Gives the place of the record that has byte `at` of the body, or of one before it that is malformed; passes over it.
+    pub fn place_over(&mut self, at: usize) -> Option<usize> {
+        loop {
+            let place = self.next_place()?;
+            if self.position > at || self.position == place {
+                return Some(place);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{BatchBuilder, Compressor, EncodedHeaders};
+
+    #[test]
+    fn a_walk_finds_the_places_of_records_and_the_one_over_a_byte() {
+        let mut builder = BatchBuilder::new();
+        for value in ["one", "twenty-two", "three"] {
+            builder.push(7, None, Some(value.as_bytes()), &EncodedHeaders::none());
+        }
+        let batch = builder.finish(&mut Compressor::new(1).unwrap()).unwrap().decode().unwrap();
+        let mut walk = batch.walk();
+        let places: Vec<usize> = std::iter::from_fn(|| walk.next_place()).collect();
+        let value = |place: &usize| batch.record_at(*place).unwrap().value.unwrap();
+        assert_eq!(places.iter().map(value).collect::<Vec<_>>(), [b"one".as_slice(), b"twenty-two", b"three"]);
+        let needle = batch.body().windows(3).position(|bytes| bytes == b"two").unwrap();
+        let mut walk = batch.walk();
+        assert_eq!(walk.place_over(needle), Some(places[1]));
+        assert_eq!((walk.position(), walk.place_over(walk.position())), (places[2], Some(places[2])));
+        assert!(batch.record_at(batch.body().len()).is_err());
     }
 }

@@ -19,6 +19,6 @@ pub use error::WireError;
 pub use http::{JsonRecord, TopicList};
 pub use item::{Item, ItemResult, SpanKind};
 pub use problem::Problem;
-pub use reading::Gone;
+pub use reading::{Gone, Reconnect};
 pub use sinks::{SinkAudit, SinkFinding, SinkJob, SinkPlan};
 pub use source::SourcePage;

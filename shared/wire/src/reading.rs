@@ -11,3 +11,19 @@ pub struct Gone {
     /// Why.
     pub reason: String,
 }
+
+/// Tells subscribers that their stream ends, and when to come back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reconnect {
+    /// How long to wait before, in ms.
+    pub after_ms: u64,
+    /// Why it ends.
+    pub reason: String,
+}
+
+impl Reconnect {
+    /// Says that the collector stops.
+    pub fn stopping(after_ms: u64) -> Self {
+        Self { after_ms, reason: "the collector is stopping".into() }
+    }
+}

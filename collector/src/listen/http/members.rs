@@ -14,6 +14,7 @@ use crate::clock::now_ms;
 use crate::groups::membership::Joining;
 use crate::groups::{GroupName, MemberId, Poll, Seat, Start};
 use crate::listen::http::answers::Failure;
+use crate::listen::http::coding::Coding;
 use crate::listen::http::door::{Door, Peer};
 use crate::listen::http::groups::{start_of, topics_of};
 use crate::listen::http::ndjson::Ndjson;
@@ -59,7 +60,7 @@ pub(super) async fn read(
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
-    answer(&door, &name, accepted(&headers)?, peer, &uri).await
+    answer(&door, &name, (accepted(&headers)?, Coding::of(&headers)), peer, &uri).await
 }
 
 /// Streams to a member of a group as server-sent events, whatever is accepted.
@@ -72,14 +73,15 @@ pub(super) async fn stream(
     Path(name): Path<String>,
     peer: Option<Extension<Peer>>,
     uri: Uri,
+    headers: HeaderMap,
 ) -> Result<Response, Failure> {
-    answer(&door, &name, Kind::Sse, peer, &uri).await
+    answer(&door, &name, (Kind::Sse, Coding::of(&headers)), peer, &uri).await
 }
 
 async fn answer(
     door: &Arc<Door>,
     name: &str,
-    kind: Kind,
+    (kind, coding): (Kind, Coding),
     peer: Option<Extension<Peer>>,
     uri: &Uri,
 ) -> Result<Response, Failure> {
@@ -99,34 +101,39 @@ async fn answer(
                 Some((member, page)) => door.groups.poll(&name, member.clone(), *page)?,
                 None => door.groups.join(name, joining(session_timeout)?).await?.into_poll()?,
             };
-            page_of(door, &reading, poll, asked.commits).await
+            page_of(door, (&reading, coding), poll, asked.commits).await
         }
         Kind::Ndjson | Kind::Sse => {
             asked.refuse_pages()?;
             // A connection that nothing happens on is heard of at its heartbeats.
             let session_timeout = session_timeout.max(2 * door.config.heartbeat_interval);
             let seat = door.groups.join(name, joining(session_timeout)?).await?;
-            Ok(stream_of(door, kind, &reading, seat))
+            Ok(stream_of(door, kind, (&reading, coding), seat))
         }
     }
 }
 
-async fn page_of(door: &Arc<Door>, reading: &ReadQuery, poll: Poll, commits: bool) -> Result<Response, Failure> {
+async fn page_of(
+    door: &Arc<Door>,
+    (reading, coding): (&ReadQuery, Coding),
+    poll: Poll,
+    commits: bool,
+) -> Result<Response, Failure> {
     // What does not fit a page is told before anything is committed.
     reading.page()?;
     if commits {
         poll.commit_came().await?;
     }
-    poll::answer(door, reading, &poll).await
+    poll::answer(door, (reading, coding), &poll).await
 }
 
-fn stream_of(door: &Arc<Door>, kind: Kind, reading: &ReadQuery, seat: Seat) -> Response {
+fn stream_of(door: &Arc<Door>, kind: Kind, (reading, coding): (&ReadQuery, Coding), seat: Seat) -> Response {
     let mut subscription = door.reader.assignable();
     let seated = Seated::new(door, seat, &mut subscription);
     let read = (subscription, Some(seated));
     match kind {
-        Kind::Sse => stream::answer(door, reading, read, Sse::new(reading)),
-        _ => stream::answer(door, reading, read, Ndjson::new(reading)),
+        Kind::Sse => stream::answer(door, (reading, coding), read, Sse::new(reading)),
+        _ => stream::answer(door, (reading, coding), read, Ndjson::new(reading)),
     }
 }
 

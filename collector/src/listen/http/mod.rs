@@ -15,6 +15,7 @@ mod produce_body;
 mod records;
 mod raw;
 mod page;
+mod coding;
 mod outbox;
 mod stream;
 mod ndjson;

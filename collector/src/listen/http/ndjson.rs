@@ -1,9 +1,9 @@
-//! A stream of lines: records, and control lines `{"heartbeat":…,"next":…}`, `{"damaged":…,"next":…}`, `{"gone":…,"next":…}` and
-//! `{"error":…}`.
+//! A stream of lines: records, and control lines `{"heartbeat":…,"next":…}`, `{"damaged":…,"next":…}`, `{"gone":…,"next":…}`,
+//! `{"reconnect":…,"next":…}` and `{"error":…}`.
 
 use bytes::BytesMut;
 use skidway_record::{Offset, PartitionId, Record, TopicPartition};
-use skidway_wire::Problem;
+use skidway_wire::{Problem, Reconnect};
 
 use crate::json::RecordWriter;
 use crate::listen::http::query::ReadQuery;
@@ -72,6 +72,12 @@ impl Framing for Ndjson {
     fn told(&mut self, out: &mut BytesMut, name: &str, told: &str, place: &Token) {
         let line = format!("{{\"{name}\":{told},\"next\":\"{}\"}}\n", place.encode());
         out.extend_from_slice(line.as_bytes());
+    }
+
+    fn reconnect(&mut self, out: &mut BytesMut, reconnect: &Reconnect, place: &Token) {
+        let line = serde_json::json!({ "reconnect": reconnect, "next": place.encode() }).to_string();
+        out.extend_from_slice(line.as_bytes());
+        out.extend_from_slice(b"\n");
     }
 
     fn error(&mut self, out: &mut BytesMut, problem: &Problem) {

@@ -1,6 +1,8 @@
-//! Records as one JSON page: `{"records":[…],"next":"…"}`. Empty only at the head.
+//! Records as one JSON page: `{"records":[…],"next":"…"}`. Empty only at the head, or where a filter found nothing in as much as one page
+//! looks through.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
@@ -11,9 +13,10 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::json::RecordWriter;
 use crate::listen::http::answers::Failure;
+use crate::listen::http::coding::Coding;
 use crate::listen::http::door::Door;
 use crate::listen::http::query::ReadQuery;
-use crate::listen::http::stream::gone;
+use crate::listen::http::stream::{gone, next};
 use crate::log::Damage;
 use crate::metrics;
 use crate::read::{ReadError, Subscription, Turn};
@@ -21,24 +24,31 @@ use crate::read::{ReadError, Subscription, Turn};
 /// Ends a page that passed over so many damaged places.
 const DAMAGED_MAX: usize = 100;
 
-/// Fills a page, waiting up to `wait` for its first record.
+/// Ends a page that looked through so many bytes of records for those that a filter lets pass.
+const FILTERED_BYTES_MAX: usize = 256 << 20;
+
+/// Ends such a page after this long, too.
+const FILTERED_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// Fills a page, waiting up to `wait` for its first record, or for as many bytes as it should have.
 pub(super) async fn answer(
     door: &Arc<Door>,
-    query: &ReadQuery,
+    (query, coding): (&ReadQuery, Coding),
     mut subscription: Subscription,
 ) -> Result<Response, Failure> {
     let (records_max, bytes_max) = query.page()?;
+    let bytes_min = query.bytes_min()?;
     let mut page = Page::new(RecordWriter::of_any(query.inline_json), records_max, bytes_max);
     let deadline = Instant::now() + query.wait;
     loop {
-        page.fill(&mut subscription, query.skip_damaged).await?;
-        if !page.is_empty() || !news(door, &mut subscription, deadline).await? {
+        page.fill(&mut subscription, query).await?;
+        if page.is_enough(bytes_min) || !news(door, &mut subscription, deadline).await? {
             break;
         }
     }
     let body = page.finish(&subscription.place().encode());
     metrics::sent("page", body.len());
-    Ok(([(CONTENT_TYPE, "application/json")], body.freeze()).into_response())
+    Ok(coding.whole([(CONTENT_TYPE, "application/json")].into_response(), body.freeze()).await)
 }
 
 /// Waits for more to read; false if the time is over or the collector stops.
@@ -61,6 +71,8 @@ pub(super) struct Page {
     records_max: u64,
     bytes_max: usize,
     full: bool,
+    begun: Instant,
+    filtered_bytes: usize,
     /// What was passed over because it cannot be read any more.
     damaged: Vec<Damage>,
     /// Topics that are not read any more.
@@ -73,8 +85,21 @@ impl Page {
     /// Begins one with these bounds.
     pub(super) fn new(writer: RecordWriter, records_max: u64, bytes_max: usize) -> Self {
         let body = BytesMut::from(&b"{\"records\":["[..]);
-        let (damaged, gone, says) = (Vec::new(), Vec::new(), Vec::new());
-        Self { body, writer, records: 0, records_max, bytes_max, full: false, damaged, gone, says }
+        let (damaged, gone, says, begun) = (Vec::new(), Vec::new(), Vec::new(), Instant::now());
+        let filtered_bytes = 0;
+        Self {
+            body,
+            writer,
+            records: 0,
+            records_max,
+            bytes_max,
+            full: false,
+            begun,
+            filtered_bytes,
+            damaged,
+            gone,
+            says,
+        }
     }
 
     /// Lets it say something else: a member's name, and a JSON value.
@@ -82,18 +107,23 @@ impl Page {
         self.says.push((name, value));
     }
 
-    /// Tells whether there is nothing to tell yet.
-    pub(super) fn is_empty(&self) -> bool {
-        self.records == 0 && self.damaged.is_empty() && self.gone.is_empty()
+    /// Tells whether there is something to tell now.
+    pub(super) fn is_enough(&self, bytes_min: usize) -> bool {
+        let is_told = self.full || !self.damaged.is_empty() || !self.gone.is_empty();
+        is_told || (self.records > 0 && self.body.len() >= bytes_min)
     }
 
     /// Takes what there is to read. Damage ends a page that has records, and is told to who asks for it first.
-    pub(super) async fn fill(&mut self, subscription: &mut Subscription, skip_damaged: bool) -> Result<(), ReadError> {
+    pub(super) async fn fill(&mut self, subscription: &mut Subscription, query: &ReadQuery) -> Result<(), ReadError> {
+        let (skip_damaged, filter) = (query.skip_damaged, query.filter.as_ref());
         while !self.full {
-            let next = subscription.next().await;
+            let next = next(subscription, filter).await;
             self.gone.extend(subscription.take_departed().into_iter().map(gone));
             let taken = match next {
-                Ok(Some(turn)) => self.take(&turn, subscription),
+                Ok(Some(turn)) => {
+                    self.look_through(&turn, filter.is_some());
+                    self.take(&turn, subscription)
+                }
                 Ok(None) => return Ok(()),
                 Err(error) => Err(error),
             };
@@ -108,6 +138,15 @@ impl Page {
             }
         }
         Ok(())
+    }
+
+    /// Ends the page if a filter has looked through enough for one.
+    fn look_through(&mut self, turn: &Turn, is_filtered: bool) {
+        if is_filtered {
+            self.filtered_bytes += turn.batch.body_bytes();
+            let is_over = self.filtered_bytes >= FILTERED_BYTES_MAX || self.begun.elapsed() >= FILTERED_TIME_MAX;
+            self.full = self.full || (is_over);
+        }
     }
 
     /// Takes records of one turn until the page is full. The first record is taken whatever its size.

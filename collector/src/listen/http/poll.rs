@@ -11,6 +11,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::groups::Poll;
 use crate::json::RecordWriter;
 use crate::listen::http::answers::Failure;
+use crate::listen::http::coding::Coding;
 use crate::listen::http::door::Door;
 use crate::listen::http::page::Page;
 use crate::listen::http::query::ReadQuery;
@@ -30,7 +31,11 @@ struct Look {
 }
 
 /// Fills a page, waiting up to `wait` for its first record, or for something else to tell.
-pub(super) async fn answer(door: &Arc<Door>, query: &ReadQuery, poll: &Poll) -> Result<Response, Failure> {
+pub(super) async fn answer(
+    door: &Arc<Door>,
+    (query, coding): (&ReadQuery, Coding),
+    poll: &Poll,
+) -> Result<Response, Failure> {
     let deadline = Instant::now() + query.wait;
     loop {
         let mut look = look(door, query, poll)?;
@@ -44,7 +49,7 @@ pub(super) async fn answer(door: &Arc<Door>, query: &ReadQuery, poll: &Poll) -> 
             let _told_or_looked_for = timeout(AGAIN_AFTER, Seated::changed(Some(&mut look.seated))).await;
             continue;
         };
-        return Ok(look.finish(&format!("{member}.{number}"), knows));
+        return Ok(look.finish(&format!("{member}.{number}"), knows, coding).await);
     }
 }
 
@@ -60,10 +65,11 @@ fn look(door: &Arc<Door>, query: &ReadQuery, poll: &Poll) -> Result<Look, Failur
 impl Look {
     /// Waits until there is something to answer, or the time is over; false if the group changed, and everything is to be looked at anew.
     async fn wait(&mut self, door: &Door, query: &ReadQuery, poll: &Poll, deadline: Instant) -> Result<bool, Failure> {
+        let bytes_min = query.bytes_min()?;
         loop {
-            self.fill(query.skip_damaged).await?;
+            self.fill(query).await?;
             let news = self.told.iter().any(|(name, _)| *name == "gap") || !poll.knows(self.seated.generation())?;
-            if news || !self.page.is_empty() {
+            if news || self.page.is_enough(bytes_min) {
                 return Ok(true);
             }
             tokio::select! {
@@ -79,9 +85,9 @@ impl Look {
     }
 
     /// Takes what there is to read, past what was deleted meanwhile.
-    async fn fill(&mut self, skip_damaged: bool) -> Result<(), Failure> {
+    async fn fill(&mut self, query: &ReadQuery) -> Result<(), Failure> {
         loop {
-            match self.page.fill(&mut self.subscription, skip_damaged).await {
+            match self.page.fill(&mut self.subscription, query).await {
                 Ok(()) => return Ok(()),
                 Err(error @ ReadError::Gone { .. }) => {
                     let gaps = self.seated.pass_over_deleted(&mut self.subscription);
@@ -95,7 +101,7 @@ impl Look {
         }
     }
 
-    fn finish(mut self, member: &str, knows: bool) -> Response {
+    async fn finish(mut self, member: &str, knows: bool, coding: Coding) -> Response {
         self.page.say("member", format!("\"{member}\""));
         self.page.say("generation", self.seated.generation().to_string());
         let gaps: Vec<&str> =
@@ -110,6 +116,6 @@ impl Look {
         let body = self.page.finish(&self.subscription.place().encode());
         metrics::sent("page", body.len());
         let headers = [(CONTENT_TYPE.as_str(), "application/json"), (MEMBER_HEADER, member)];
-        (headers, body.freeze()).into_response()
+        coding.whole(headers.into_response(), body.freeze()).await
     }
 }

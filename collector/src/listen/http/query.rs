@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::Query as Pairs;
@@ -12,7 +13,7 @@ use skidway_daemon::config::{Bounded, ByteSize, parse_duration};
 use skidway_record::{Offset, PartitionId};
 
 use crate::listen::http::answers::Failure;
-use crate::read::{Scope, Selection, StartAt};
+use crate::read::{Filter, Scope, Selection, StartAt};
 
 /// Default and greatest number of records of a page.
 const PAGE_RECORDS: (u64, u64) = (500, 10_000);
@@ -81,7 +82,7 @@ impl Query {
 }
 
 /// Holds what a reader asks for. One URL serves pages and streams, so each ignores what only the others heed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(super) struct ReadQuery {
     /// One partition or all.
     pub(super) scope: Scope,
@@ -91,8 +92,12 @@ pub(super) struct ReadQuery {
     pub(super) max_records: Option<u64>,
     /// Ends a page or a stream after so many bytes.
     pub(super) max_bytes: Option<u64>,
-    /// How long an empty page waits for its first record.
+    /// How many bytes a page waits for.
+    pub(super) min_bytes: Option<u64>,
+    /// How long a page waits for its first record, or for as many bytes as it should have.
     pub(super) wait: Duration,
+    /// Which records are wanted, if not all.
+    pub(super) filter: Option<Arc<Filter>>,
     /// Whether a stream goes on past the head.
     pub(super) follow: bool,
     /// Whether records that cannot be read any more are passed over, and told of.
@@ -134,7 +139,9 @@ impl ReadQuery {
             scope,
             max_records: query.within("max_records", 1..=u64::MAX)?,
             max_bytes: size(&mut query, "max_bytes")?,
+            min_bytes: size(&mut query, "min_bytes")?,
             wait: wait(&mut query)?,
+            filter: filter(&mut query)?,
             follow: flag(&mut query, "follow", true)?,
             skip_damaged: flag(&mut query, "skip_damaged", false)?,
             tokens: flag(&mut query, "tokens", false)?,
@@ -144,12 +151,19 @@ impl ReadQuery {
         Ok(read)
     }
 
+    /// Gives how many bytes a page waits for.
+    pub(super) fn bytes_min(&self) -> Result<usize, Failure> {
+        let (_, bytes_max) = self.page()?;
+        Ok(self.min_bytes.unwrap_or(1).min(bytes_max as u64) as usize)
+    }
+
     /// Gives the bounds of a page: records, bytes.
     pub(super) fn page(&self) -> Result<(u64, usize), Failure> {
         let within = |name, asked: Option<u64>, (default, max): (u64, u64)| match asked {
             Some(asked) if asked > max => Err(Failure::parameter(name, format_args!("a page has at most {max}"))),
             asked => Ok(asked.unwrap_or(default)),
         };
+        within("min_bytes", self.min_bytes, PAGE_BYTES)?;
         let records = within("max_records", self.max_records, PAGE_RECORDS)?;
         Ok((records, within("max_bytes", self.max_bytes, PAGE_BYTES)? as usize))
     }
@@ -196,6 +210,14 @@ fn size(query: &mut Query, name: &str) -> Result<Option<u64>, Failure> {
     match ByteSize::parse(&text) {
         Some(ByteSize(bytes)) if bytes > 0 => Ok(Some(bytes)),
         _ => Err(Failure::parameter(name, format_args!("{text:?} is not a size such as 65536 or 64KiB"))),
+    }
+}
+
+fn filter(query: &mut Query) -> Result<Option<Arc<Filter>>, Failure> {
+    let Some(text) = query.text("filter")? else { return Ok(None) };
+    match Filter::parse(&text) {
+        Ok(filter) => Ok(Some(Arc::new(filter))),
+        Err(error) => Err(Failure::parameter("filter", &error).with("position", error.at)),
     }
 }
 
@@ -259,7 +281,9 @@ mod tests {
             ("wait=1h", "wait:"),
             ("follow=maybe", "follow:"),
             ("decode=xml", "decode:"),
-            ("filter=a", "filter: there is no such parameter"),
+            ("filter=a", "filter: at byte 0: there is no a;"),
+            ("min_bytes=0", "min_bytes:"),
+            ("nonsense=a", "nonsense: there is no such parameter"),
             ("from=latest&from=earliest", "from: given more than once"),
         ] {
             let detail = read(query).unwrap_err();

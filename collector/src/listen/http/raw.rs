@@ -33,6 +33,9 @@ const SMALL_BATCH_BYTES: usize = 16 << 10;
 
 /// Refuses what has no place in this form.
 pub(super) fn check(query: &ReadQuery) -> Result<(), Failure> {
+    if query.filter.is_some() {
+        return Err(Failure::parameter("filter", "not here: batches are answered as they are stored"));
+    }
     match &query.scope {
         Scope::One(_) => Ok(()),
         Scope::All | Scope::Some(_) => {

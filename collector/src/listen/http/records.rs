@@ -9,6 +9,7 @@ use axum::response::Response;
 use skidway_record::TopicName;
 
 use crate::listen::http::answers::Failure;
+use crate::listen::http::coding::Coding;
 use crate::listen::http::door::Door;
 use crate::listen::http::ndjson::Ndjson;
 use crate::listen::http::openapi::problems::Refused;
@@ -114,7 +115,7 @@ async fn of_topic(
     }
     let start = start(kind, &query, headers);
     let subscription = door.reader.subscribe(name, &query.scope, &start).await?;
-    answer(door, kind, &query, subscription).await
+    answer(door, kind, (&query, Coding::of(headers)), subscription).await
 }
 
 async fn of_many(door: &Arc<Door>, kind: Kind, uri: &Uri, headers: &HeaderMap) -> Result<Response, Failure> {
@@ -124,19 +125,19 @@ async fn of_many(door: &Arc<Door>, kind: Kind, uri: &Uri, headers: &HeaderMap) -
     }
     let start = start(kind, &query, headers);
     let subscription = door.reader.subscribe_many(selection, &start).await?;
-    answer(door, kind, &query, subscription).await
+    answer(door, kind, (&query, Coding::of(headers)), subscription).await
 }
 
 async fn answer(
     door: &Arc<Door>,
     kind: Kind,
-    query: &ReadQuery,
+    (query, coding): (&ReadQuery, Coding),
     subscription: Subscription,
 ) -> Result<Response, Failure> {
     Ok(match kind {
-        Kind::Page => page::answer(door, query, subscription).await?,
-        Kind::Ndjson => stream::answer(door, query, (subscription, None), Ndjson::new(query)),
-        Kind::Sse => stream::answer(door, query, (subscription, None), Sse::new(query)),
+        Kind::Page => page::answer(door, (query, coding), subscription).await?,
+        Kind::Ndjson => stream::answer(door, (query, coding), (subscription, None), Ndjson::new(query)),
+        Kind::Sse => stream::answer(door, (query, coding), (subscription, None), Sse::new(query)),
         Kind::Raw => raw::answer(door, query, subscription),
     })
 }

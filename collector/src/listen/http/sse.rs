@@ -2,7 +2,7 @@
 
 use bytes::BytesMut;
 use skidway_record::{Offset, PartitionId, Record, TopicPartition};
-use skidway_wire::Problem;
+use skidway_wire::{Problem, Reconnect};
 
 use crate::json::RecordWriter;
 use crate::listen::http::query::ReadQuery;
@@ -93,6 +93,13 @@ impl Framing for Sse {
     fn told(&mut self, out: &mut BytesMut, name: &str, told: &str, place: &Token) {
         let next = place.encode();
         out.extend_from_slice(format!("event: {name}\nid: {next}\ndata: {told}\n\n").as_bytes());
+    }
+
+    /// `retry` is EventSource's own field: it comes back by itself then, with the id as `Last-Event-ID`.
+    fn reconnect(&mut self, out: &mut BytesMut, reconnect: &Reconnect, place: &Token) {
+        let (retry, next) = (reconnect.after_ms, place.encode());
+        let data = serde_json::json!({ "reconnect": reconnect, "next": next });
+        out.extend_from_slice(format!("retry: {retry}\nevent: reconnect\nid: {next}\ndata: {data}\n\n").as_bytes());
     }
 
     fn error(&mut self, out: &mut BytesMut, problem: &Problem) {

@@ -4,29 +4,36 @@
 //! there is more, a heartbeat is due, or the collector stops. What NDJSON and SSE look like is their own business; those
 //! who want the same records in the same form share what was written once.
 
-use std::convert::Infallible;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use axum::body::Body;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
 use futures::FutureExt;
 use skidway_record::{Offset, PartitionId, Record, TopicPartition};
-use skidway_wire::{Gone, Problem};
+use skidway_wire::{Gone, Problem, Reconnect};
+use tokio::task::yield_now;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::listen::http::answers::Failure;
+use crate::listen::http::coding::Coding;
 use crate::listen::http::door::Door;
 use crate::listen::http::outbox::Outbox;
 use crate::listen::http::query::ReadQuery;
 use crate::listen::http::seated::Seated;
 use crate::metrics;
-use crate::read::{Departed, Piece, PieceKey, Pieces, ReadError, Subscription, Token, Turn};
+use crate::read::{Departed, Filter, Piece, PieceKey, Pieces, ReadError, Subscription, Token, Turn};
 
 /// Sends a chunk once it has this many bytes, or sooner if there is no more to read.
 const CHUNK_BYTES: usize = 256 << 10;
+
+/// A filter that found nothing in so many bytes of records tells how far it is.
+const MARK_BYTES: usize = 64 << 20;
+
+/// When subscribers of a collector that stops are to come back, in ms: not all at once.
+const RECONNECT_AFTER: RangeInclusive<u64> = 500..=3000;
 
 /// Records that show a place of more partitions are not shared: hardly two streams stand at the same one.
 pub(super) const SHARED_PARTITIONS_MAX: usize = 32;
@@ -70,6 +77,9 @@ pub(super) trait Framing: Send + 'static {
     /// Writes something that a member of a group is told, a JSON object; `place` is where it stands before that.
     fn told(&mut self, out: &mut BytesMut, name: &str, told: &str, place: &Token);
 
+    /// Writes that the stream ends because the collector stops, and when to come back.
+    fn reconnect(&mut self, out: &mut BytesMut, reconnect: &Reconnect, place: &Token);
+
     /// Writes the error that ends the stream.
     fn error(&mut self, out: &mut BytesMut, problem: &Problem);
 }
@@ -77,18 +87,29 @@ pub(super) trait Framing: Send + 'static {
 /// Starts a stream.
 pub(super) fn answer<F: Framing>(
     door: &Arc<Door>,
-    query: &ReadQuery,
+    (query, coding): (&ReadQuery, Coding),
     (subscription, seated): (Subscription, Option<Seated>),
     framing: F,
 ) -> Response {
     let stream = Stream::new(door, query, (subscription, seated), framing);
     let chunks = futures::stream::unfold(stream, |mut stream| async move {
         let chunk = stream.chunk().await?;
-        Some((Ok::<_, Infallible>(chunk), stream))
+        Some((chunk, stream))
     });
     let headers = [(CONTENT_TYPE, F::MEDIA_TYPE), (CACHE_CONTROL, "no-cache")];
     // Proxies such as nginx would otherwise hold back a chunk until they have enough.
-    (headers, [("x-accel-buffering", "no")], Body::from_stream(chunks)).into_response()
+    coding.chunks((headers, [("x-accel-buffering", "no")]).into_response(), chunks)
+}
+
+/// Gives a subscription's next turn, only the records that the filter lets pass if there is one.
+pub(super) async fn next(
+    subscription: &mut Subscription,
+    filter: Option<&Arc<Filter>>,
+) -> Result<Option<Turn>, ReadError> {
+    match (subscription.next().await?, filter) {
+        (Some(turn), Some(filter)) => filter.select(turn).await.map(Some),
+        (turn, _) => Ok(turn),
+    }
 }
 
 struct Stream<F> {
@@ -99,6 +120,9 @@ struct Stream<F> {
     heartbeat: Interval,
     draining: CancellationToken,
     follow: bool,
+    filter: Option<Arc<Filter>>,
+    /// Bytes of records that the filter looked through since the place was told last.
+    filtered_bytes: usize,
     skip_damaged: bool,
     records_left: u64,
     bytes_left: u64,
@@ -136,6 +160,8 @@ impl<F: Framing> Stream<F> {
             heartbeat,
             draining: door.draining.clone(),
             follow: query.follow,
+            filter: query.filter.clone(),
+            filtered_bytes: 0,
             skip_damaged: query.skip_damaged,
             records_left: query.max_records.unwrap_or(u64::MAX),
             bytes_left: query.max_bytes.unwrap_or(u64::MAX),
@@ -177,9 +203,17 @@ impl<F: Framing> Stream<F> {
             if self.ended {
                 return;
             }
-            let next = self.subscription.next().await;
+            let next = next(&mut self.subscription, self.filter.as_ref()).await;
             self.tell_departed();
             let taken = match next {
+                Ok(Some(turn)) if turn.is_empty() => {
+                    let passed = self.pass(&turn);
+                    if self.out.len() > 0 {
+                        return;
+                    }
+                    yield_now().await;
+                    Ok(passed)
+                }
                 Ok(Some(turn)) => self.take(&turn),
                 Ok(None) => {
                     self.ended = !self.follow;
@@ -218,12 +252,29 @@ impl<F: Framing> Stream<F> {
         }
     }
 
+    /// Passes over a turn of which the filter left nothing, and now and then tells how far it is. False if a group does not allow it any more.
+    fn pass(&mut self, turn: &Turn) -> bool {
+        if self.seated.as_mut().is_some_and(|seated| !seated.give(turn.shard, turn.end())) {
+            return false;
+        }
+        self.subscription.advance(turn.shard, turn.end());
+        self.filtered_bytes += turn.batch.body_bytes();
+        let is_due = self.heartbeat.tick().now_or_never().is_some();
+        if is_due || self.filtered_bytes >= MARK_BYTES {
+            self.write_heartbeat();
+        }
+        true
+    }
+
     /// Writes records of one turn: a piece, or what is left of what the stream was asked for. False if a group does not allow it any more.
     fn take(&mut self, turn: &Turn) -> Result<bool, ReadError> {
         let place = self.subscription.place();
         let unlimited = self.records_left == u64::MAX && self.bytes_left == u64::MAX;
         // A stamp is one reader's own.
-        let form = self.framing.form(place).filter(|form| unlimited && !(form.shows_place && place.stamp.is_some()));
+        let form = self
+            .framing
+            .form(place)
+            .filter(|form| unlimited && self.filter.is_none() && !(form.shows_place && place.stamp.is_some()));
         let key = form.map(|form| key(turn, place, &form));
         let bytes_max = self.bytes_left.min(CHUNK_BYTES as u64) as usize;
         let indices = self.subscription.find(turn.shard).expect("a turn is of a partition that is read");
@@ -270,9 +321,10 @@ impl<F: Framing> Stream<F> {
         }
     }
 
-    /// Ends in order: the last thing a subscriber hears is where to go on.
+    /// Ends in order: the last thing a subscriber hears is where to go on, and when.
     fn stop(&mut self) {
-        self.write_heartbeat();
+        let after = rand::random_range(RECONNECT_AFTER);
+        self.framing.reconnect(self.out.open(), &Reconnect::stopping(after), self.subscription.place());
         self.ended = true;
     }
 
@@ -304,6 +356,7 @@ impl<F: Framing> Stream<F> {
     }
 
     fn write_heartbeat(&mut self) {
+        self.filtered_bytes = 0;
         let high_watermarks = high_watermarks(&self.subscription);
         self.framing.heartbeat(self.out.open(), &high_watermarks, self.subscription.place());
     }
@@ -354,7 +407,7 @@ fn render<F: Framing>(
     framing.turn_to(&turn.of, place);
     let partition = turn.of.partition;
     let (mut records, mut end) = (0, turn.from);
-    let mut out = BytesMut::with_capacity((turn.batch.body_bytes() * 3 / 2).min(bytes_max + bytes_max / 8));
+    let mut out = BytesMut::with_capacity((turn.bytes() * 3 / 2).min(bytes_max + bytes_max / 8));
     for record in turn.records() {
         let (offset, record) = match record {
             Ok(record) => record,
