@@ -86,8 +86,9 @@ pub struct Up {
 /// Holds the arguments of `skidway tail`.
 #[derive(Debug, Args)]
 pub struct Tail {
-    /// The topic to read
-    pub topic: TopicName,
+    /// Topics to read, and patterns such as 'app-*', which topics to come may match
+    #[arg(value_name = "TOPIC", required = true)]
+    pub topics: Vec<String>,
     /// Where to start: earliest, latest, a token, a time (RFC 3339) or -N, which is N records back in each partition
     #[arg(long, value_name = "WHERE", allow_hyphen_values = true, conflicts_with = "last")]
     pub from: Option<String>,
@@ -95,9 +96,15 @@ pub struct Tail {
     #[arg(short = 'n', long, value_name = "N")]
     pub last: Option<u32>,
     /// Wait for new records, over restarts of the collector as well
-    #[arg(short, long)]
+    #[arg(short, long, overrides_with = "no_follow")]
     pub follow: bool,
-    /// Read this partition only
+    /// End at the last record there is, which is the default
+    #[arg(long)]
+    pub no_follow: bool,
+    /// Print only records for which this is true, such as 'value.contains("timeout") && json.status >= 500'
+    #[arg(long, value_name = "EXPRESSION")]
+    pub filter: Option<String>,
+    /// Read this partition only, of one topic
     #[arg(long, value_name = "N")]
     pub partition: Option<u32>,
     /// Pass over records that cannot be read any more, and say which, instead of stopping there

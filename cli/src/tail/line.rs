@@ -1,8 +1,10 @@
 //! Lines of an NDJSON answer: bytes in, records and control lines out. Pure.
 
+use std::time::Duration;
+
 use memchr::memchr_iter;
 use serde_json::{Map, Value};
-use skidway_wire::{JsonRecord, Problem};
+use skidway_wire::{Gone, JsonRecord, Problem, Reconnect};
 
 /// The longest line that is waited for: the largest record there is, as base64 in JSON, and some.
 const LINE_BYTES_MAX: usize = 32 << 20;
@@ -16,6 +18,10 @@ pub(super) enum Line {
     Heartbeat { next: Option<String> },
     /// Records that cannot be read were passed over: what was said of them, and the token to go on after them.
     Damaged { damage: Map<String, Value>, next: Option<String> },
+    /// A topic is read no longer, the others are; and the token to go on from.
+    Gone { gone: Gone, next: Option<String> },
+    /// The collector stops: when to come back, and the token to go on from.
+    Reconnect { after: Duration, next: Option<String> },
     /// The stream broke.
     Failed(Box<Problem>),
 }
@@ -35,12 +41,29 @@ pub(super) fn parse(line: &[u8]) -> Result<Line, String> {
     if let Some(Value::Object(damage)) = object.remove("damaged") {
         return Ok(Line::Damaged { damage, next });
     }
+    if let Some(gone) = object.remove("gone") {
+        let gone = serde_json::from_value(gone).map_err(|error| format!("a strange gone line: {error}"))?;
+        return Ok(Line::Gone { gone, next });
+    }
+    if let Some(reconnect) = object.remove("reconnect") {
+        let reconnect: Reconnect =
+            serde_json::from_value(reconnect).map_err(|error| format!("a strange reconnect line: {error}"))?;
+        return Ok(Line::Reconnect { after: Duration::from_millis(reconnect.after_ms), next });
+    }
     if object.contains_key("heartbeat") { Ok(Line::Heartbeat { next }) } else { Ok(Line::Record { object, next }) }
 }
 
 /// Gives a record's fields their types.
 pub(super) fn record(object: &Map<String, Value>) -> Result<JsonRecord, String> {
     serde_json::from_value(Value::Object(object.clone())).map_err(|error| error.to_string())
+}
+
+/// Says which topic is read no longer.
+pub(super) fn gone(gone: &Gone) -> String {
+    match &gone.topic {
+        Some(topic) => format!("topic {topic} is read no longer: {}", gone.reason),
+        None => gone.reason.clone(),
+    }
 }
 
 /// Says which records were passed over, and where the damage is.

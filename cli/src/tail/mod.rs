@@ -1,4 +1,4 @@
-//! `skidway tail`: the records of a topic, and with `--follow` those to come, each once, over every restart of the collector.
+//! `skidway tail`: the records of topics, and with `--follow` those to come, each once, over every restart of the collector.
 
 mod line;
 mod reader;
@@ -25,7 +25,7 @@ const LAST_DEFAULT: u32 = 10;
 const RECONNECT_BASE: Duration = Duration::from_millis(100);
 const RECONNECT_MAX: Duration = Duration::from_secs(5);
 
-/// Prints a topic's records until its end, or for ever.
+/// Prints topics' records until their end, or for ever.
 ///
 /// # Errors
 /// What the collector refuses; without `--follow` also a lost connection.
@@ -33,7 +33,7 @@ pub async fn run(client: Client, args: args::Tail, form: Form, out: &mut impl Wr
     let from = args.from.clone().unwrap_or_else(|| format!("-{}", args.last.unwrap_or(LAST_DEFAULT)));
     let printer = Printer { show: Show { form, zone: TimeZone::system() } };
     let follows = args.follow;
-    let mut reader = Reader::new(client, args, from);
+    let mut reader = Reader::new(client, args, from)?;
     if follows { follow(&mut reader, &printer, out).await } else { drain(&mut reader, &printer, out).await }
 }
 
@@ -97,6 +97,19 @@ async fn step(
                 next
             }
             Line::Heartbeat { next } => next,
+            Line::Gone { gone, next } => {
+                note(line::gone(&gone));
+                next
+            }
+            Line::Reconnect { after, next } => {
+                reader.advance(next);
+                out.flush()?;
+                if !reader.follows() {
+                    return Err(Error::Lost { reason: "the collector is stopping".to_owned() });
+                }
+                tokio::time::sleep(after.min(RECONNECT_MAX)).await;
+                return Ok(false);
+            }
             Line::Damaged { damage, next } => {
                 note(line::passed_over(&damage));
                 next
@@ -193,6 +206,27 @@ mod tests {
         assert!(!out.contains("next"), "{out}");
         let from: Vec<&str> = asked.iter().map(|query| &query[..query.find('&').unwrap_or(query.len())]).collect();
         assert_eq!(from, ["from=-10", "from=A", "from=B", "from=B", "from=B", "from=D"]);
+    }
+
+    #[tokio::test]
+    async fn many_topics_are_asked_for_together_and_what_is_said_of_them_is_no_record() {
+        let said = concat!(
+            r#"{"gone":{"topic":"a","reason":"topic a was deleted"},"next":"B"}"#,
+            "\n",
+            r#"{"reconnect":{"after_ms":1,"reason":"the collector is stopping"},"next":"C"}"#,
+            "\n"
+        );
+        let gone = success(concat!(r#"{"error":{"type":"gone","title":"Gone","status":410,"detail":"x"}}"#, "\n"));
+        let answers = vec![page(&[record(0, "")], "A"), success(&(record(1, "A") + said)), gone];
+        let (out, outcome, asked) = tailed("a app-* -f --filter true", PIPE, answers).await;
+        assert!(outcome.is_err());
+        assert_eq!(out, "line 0\nline 1\n");
+        let query = "topics=a%2Capp-*&filter=true";
+        let expected = [format!("from=-10&{query}"), format!("from=A&{query}&tokens=true&follow=true")];
+        assert_eq!(asked[..2], expected);
+        assert_eq!(asked[2], format!("from=C&{query}&tokens=true&follow=true"));
+        let (_, outcome, _) = tailed("a b --partition 1", PIPE, Vec::new()).await;
+        assert!(matches!(outcome, Err(Error::Usage(_))));
     }
 
     #[tokio::test]
