@@ -1,15 +1,15 @@
 //! Small state in a topic of our own: the last value of each key counts, a record without value forgets its key.
 //!
 //! A change is written with whatever else must be true with it, in one commit: an acknowledgement with its dead letter, an offset with the
-//! output that was made of what came before it. The topic has one partition and begins anew when it has grown long. Who changes one key from
-//! two tasks says himself in which order.
+//! output that was made of what came before it. The topic has one partition, is made by the first change, and begins anew when it has grown
+//! long. Who changes one key from two tasks says himself in which order.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use skidway_record::{Batch, BatchBuilder, Compressor, EncodedHeaders, Offset, Record, TopicName, TopicPartition};
-use tokio::sync::RwLock;
+use tokio::sync::{OnceCell, RwLock};
 
 use crate::clock::now_ms;
 use crate::log::{Commit, Committed, Log, LogError, LogReader, Target, TopicChange, TopicSettings};
@@ -49,25 +49,21 @@ pub struct StateTopic {
     of: TopicPartition,
     compressor: Mutex<Compressor>,
     entries: Mutex<BTreeMap<Bytes, Bytes>>,
+    /// The topic is there, and keeps what it has.
+    made: OnceCell<()>,
     /// Whoever writes is a reader; who begins the topic anew writes: nothing may change in between.
     writing: RwLock<()>,
 }
 
 impl StateTopic {
-    /// Opens the topic, creating it if need be, and reads what it says.
+    /// Opens the topic, if there is one, and reads what it says.
     ///
     /// # Errors
     /// [`StateError`] (halt).
     pub async fn open(log: Arc<dyn Log>, name: &str) -> Result<Self, StateError> {
         let name = TopicName::new(name).expect("our own topics' names are valid");
-        let for_ever = TopicSettings {
-            partitions: Some(1),
-            retention_age_ms: Some(None),
-            retention_bytes: Some(None),
-            ..TopicSettings::default()
-        };
-        log.alter_topic(TopicChange::Put(name.clone(), for_ever)).await?;
         let (of, mut entries) = (TopicPartition::new(name, 0), BTreeMap::new());
+        let made = OnceCell::new();
         let take = |_, record: &Record<'_>| {
             let key = record.key.ok_or("it has no key")?;
             match record.value {
@@ -76,10 +72,13 @@ impl StateTopic {
             }
             Ok(())
         };
-        each_record(&*log, &of, take).await?;
+        if log.topic(&of.topic).is_some() {
+            made.get_or_try_init(|| make(&*log, &of.topic)).await?;
+            each_record(&*log, &of, take).await?;
+        }
         let compressor = Compressor::new(1).map_err(|error| LogError::Failed(error.to_string()))?;
         let (compressor, entries) = (Mutex::new(compressor), Mutex::new(entries));
-        Ok(Self { log, of, compressor, entries, writing: RwLock::new(()) })
+        Ok(Self { log, of, compressor, entries, made, writing: RwLock::new(()) })
     }
 
     /// Gives all keys there are with their values, in the order of the keys.
@@ -93,6 +92,7 @@ impl StateTopic {
     /// # Errors
     /// [`LogError`], with its own fate; nothing is changed then.
     pub async fn write(&self, changes: Vec<(Bytes, Option<Bytes>)>, mut commit: Commit) -> Result<Committed, LogError> {
+        self.made.get_or_try_init(|| make(&*self.log, &self.of.topic)).await?;
         let committed = {
             let _not_anew = self.writing.read().await;
             commit.batches.extend(self.batches(changes.iter().map(|(key, value)| (key, value.as_ref()))));
@@ -159,6 +159,17 @@ impl StateTopic {
         batches.extend(builder.finish(&mut compressor));
         batches.into_iter().map(|batch| (Target::Partition(self.of.clone()), batch)).collect()
     }
+}
+
+/// Lets there be such a topic, which keeps everything.
+async fn make(log: &dyn Log, name: &TopicName) -> Result<(), LogError> {
+    let for_ever = TopicSettings {
+        partitions: Some(1),
+        retention_age_ms: Some(None),
+        retention_bytes: Some(None),
+        ..TopicSettings::default()
+    };
+    log.alter_topic(TopicChange::Put(name.clone(), for_ever)).await.map(drop)
 }
 
 /// Hands over all records of a partition, and tells how many offsets it has.
