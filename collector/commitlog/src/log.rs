@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use skidway_disk::Disk;
 use skidway_record::source::StoredSource;
-use skidway_record::{AgentId, Batch, Offset, SourceId, TopicName, TopicPartition};
+use skidway_record::{AgentId, Batch, Offset, PartitionId, SourceId, TopicName, TopicPartition};
 
 use crate::ballast::{Ballast, WithBallast};
 use crate::commit::{AgentState, Commit, Committed, LogIdentity, LogOffsets, OpenSession, Session, Topic, TopicChange};
@@ -208,6 +208,11 @@ impl CommitLog {
     /// [`Error::UnknownPartition`] (reject).
     pub fn offsets(&self, of: &TopicPartition) -> Result<LogOffsets, Error> {
         self.open.store.partition(of).map(|(_, offsets)| offsets)
+    }
+
+    /// Counts the times that segments of a partition were written anew: batches read before may hold records that are gone since.
+    pub fn rewrites(&self, topic: &TopicName, partition: PartitionId) -> u64 {
+        self.open.store.rewrites(topic, partition)
     }
 
     /// Lists the topics in the order of their names.

@@ -46,6 +46,24 @@ impl Recent {
         }
     }
 
+    /// Lets go of a partition's batches up to an offset: what is read there from files may be less from now on.
+    pub(crate) fn forget(&self, partition: u64, to: Offset) {
+        let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
+        let Some(batches) = kept.by_partition.get_mut(&partition) else { return };
+        let mut count = batches.partition_point(|batch| batch.next_offset() <= to);
+        let bytes: usize = batches.drain(..count).map(|batch| cost(&batch)).sum();
+        if batches.is_empty() {
+            kept.by_partition.remove(&partition);
+        }
+        kept.bytes -= bytes;
+        // The oldest entries of the partition stand for them.
+        kept.order.retain(|of| {
+            let goes = *of == partition && count > 0;
+            count -= usize::from(goes);
+            !goes
+        });
+    }
+
     /// Gives batches from the one that contains `at`, all below `high_watermark`: about `bytes_max`, at least one. `None` if that one
     /// is not kept.
     pub(crate) fn read(

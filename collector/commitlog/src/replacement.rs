@@ -89,6 +89,13 @@ impl Replacement {
         &self.extents
     }
 
+    /// Gives the offset where the segments that go, while they are still there, end.
+    pub(crate) fn end(&self) -> u64 {
+        let (segments, (_, high_watermark)) = (self.partition.segments(), self.partition.shown());
+        let is_after = |base: &u64| self.replaces.last().is_none_or(|last| base > last);
+        segments.iter().map(|segment| segment.base_offset()).find(is_after).unwrap_or(high_watermark)
+    }
+
     /// Tells whether records were removed.
     pub(crate) fn is_compacted(&self) -> bool {
         self.extents.iter().any(|extent| extent.rewritten == Rewritten::Compacted)

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use skidway_record::{TopicName, TopicPartition};
+use skidway_record::{PartitionId, TopicName, TopicPartition};
 
 use crate::commit::{LogOffsets, Topic};
 use crate::effects::TopicId;
@@ -86,6 +86,13 @@ impl Store {
         let live = shown.get(&of.topic).and_then(|live| live.partitions.get(of.partition.0 as usize));
         let partition = live.ok_or_else(|| Error::UnknownPartition(of.clone()))?;
         Ok((partition.clone(), partition.offsets()))
+    }
+
+    /// Counts the times that segments of a partition were written anew; 0 if there is no such partition.
+    pub(crate) fn rewrites(&self, topic: &TopicName, partition: PartitionId) -> u64 {
+        let shown = self.read();
+        let found = shown.get(topic).and_then(|live| live.partitions.get(partition.0 as usize));
+        found.map_or(0, |partition| partition.swaps())
     }
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<TopicName, LiveTopic>> {

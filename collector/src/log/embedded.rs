@@ -12,7 +12,7 @@ use futures::future::BoxFuture;
 use skidway_commitlog::{CommitLog, Compacted, Config, Error as EngineError, Observer, TopicDefaults};
 use skidway_disk::Disk;
 use skidway_record::source::StoredSource;
-use skidway_record::{AgentId, Batch, Offset, SourceId, TopicName, TopicPartition};
+use skidway_record::{AgentId, Batch, Offset, PartitionId, SourceId, TopicName, TopicPartition};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -118,6 +118,10 @@ impl LogReader for EmbeddedLog {
 
     fn offsets(&self, of: &TopicPartition) -> Result<LogOffsets, LogError> {
         Ok(self.engine.offsets(of)?)
+    }
+
+    fn rewrites(&self, topic: &TopicName, partition: PartitionId) -> u64 {
+        self.engine.rewrites(topic, partition)
     }
 
     fn watch(&self, topic: &TopicName) -> Option<watch::Receiver<Progress>> {

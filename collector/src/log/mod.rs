@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use skidway_record::source::StoredSource;
-use skidway_record::{AgentId, Batch, Offset, SourceId, TopicName, TopicPartition};
+use skidway_record::{AgentId, Batch, Offset, PartitionId, SourceId, TopicName, TopicPartition};
 use tokio::sync::watch;
 
 pub use error::{Damage, LogError};
@@ -44,6 +44,12 @@ pub trait LogReader: Send + Sync {
 
     /// Tells how far a partition reaches.
     fn offsets(&self, of: &TopicPartition) -> Result<LogOffsets, LogError>;
+
+    /// Counts the times that what is stored of a partition was written anew, as compaction does: batches read before may hold records that
+    /// are gone since. 0 if there is no such partition.
+    fn rewrites(&self, _topic: &TopicName, _partition: PartitionId) -> u64 {
+        0
+    }
 
     /// Follows a topic's high watermarks. The sender goes away with the topic, also if it is created again.
     fn watch(&self, topic: &TopicName) -> Option<watch::Receiver<Progress>>;

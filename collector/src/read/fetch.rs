@@ -55,7 +55,7 @@ impl Batches {
     /// [`ReadError`]: the topic is another one by now, `at` is out of range, the read failed, the store is damaged.
     pub async fn at(&self, topic: &Topic, partition: PartitionId, at: Offset) -> Read {
         let place = (topic.id, partition, at);
-        let recent = lock(&self.recent).find(place);
+        let recent = lock(&self.recent).find(place, self.log.rewrites(&topic.name, partition));
         match recent {
             Some(batch) => Ok(Some(batch)),
             None => self.flight(topic, place).await,
@@ -81,6 +81,7 @@ impl Batches {
 async fn read(log: Arc<dyn LogReader>, recent: Arc<Mutex<Recent>>, topic: Topic, (id, partition, at): Place) -> Read {
     metrics::fetched();
     let of = TopicPartition { topic: topic.name.clone(), partition };
+    let rewrites = log.rewrites(&topic.name, partition);
     let batches = log.fetch(of.clone(), at, FETCH_BYTES).await?;
     // Ids never come back: if the topic is still this one, those were its batches.
     if log.topic(&topic.name).is_none_or(|now| now.id != id) {
@@ -94,7 +95,7 @@ async fn read(log: Arc<dyn LogReader>, recent: Arc<Mutex<Recent>>, topic: Topic,
             yield_now().await;
         }
         let offsets = batch.base_offset()..batch.next_offset();
-        match decode_once(&recent, (id, partition), batch).await {
+        match decode_once(&recent, (id, partition), batch, rewrites).await {
             Ok(decoded) => {
                 bytes += decoded.body_bytes();
                 first.get_or_insert(decoded);
@@ -111,8 +112,13 @@ async fn read(log: Arc<dyn LogReader>, recent: Arc<Mutex<Recent>>, topic: Topic,
 }
 
 /// Gives the batch decoded: by whoever comes first, for all who come while it is kept. Reads that overlap share it too.
-async fn decode_once(recent: &Mutex<Recent>, of: Shard, batch: Batch) -> Result<Arc<Decoded>, BatchError> {
-    let (slot, base) = (lock(recent).slot(of, &batch), batch.base_offset());
+async fn decode_once(
+    recent: &Mutex<Recent>,
+    of: Shard,
+    batch: Batch,
+    rewrites: u64,
+) -> Result<Arc<Decoded>, BatchError> {
+    let (slot, base) = (lock(recent).slot(of, &batch, rewrites), batch.base_offset());
     let decode = async {
         let inline = batch.bytes().len() <= INLINE_BYTES;
         let decode = move || batch.verify_crc().and_then(|()| batch.decode());
@@ -136,6 +142,8 @@ struct Recent {
     bytes_max: usize,
     bytes: usize,
     partitions: HashMap<Shard, BTreeMap<Offset, Entry>>,
+    /// How often what is stored had been written anew when a partition's batches were read.
+    rewrites: HashMap<Shard, u64>,
     order: VecDeque<(Shard, Offset)>,
 }
 
@@ -147,14 +155,23 @@ struct Entry {
 }
 
 impl Recent {
-    fn find(&self, (topic, partition, at): Place) -> Option<Arc<Decoded>> {
+    fn find(&mut self, (topic, partition, at): Place, rewrites: u64) -> Option<Arc<Decoded>> {
+        if self.rewrites.get(&(topic, partition)).is_some_and(|known| *known < rewrites) {
+            self.forget((topic, partition));
+        }
         let batches = self.partitions.get(&(topic, partition))?;
         let (_, entry) = batches.range(..=at).next_back()?;
         if entry.next > at { entry.slot.get().cloned() } else { None }
     }
 
-    /// Gives the batch's slot, whether it is decoded or not. One that was merged from others takes their place.
-    fn slot(&mut self, of: Shard, batch: &Batch) -> Slot {
+    /// Gives the batch's slot, whether it is decoded or not. One that was merged from others takes their place. What was read before the
+    /// partition was written anew is not kept.
+    fn slot(&mut self, of: Shard, batch: &Batch, rewrites: u64) -> Slot {
+        match *self.rewrites.entry(of).or_insert(rewrites) {
+            known if known > rewrites => return Slot::default(),
+            known if known < rewrites => self.forget(of),
+            _ => {}
+        }
         let (base, next) = (batch.base_offset(), batch.next_offset());
         if let Some(entry) = self.partitions.get(&of).and_then(|batches| batches.get(&base))
             && entry.next == next
@@ -162,6 +179,7 @@ impl Recent {
             return entry.slot.clone();
         }
         let is_known = self.remove(of, base);
+        self.rewrites.insert(of, rewrites);
         let entry = Entry { slot: Slot::default(), next, bytes: ENTRY_BYTES };
         let slot = entry.slot.clone();
         self.bytes += entry.bytes;
@@ -190,6 +208,14 @@ impl Recent {
         }
     }
 
+    /// Forgets a partition.
+    fn forget(&mut self, of: Shard) {
+        let batches = self.partitions.remove(&of).unwrap_or_default();
+        self.bytes -= batches.values().map(|entry| entry.bytes).sum::<usize>();
+        self.rewrites.remove(&of);
+        self.order.retain(|(other, _)| *other != of);
+    }
+
     /// Forgets a batch; tells whether it was there.
     fn remove(&mut self, of: Shard, base: Offset) -> bool {
         let Some(batches) = self.partitions.get_mut(&of) else { return false };
@@ -199,6 +225,7 @@ impl Recent {
         }
         if batches.is_empty() {
             self.partitions.remove(&of);
+            self.rewrites.remove(&of);
         }
         removed.is_some()
     }
@@ -230,12 +257,12 @@ mod tests {
     async fn recent_batches_are_found_by_any_offset_and_the_oldest_leave_first() {
         let of = ([1; 16], PartitionId(0));
         let recent = Mutex::new(Recent { bytes_max: 700, ..Recent::default() });
-        decode_once(&recent, of, batch(0, 10)).await.unwrap();
-        decode_once(&recent, of, batch(10, 5)).await.unwrap();
-        let base = |at| lock(&recent).find((of.0, of.1, Offset(at))).map(|found| found.header().base_offset);
+        decode_once(&recent, of, batch(0, 10), 0).await.unwrap();
+        decode_once(&recent, of, batch(10, 5), 0).await.unwrap();
+        let base = |at| lock(&recent).find((of.0, of.1, Offset(at)), 0).map(|found| found.header().base_offset);
         assert_eq!((base(9), base(10), base(15)), (Some(0), Some(10), None));
 
-        decode_once(&recent, of, batch(15, 1)).await.unwrap();
+        decode_once(&recent, of, batch(15, 1), 0).await.unwrap();
         assert_eq!((base(9), base(15)), (None, Some(15)));
         assert!(lock(&recent).bytes <= 700);
     }
@@ -244,9 +271,10 @@ mod tests {
     async fn reads_that_overlap_decode_a_batch_once() {
         let of = ([1; 16], PartitionId(0));
         let recent = Mutex::new(Recent { bytes_max: 1 << 20, ..Recent::default() });
-        let (one, other) = tokio::join!(decode_once(&recent, of, batch(0, 10)), decode_once(&recent, of, batch(0, 10)));
+        let (one, other) =
+            tokio::join!(decode_once(&recent, of, batch(0, 10), 0), decode_once(&recent, of, batch(0, 10), 0));
         assert!(Arc::ptr_eq(&one.unwrap(), &other.unwrap()));
-        let merged = decode_once(&recent, of, batch(0, 20)).await.unwrap();
+        let merged = decode_once(&recent, of, batch(0, 20), 0).await.unwrap();
         assert_eq!(merged.header().next_offset(), 20, "a merged batch is another one");
         let kept = lock(&recent);
         assert_eq!((kept.order.len(), kept.bytes), (1, ENTRY_BYTES + merged.body_bytes()));
@@ -259,7 +287,22 @@ mod tests {
         let mut bytes = batch(0, 10).bytes().to_vec();
         *bytes.last_mut().unwrap() ^= 1;
         let damaged = Batch::take(&mut bytes.into()).unwrap();
-        assert!(decode_once(&recent, of, damaged).await.is_err());
-        decode_once(&recent, of, batch(0, 10)).await.unwrap();
+        assert!(decode_once(&recent, of, damaged, 0).await.is_err());
+        decode_once(&recent, of, batch(0, 10), 0).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_was_read_before_a_partition_was_written_anew_is_not_given_again() {
+        let of = ([1; 16], PartitionId(0));
+        let recent = Mutex::new(Recent { bytes_max: 1 << 20, ..Recent::default() });
+        let before = decode_once(&recent, of, batch(0, 10), 0).await.unwrap();
+        let find = |rewrites| lock(&recent).find((of.0, of.1, Offset(3)), rewrites);
+        assert!(find(0).is_some_and(|found| Arc::ptr_eq(&found, &before)));
+        assert!(find(1).is_none());
+        let after = decode_once(&recent, of, batch(0, 10), 1).await.unwrap();
+        decode_once(&recent, of, batch(0, 10), 0).await.unwrap();
+        assert!(find(1).is_some_and(|found| Arc::ptr_eq(&found, &after)), "a late read of the old one is not kept");
+        let kept = lock(&recent);
+        assert_eq!((kept.order.len(), kept.bytes), (1, ENTRY_BYTES + after.body_bytes()));
     }
 }

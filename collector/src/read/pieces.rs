@@ -21,6 +21,8 @@ pub struct PieceKey {
     pub topic: [u8; 16],
     /// Partition.
     pub partition: PartitionId,
+    /// CRC of the stored batch: one that was written anew holds other records.
+    pub crc: u32,
     /// Its first record, or where the reader stands before it.
     pub from: Offset,
     /// How it is written: a number of the writer's own.
@@ -128,7 +130,7 @@ mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
 
     fn key(from: u64) -> PieceKey {
-        PieceKey { topic: [1; 16], partition: PartitionId(0), from: Offset(from), form: 0, place: None }
+        PieceKey { topic: [1; 16], partition: PartitionId(0), crc: 0, from: Offset(from), form: 0, place: None }
     }
 
     fn piece(len: usize) -> Piece {

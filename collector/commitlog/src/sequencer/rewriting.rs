@@ -18,6 +18,7 @@ use crate::log::Compacted;
 use crate::partition::Partition;
 use crate::replacement::{Replacement, SwapNumber};
 use crate::sequencer::Sequencer;
+use skidway_record::Offset;
 
 /// Segments remembered as not to be merged; beyond that all are tried again.
 const GIVEN_UP_MAX: usize = 10_000;
@@ -166,7 +167,11 @@ impl Sequencer {
         let Some(ended) = ended else { return };
         match ended.thread.join() {
             Ok(Ok(Done { replacement, compaction })) => {
-                self.rewrites.written.extend(replacement);
+                if let Some(new) = replacement {
+                    let store = self.writer.store();
+                    store.recent.forget(new.partition().key(), Offset(new.end()));
+                    self.rewrites.written.push(new);
+                }
                 if let Some((pass, since, told)) = compaction {
                     self.observer.compacted(&told);
                     self.rewrites.pass = (!pass.is_through()).then_some((pass, since));

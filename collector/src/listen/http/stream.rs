@@ -389,6 +389,7 @@ fn key(turn: &Turn, place: &Token, form: &Form) -> PieceKey {
     PieceKey {
         topic: turn.shard.topic,
         partition: turn.shard.partition,
+        crc: turn.batch.header().crc,
         from: turn.from,
         form: form.id,
         place: form.shows_place.then(|| place.clone()),
