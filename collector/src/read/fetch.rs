@@ -124,7 +124,7 @@ async fn decode_once(
         let decode = move || batch.verify_crc().and_then(|()| batch.decode());
         let decoded = Arc::new(if inline { decode()? } else { blocking(decode).await? });
         metrics::decoded();
-        lock(recent).charge(of, base, decoded.body_bytes());
+        lock(recent).charge((of, base), &slot, decoded.body_bytes());
         Ok(decoded)
     };
     slot.get_or_try_init(|| decode).await.cloned()
@@ -192,8 +192,10 @@ impl Recent {
     }
 
     /// Counts what a batch takes now that it is decoded, if it is still kept.
-    fn charge(&mut self, of: Shard, base: Offset, bytes: usize) {
-        if let Some(entry) = self.partitions.get_mut(&of).and_then(|batches| batches.get_mut(&base)) {
+    fn charge(&mut self, (of, base): (Shard, Offset), slot: &Slot, bytes: usize) {
+        if let Some(entry) = self.partitions.get_mut(&of).and_then(|batches| batches.get_mut(&base))
+            && Arc::ptr_eq(&entry.slot, slot)
+        {
             entry.bytes += bytes;
             self.bytes += bytes;
         }
