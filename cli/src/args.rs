@@ -40,6 +40,8 @@ pub enum Command {
     Up(Up),
     /// Print the records of a topic
     Tail(Tail),
+    /// Print the latest record of each key of a topic
+    Table(Table),
     /// Send lines to a topic, one record a line
     Produce(Produce),
     /// List, show, create, change and delete topics
@@ -112,6 +114,25 @@ pub struct Tail {
     pub skip_damaged: bool,
 }
 
+/// Holds the arguments of `skidway table`.
+#[derive(Debug, Args)]
+pub struct Table {
+    /// The topic to read
+    pub topic: TopicName,
+    /// Print this key's latest record only
+    #[arg(long, conflicts_with_all = ["prefix", "follow"])]
+    pub key: Option<String>,
+    /// Print keys that begin with this
+    #[arg(long)]
+    pub prefix: Option<String>,
+    /// Then print what is written from there on, over restarts of the collector as well
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Read this partition only
+    #[arg(long, value_name = "N")]
+    pub partition: Option<u32>,
+}
+
 /// Holds the arguments of `skidway produce`.
 #[derive(Debug, Args)]
 pub struct Produce {
@@ -123,6 +144,9 @@ pub struct Produce {
     /// Key of every record; equal keys go to one partition
     #[arg(long)]
     pub key: Option<String>,
+    /// Write only if the key's last record is at this offset, or there is none; the topic needs a key index
+    #[arg(long, value_name = "OFFSET|none", requires = "key", value_parser = key_offset)]
+    pub expect_key_offset: Option<String>,
 }
 
 /// Holds the arguments of `skidway groups`.
@@ -454,6 +478,9 @@ pub struct TopicSettings {
     /// Leave records this long before they may be compacted away, such as 1h
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub min_compaction_lag: Option<String>,
+    /// Keep an index of keys, for reading one key's records and writing what expects a key's offset
+    #[arg(long, value_name = "true|false")]
+    pub key_index: Option<bool>,
 }
 
 /// Reads `app:3=17`.
@@ -469,6 +496,12 @@ fn partition_offset(text: &str) -> Result<(String, u32, u64), String> {
 fn before_offset(text: &str) -> Result<String, String> {
     let valid = text == "latest" || text.parse::<u64>().is_ok();
     valid.then(|| text.to_owned()).ok_or_else(|| "expected an offset, or latest".to_owned())
+}
+
+/// Checks an offset or `none`.
+fn key_offset(text: &str) -> Result<String, String> {
+    let valid = text == "none" || text.parse::<u64>().is_ok();
+    valid.then(|| text.to_owned()).ok_or_else(|| "expected an offset, or none".to_owned())
 }
 
 /// Checks a duration here, where the message can name the argument, and passes it on as it was written.
@@ -509,6 +542,10 @@ mod tests {
             "--json --url http://h:1 tail t",
             "produce t",
             "produce t --key k -",
+            "produce t --key k --expect-key-offset none",
+            "table t --prefix a -f",
+            "table t --key k --json",
+            "topics create t --key-index true",
             "topics",
             "topics list",
             "topics show t",

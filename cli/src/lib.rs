@@ -1,13 +1,14 @@
 //! `skidway`: the operator's program, and a whole Skidway in one process (`skidway up`).
 //!
-//! The map: [`args`] is what may be typed; a command's room does it ([`up`], [`tail`], [`produce`], [`topics`], [`agents`], [`sinks`],
-//! [`groups`], [`queues`], [`manual`]),
+//! The map: [`args`] is what may be typed; a command's room does it ([`up`], [`tail`], [`table`], [`produce`], [`topics`], [`agents`],
+//! [`sinks`], [`groups`], [`queues`], [`manual`]),
 //! through [`client`] and in the forms of [`output`] and [`skidway_daemon::human`]; [`error`] says why it failed. Answers go to the standard
 //! output, everything said about them to the standard error.
 
 pub mod args;
 pub mod up;
 pub mod tail;
+pub mod table;
 pub mod produce;
 pub mod topics;
 pub mod agents;
@@ -39,6 +40,7 @@ pub async fn run(cli: Cli) -> Result<(), Error> {
     match cli.command {
         Command::Up(args) => up::run(args).await?,
         Command::Tail(args) => tail::run(client, args, form, &mut out).await?,
+        Command::Table(args) => table::run(client, args, form, &mut out).await?,
         Command::Produce(args) => produce::run(client, args, form, &mut out).await?,
         Command::Topics(args) => topics::run(client, args.action, form, &mut out).await?,
         Command::Agents => agents::run(client, form, &mut out).await?,

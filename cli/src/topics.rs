@@ -86,8 +86,8 @@ async fn alter(
 ) -> Result<(), Error> {
     if body(settings).is_empty() {
         return Err(Error::Usage(
-            "nothing to change: give --partitions, --retention-age, --retention-bytes, --cleanup, --tombstone-retention or \
-             --min-compaction-lag".to_owned(),
+            "nothing to change: give --partitions, --retention-age, --retention-bytes, --cleanup, --tombstone-retention, \
+             --min-compaction-lag or --key-index".to_owned(),
         ));
     }
     let _must_exist: Value = client.get(&path(topic.as_str())).await?;
@@ -151,6 +151,7 @@ fn body(settings: &TopicSettings) -> Map<String, Value> {
     retention.extend(settings.retention_age.clone().map(|age| ("age".to_owned(), age.into())));
     retention.extend(settings.retention_bytes.clone().map(|bytes| ("bytes".to_owned(), bytes.into())));
     let mut body = Map::new();
+    body.extend(settings.key_index.map(|indexed| ("key_index".to_owned(), indexed.into())));
     body.extend(settings.partitions.map(|partitions| ("partitions".to_owned(), partitions.into())));
     let plain = [
         ("cleanup", &settings.cleanup),

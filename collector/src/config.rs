@@ -37,6 +37,8 @@ pub struct Config {
     pub validation: Validation,
     /// Bytes of decoded records shared by all readers; 64 MiB.
     pub read_cache_bytes: u64,
+    /// Bytes of memory for tables that are being read, all together; 256 MiB.
+    pub table_bytes: u64,
     /// What new topics get.
     pub topics: TopicDefaults,
     /// Consumer groups.
@@ -109,6 +111,7 @@ impl Default for Config {
             engine: EngineConfig::default(),
             validation: Validation::Full,
             read_cache_bytes: 64 << 20,
+            table_bytes: 256 << 20,
             topics: TopicDefaults::default(),
             groups: GroupsConfig::default(),
             sinks: Vec::new(),
@@ -182,6 +185,10 @@ impl Config {
             read_cache_bytes: {
                 let range = ByteSize::mib(1)..=ByteSize::gib(64);
                 root.section("read").within("cache_bytes", ByteSize(default.read_cache_bytes), range).0
+            },
+            table_bytes: {
+                let range = ByteSize::mib(1)..=ByteSize::gib(64);
+                root.section("keys").within("table_bytes", ByteSize(default.table_bytes), range).0
             },
             topics: topics(&root.section("topics")),
             groups: groups(&root.section("groups")),

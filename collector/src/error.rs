@@ -25,6 +25,9 @@ pub enum StartError {
         /// What the engine said.
         source: Box<skidway_commitlog::Error>,
     },
+    /// Which topics have a key index cannot be read.
+    #[error("cannot open the key indexes: {0}")]
+    Keys(Box<StateError>),
     /// What sinks have decided cannot be read.
     #[error("cannot open the sinks: {0}")]
     Sinks(Box<StateError>),

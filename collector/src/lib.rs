@@ -10,6 +10,7 @@ pub mod json;
 pub mod read;
 pub mod queues;
 pub mod groups;
+pub mod keys;
 pub mod sink;
 pub mod blocking;
 pub mod clock;

@@ -57,6 +57,11 @@ pub fn describe() {
         "skidway_group_lost_records_total",
         "Records deleted before a group read them, counted each time a member is told"
     );
+    describe_gauge!("skidway_key_index_lag", "Offsets that a topic's key index has not read, by `topic`");
+    describe_gauge!("skidway_key_index_entries", "Entries of a topic's key index, by `topic`");
+    describe_counter!("skidway_conditional_writes_total", "Writes that expected a key's offset, by `outcome`");
+    describe_counter!("skidway_conditional_rounds_repeated_total", "Rounds of such writes that were checked again");
+    describe_counter!("skidway_tables_total", "Tables asked for, by `kind`");
     describe_counter!("skidway_collector_fetches_total", "Reads of the log that the shared memory could not answer");
     describe_counter!("skidway_collector_batches_decoded_total", "Batches decoded, each once for all its readers");
     describe_counter!(
@@ -319,4 +324,25 @@ impl Drop for Open {
     fn drop(&mut self) {
         gauge!(self.name, "kind" => self.kind).decrement(1.0);
     }
+}
+
+/// Shows how far a topic's key index is behind, and how many entries it has.
+pub fn key_index(topic: &str, lag: u64, entries: u64) {
+    gauge!("skidway_key_index_lag", "topic" => topic.to_owned()).set(lag as f64);
+    gauge!("skidway_key_index_entries", "topic" => topic.to_owned()).set(entries as f64);
+}
+
+/// Counts a write that expected a key's offset, by what became of it.
+pub fn conditional(outcome: &'static str) {
+    counter!("skidway_conditional_writes_total", "outcome" => outcome).increment(1);
+}
+
+/// Counts a round of such writes that had to be checked again.
+pub fn conditional_again() {
+    counter!("skidway_conditional_rounds_repeated_total").increment(1);
+}
+
+/// Counts a table that is being read.
+pub fn table(kind: &'static str) {
+    counter!("skidway_tables_total", "kind" => kind).increment(1);
 }

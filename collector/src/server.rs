@@ -34,6 +34,7 @@ use crate::error::{ServeError, StartError};
 use crate::groups::Groups;
 use crate::ingest::Ingest;
 use crate::ingest::fleet::Fleet;
+use crate::keys::{Keys, Tables};
 use crate::listen::http::{Door, Peer, Rooms, SinkControl, router, too_many_connections};
 use crate::log::embedded::EmbeddedLog;
 use crate::log::{Log, LogError, LogReader, LogWriter};
@@ -61,6 +62,7 @@ pub struct Server {
     sinks: Option<Sinks>,
     keeper: Keeper,
     groups: Arc<Groups>,
+    keys: Arc<Keys>,
     tasks: Tasks,
 }
 
@@ -117,11 +119,13 @@ impl Server {
         let control = sinks.as_ref().map(|sinks| Sinking { control: sinks.control(), tasks: tasks.clone() });
         let opened = queues::open(Arc::new(log.clone())).await;
         let (queues, keeper) = opened.map_err(|error| StartError::Queues(Box::new(error)))?;
+        let keys = Keys::open(Arc::new(log.clone()), &config.data_dir).await;
+        let keys = Arc::new(keys.map_err(|error| StartError::Keys(Box::new(error)))?);
         let reloader = Reloader { log, auto_create: Arc::new(AtomicBool::new(config.topics.auto_create)) };
         let groups = open_groups(&config, &reloader.log).await?;
-        let rooms = (control, queues, groups.clone());
+        let rooms = (control, queues, groups.clone(), keys.clone());
         let router = router(Arc::new(open_door(&config, &reloader, rooms, tasks.draining.clone()).await));
-        Ok(Self { config, listener, address, reloader, router, sinks, keeper, groups, tasks })
+        Ok(Self { config, listener, address, reloader, router, sinks, keeper, groups, keys, tasks })
     }
 
     /// Tells where it listens; the port that was chosen if the configured one is 0.
@@ -139,7 +143,7 @@ impl Server {
     /// # Errors
     /// [`ServeError::Halted`] at once if the log halts; [`ServeError::Close`].
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), ServeError> {
-        let Self { config, listener, address, reloader, router, sinks, keeper, groups, tasks } = self;
+        let Self { config, listener, address, reloader, router, sinks, keeper, groups, keys, tasks } = self;
         let log = reloader.log;
         // Goes on until every request is answered: what they asked for is finished there.
         let stop_groups = CancellationToken::new();
@@ -149,6 +153,8 @@ impl Server {
             let stop = tasks.draining.clone();
             tasks.tracker.spawn(async move { control.watch(stop).await });
         }
+        tasks.tracker.spawn(keys.clone().run_lane(tasks.draining.clone()));
+        tasks.tracker.spawn(keys.run_indexer(tasks.draining.clone()));
         for sink in sinks.into_iter().flat_map(Sinks::each) {
             let (stop, cut_off) = (tasks.draining.clone(), tasks.cut_off.clone());
             tasks.tracker.spawn(async move {
@@ -252,7 +258,7 @@ impl SinkControl for Sinking {
 async fn open_door(
     config: &Config,
     reloader: &Reloader,
-    (sinks, queues, groups): (Option<Sinking>, Queues, Arc<Groups>),
+    (sinks, queues, groups, keys): (Option<Sinking>, Queues, Arc<Groups>, Arc<Keys>),
     draining: CancellationToken,
 ) -> Door {
     let log = &reloader.log;
@@ -270,7 +276,8 @@ async fn open_door(
     let ingest = Ingest::new(log.clone(), config.validation, reloader.auto_create.clone());
     let fleet = Fleet::new(known, Instant::now());
     let sinks = sinks.map(|sinks| Arc::new(sinks) as Arc<dyn SinkControl>);
-    let rooms = Rooms { reader, ingest, fleet, sinks, queues, groups };
+    let tables = Arc::new(Tables::new(keys.clone(), config.table_bytes));
+    let rooms = Rooms { reader, ingest, fleet, sinks, queues, groups, keys, tables };
     Door::new(log, rooms, config.http.clone(), draining, about)
 }
 

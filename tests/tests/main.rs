@@ -11,6 +11,7 @@
 //! | `subscription` | readers: pages, streams, tokens, many topics, filters, codings; modules of its own |
 //! | `damage` | a disk that loses bits: what readers are told, what an operator can do |
 //! | `raw_batches` | stored batches byte for byte; batches decoded once for all readers |
+//! | `event_sourcing` | one key's events, writes that expect a key's offset, tables |
 //! | `real_logs` | sixteen real logs through `skidway up` |
 //! | `http_contract` | topics, producing, problems: the rest of the HTTP interface |
 //! | `compaction` | topics compacted by key: small, and no last value lost, whatever is killed |
@@ -33,6 +34,7 @@ mod api;
 mod groups;
 mod raw_batches;
 mod damage;
+mod event_sourcing;
 mod real_logs;
 mod http_contract;
 mod compaction;

@@ -39,7 +39,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// An input that cannot be read; what the collector refuses; a collector that stays away for a minute.
 pub async fn run(client: Client, args: args::Produce, form: Form, out: &mut impl Write) -> Result<(), Error> {
     let mut lines = Lines::open(&args.file).map_err(|source| Error::Input { path: args.file.clone(), source })?;
-    let mut producer = Producer::new(client, args.topic, args.key);
+    let mut producer = Producer::new(client, args.topic, args.key, args.expect_key_offset);
     let outcome = produce(&mut producer, &mut lines, &args.file).await;
     producer.stored.print(form, out)?;
     outcome.map_err(|source| match producer.stored.total {
@@ -62,15 +62,17 @@ struct Producer {
     client: Client,
     topic: TopicName,
     key: Option<String>,
+    /// Where the key has to end for the next request to be stored: an offset, or `none`.
+    expected: Option<String>,
     /// Random, so that two runs are two producers.
     id: String,
     stored: Stored,
 }
 
 impl Producer {
-    fn new(client: Client, topic: TopicName, key: Option<String>) -> Self {
+    fn new(client: Client, topic: TopicName, key: Option<String>, expected: Option<String>) -> Self {
         let id = format!("skidway-produce-{:032x}", rand::random::<u128>());
-        Self { client, topic, key, id, stored: Stored::default() }
+        Self { client, topic, key, expected, id, stored: Stored::default() }
     }
 
     /// Stores a batch, repeating the request for as long as patience lasts.
@@ -83,6 +85,10 @@ impl Producer {
             let error = match self.attempt(body.clone()).await {
                 Ok(produced) => {
                     self.stored.add(lines.len() as u64, &produced.offsets);
+                    if let (Some(expected), Some(run)) = (&mut self.expected, produced.offsets.last()) {
+                        // The next request follows this one.
+                        *expected = (run.base_offset + run.count - 1).to_string();
+                    }
                     return Ok(());
                 }
                 Err(error) => error,
@@ -106,6 +112,10 @@ impl Producer {
             .header("Producer-Epoch", "0")
             .header("Producer-Seq", self.stored.total.to_string())
             .body(body);
+        let request = match &self.expected {
+            Some(expected) => request.header("Expected-Key-Offset", expected),
+            None => request,
+        };
         self.client.fetch(request).await
     }
 }

@@ -11,7 +11,7 @@ const LINE_BYTES_MAX: usize = 32 << 20;
 
 /// Holds what one line says.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Line {
+pub(crate) enum Line {
     /// A record, as it came but without its token, and the token to go on after it.
     Record { object: Map<String, Value>, next: Option<String> },
     /// Nothing new, and the token to go on from.
@@ -27,7 +27,7 @@ pub(super) enum Line {
 }
 
 /// Reads one line.
-pub(super) fn parse(line: &[u8]) -> Result<Line, String> {
+pub(crate) fn parse(line: &[u8]) -> Result<Line, String> {
     let mut object: Map<String, Value> = serde_json::from_slice(line).map_err(|error| error.to_string())?;
     if let Some(error) = object.remove("error") {
         let problem =
@@ -54,7 +54,7 @@ pub(super) fn parse(line: &[u8]) -> Result<Line, String> {
 }
 
 /// Gives a record's fields their types.
-pub(super) fn record(object: &Map<String, Value>) -> Result<JsonRecord, String> {
+pub(crate) fn record(object: &Map<String, Value>) -> Result<JsonRecord, String> {
     serde_json::from_value(Value::Object(object.clone())).map_err(|error| error.to_string())
 }
 
@@ -67,7 +67,7 @@ pub(super) fn gone(gone: &Gone) -> String {
 }
 
 /// Says which records were passed over, and where the damage is.
-pub(super) fn passed_over(damage: &Map<String, Value>) -> String {
+pub(crate) fn passed_over(damage: &Map<String, Value>) -> String {
     let number = |name: &str| damage.get(name).and_then(Value::as_u64).unwrap_or_default();
     let (partition, from, next) = (number("partition"), number("offset"), number("next_offset"));
     let said =
@@ -79,7 +79,7 @@ pub(super) fn passed_over(damage: &Map<String, Value>) -> String {
 }
 
 /// Shows a record as one line of JSON, its members in the order of the contract rather than of the alphabet.
-pub(super) fn to_json(object: &Map<String, Value>) -> String {
+pub(crate) fn to_json(object: &Map<String, Value>) -> String {
     const ORDER: [&str; 9] =
         ["topic", "partition", "offset", "timestamp", "key", "key_base64", "headers", "value", "value_base64"];
     let known = ORDER.iter().filter_map(|name| object.get_key_value(*name));
@@ -90,13 +90,13 @@ pub(super) fn to_json(object: &Map<String, Value>) -> String {
 
 /// Cuts chunks, which end anywhere, into whole lines.
 #[derive(Debug, Default)]
-pub(super) struct Splitter {
+pub(crate) struct Splitter {
     rest: Vec<u8>,
 }
 
 impl Splitter {
     /// Takes a chunk, gives each line that is now complete. What follows the last line end waits for the next chunk.
-    pub(super) fn push(&mut self, chunk: &[u8]) -> Result<Vec<Vec<u8>>, String> {
+    pub(crate) fn push(&mut self, chunk: &[u8]) -> Result<Vec<Vec<u8>>, String> {
         let mut lines = Vec::new();
         let mut start = 0;
         for end in memchr_iter(b'\n', chunk) {

@@ -1,6 +1,6 @@
 //! `skidway tail`: the records of topics, and with `--follow` those to come, each once, over every restart of the collector.
 
-mod line;
+pub(crate) mod line;
 mod reader;
 mod show;
 

@@ -110,8 +110,8 @@ impl Ingest {
     }
 }
 
-/// Joins the batches that one commit put one after the other.
-fn runs(appended: &[Appended]) -> Vec<Run> {
+/// Joins the batches that one commit put one after the other into runs.
+pub fn runs(appended: &[Appended]) -> Vec<Run> {
     let mut runs: Vec<Run> = Vec::new();
     for batch in appended {
         let (partition, count) = (batch.partition.partition, u64::from(batch.count));

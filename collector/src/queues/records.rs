@@ -260,7 +260,8 @@ mod tests {
 
     #[test]
     fn headers_say_when_a_record_may_be_given_away() {
-        let cases: [(&[(&str, &str)], u64, Option<i64>); 7] = [
+        type Headers = [(&'static str, &'static str)];
+        let cases: [(&Headers, u64, Option<i64>); 7] = [
             (&[], 0, None),
             (&[], 500, Some(1_500)),
             (&[("skidway-delay", "2s")], 500, Some(3_000)),

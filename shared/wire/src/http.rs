@@ -110,6 +110,8 @@ pub struct TopicSettings {
     pub tombstone_retention: String,
     /// How long records are not compacted, such as `0s`.
     pub min_compaction_lag: String,
+    /// Whether an index of keys is kept.
+    pub key_index: bool,
 }
 
 /// Says what is kept of a topic.

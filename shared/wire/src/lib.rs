@@ -13,6 +13,7 @@ pub mod queues;
 pub mod reading;
 pub mod sinks;
 pub mod groups;
+pub mod table;
 
 pub use commit::{CommitAnswer, CommitRequest, OpenSession, SessionOpened};
 pub use error::WireError;
@@ -22,3 +23,4 @@ pub use problem::Problem;
 pub use reading::{Gone, Reconnect};
 pub use sinks::{SinkAudit, SinkFinding, SinkJob, SinkPlan};
 pub use source::SourcePage;
+pub use table::{TablePage, TableWatermark, table_path};

@@ -10,6 +10,7 @@ use skidway_wire::{Problem, WireError, problem};
 
 use crate::groups::{GroupError, Shard};
 use crate::ingest::IngestError;
+use crate::keys::KeysError;
 use crate::log::{Damage, LogError, Refusal};
 use crate::read::ReadError;
 
@@ -216,6 +217,32 @@ impl From<GroupError> for Failure {
             GroupError::UnknownPartition(_) => Self::new(404, "partition-not-found", detail),
             GroupError::TooMany { .. } => Self::new(429, "too-many", detail).retry_after(GROUPS_RETRY),
             GroupError::Log(error) => error.into(),
+        }
+    }
+}
+
+impl From<KeysError> for Failure {
+    fn from(error: KeysError) -> Self {
+        let (detail, soon) = (error.to_string(), Duration::from_secs(1));
+        match error {
+            KeysError::UnknownTopic(_) => Self::new(404, "topic-not-found", detail),
+            KeysError::UnknownPartition(_) => {
+                Self::new(404, "partition-not-found", detail).with("parameter", "partition")
+            }
+            KeysError::NoIndex(_) => Self::new(409, "no-key-index", detail),
+            KeysError::Behind { behind, .. } => {
+                Self::new(503, "key-index-behind", detail).with("behind", behind).retry_after(soon)
+            }
+            KeysError::OtherOffset { current } => {
+                Self::new(412, "key-offset-mismatch", detail).with("current_offset", current.map(|(_, offset)| offset))
+            }
+            KeysError::Contended(_) => Self::new(503, "contended", detail).retry_after(soon),
+            KeysError::BadPlace(_) => Self::parameter("from", detail),
+            KeysError::TooManyKeys { keys, .. } => Self::new(413, "table-too-large", detail).with("keys", keys),
+            KeysError::Busy => Self::new(429, "tables-busy", detail).retry_after(soon),
+            KeysError::Full => Self::new(503, "busy", detail).retry_after(soon),
+            KeysError::Log(error) => error.into(),
+            KeysError::Store(_) => Self::new(503, "key-index-broken", detail).retry_after(soon),
         }
     }
 }

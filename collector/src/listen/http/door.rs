@@ -13,6 +13,7 @@ use crate::config::HttpConfig;
 use crate::groups::Groups;
 use crate::ingest::Ingest;
 use crate::ingest::fleet::Fleet;
+use crate::keys::{Keys, Tables};
 use crate::listen::http::beacon::Beacons;
 use crate::listen::http::body::Memory;
 use crate::log::{Log, LogError};
@@ -27,6 +28,10 @@ pub struct Door {
     pub(super) reader: Reader,
     /// Writes it.
     pub(super) ingest: Ingest,
+    /// Finds keys.
+    pub(super) keys: Arc<Keys>,
+    /// Reads tables.
+    pub(super) tables: Arc<Tables>,
     /// Remembers the agents.
     pub(super) fleet: Fleet,
     /// Shows and steers the sinks; `None` if there are none.
@@ -61,6 +66,10 @@ pub struct Rooms {
     pub queues: Queues,
     /// Consumer groups.
     pub groups: Arc<Groups>,
+    /// Finds the records of a key.
+    pub keys: Arc<Keys>,
+    /// Gives the latest record of each.
+    pub tables: Arc<Tables>,
 }
 
 impl Door {
@@ -74,8 +83,23 @@ impl Door {
     ) -> Self {
         let memory = Memory::new(config.memory_bytes_max);
         let beacons = Arc::new(Beacons::new(std::mem::take(&mut config.beacons)));
-        let Rooms { reader, ingest, fleet, sinks, queues, groups } = rooms;
-        Self { log, reader, ingest, fleet, sinks, queues, groups, config, memory, draining, beacons, about }
+        let Rooms { reader, ingest, fleet, sinks, queues, groups, keys, tables } = rooms;
+        Self {
+            log,
+            reader,
+            ingest,
+            fleet,
+            sinks,
+            queues,
+            groups,
+            keys,
+            tables,
+            config,
+            memory,
+            draining,
+            beacons,
+            about,
+        }
     }
 }
 

@@ -10,9 +10,16 @@ mod query;
 mod object;
 mod health;
 mod topics;
+mod key_index;
 mod produce;
 mod produce_body;
+mod conditional;
 mod records;
+mod places;
+mod keyed_form;
+mod keyed;
+mod prefixed;
+mod table;
 mod raw;
 mod page;
 mod coding;
@@ -62,6 +69,8 @@ pub fn router(door: Arc<Door>) -> Router {
         .routes(routes!(topics::describe, topics::put, topics::delete))
         .routes(routes!(records::read, produce::produce, topics::delete_records))
         .routes(routes!(records::stream))
+        .routes(routes!(table::read))
+        .routes(routes!(table::read_one))
         .routes(routes!(records::read_many))
         .routes(routes!(records::stream_many))
         .routes(routes!(sinks::list))

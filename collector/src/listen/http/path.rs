@@ -51,7 +51,7 @@ impl<S: Send + Sync> FromRequestParts<S> for TopicPath {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
         let name = segment(parts, state).await?;
-        TopicName::new(&name).map(Self).map_err(|error| Failure::new(400, "invalid-topic", error.to_string()))
+        topic_name(&name).map(Self)
     }
 }
 
@@ -62,6 +62,11 @@ impl<S: Send + Sync> FromRequestParts<S> for QueuePath {
         let name = segment(parts, state).await?;
         TopicName::new(&name).map(Self).map_err(|error| Failure::new(400, "invalid-queue", error.to_string()))
     }
+}
+
+/// Checks a topic's name.
+pub(super) fn topic_name(name: &str) -> Result<TopicName, Failure> {
+    TopicName::new(name).map_err(|error| Failure::new(400, "invalid-topic", error.to_string()))
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for AgentPath {

@@ -13,9 +13,10 @@ use skidway_wire::http::{Produced, ProducedOffsets};
 use crate::blocking::blocking;
 use crate::clock::now_ms;
 use crate::ingest::encoder::Encoder;
-use crate::ingest::produce::{Conditions, Producer};
+use crate::ingest::produce::{Conditions, Producer, Run};
 use crate::listen::http::answers::Failure;
 use crate::listen::http::body::{self, media_type};
+use crate::listen::http::conditional;
 use crate::listen::http::door::Door;
 use crate::listen::http::openapi::problems::Refused;
 use crate::listen::http::openapi::reading::ProduceBody;
@@ -25,7 +26,7 @@ use crate::listen::http::query::Query;
 use crate::queues::records::DELIVER_AT;
 
 /// Encodes up to this many bytes of body without leaving the runtime: well under a millisecond of work.
-const INLINE_BYTES: usize = 32 << 10;
+pub(super) const INLINE_BYTES: usize = 32 << 10;
 
 /// Bounds how long records sent to a queue wait.
 const DELAY_MAX: Duration = Duration::from_secs(7 * 86_400);
@@ -63,6 +64,10 @@ pub(super) async fn produce(
     query.finish()?;
     let format = Format::of(&media_type(&headers))?;
     let conditions = conditions(&headers, partition)?;
+    if let Some(expected) = conditional::expected(&headers)? {
+        let (expected, body) = ((expected, conditions), (format, &body.bytes));
+        return conditional::store(&door, &name, expected, body, (partition, now_ms())).await;
+    }
     store(&door, &name, (format, &body.bytes), (partition, conditions), None).await
 }
 
@@ -109,13 +114,16 @@ async fn store(
     };
     let encoder = door.ingest.encoder(&topic, partition, now_ms);
     let encoded = encode(format, body, encoder, deliver_at).await?;
+    let _turn = door.keys.take_turn(&topic, encoded.0.iter().map(|(partition, _)| *partition)).await;
     let runs = door.ingest.store(name, encoded, conditions, now_ms).await?;
-    let shown = |run: &crate::ingest::produce::Run| ProducedOffsets {
-        partition: run.partition.0,
-        base_offset: run.base_offset.0,
-        count: run.count,
-    };
-    Ok(Json(Produced { offsets: runs.iter().map(shown).collect() }))
+    Ok(Json(shown(&runs)))
+}
+
+/// Tells where records went.
+pub(super) fn shown(runs: &[Run]) -> Produced {
+    let shown =
+        |run: &Run| ProducedOffsets { partition: run.partition.0, base_offset: run.base_offset.0, count: run.count };
+    Produced { offsets: runs.iter().map(shown).collect() }
 }
 
 /// Makes sure that a malformed request does not create its topic.

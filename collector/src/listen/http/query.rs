@@ -151,6 +151,14 @@ impl ReadQuery {
         Ok(read)
     }
 
+    /// Refuses a filter, which has no place beside something else that picks records.
+    pub(super) fn refuse_filter(&self, beside: &str) -> Result<(), Failure> {
+        match &self.filter {
+            Some(_) => Err(Failure::parameter("filter", format_args!("not together with {beside}"))),
+            None => Ok(()),
+        }
+    }
+
     /// Gives how many bytes a page waits for.
     pub(super) fn bytes_min(&self) -> Result<usize, Failure> {
         let (_, bytes_max) = self.page()?;

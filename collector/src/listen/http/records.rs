@@ -11,6 +11,8 @@ use skidway_record::TopicName;
 use crate::listen::http::answers::Failure;
 use crate::listen::http::coding::Coding;
 use crate::listen::http::door::Door;
+use crate::listen::http::keyed;
+use crate::listen::http::keyed_form::Shape;
 use crate::listen::http::ndjson::Ndjson;
 use crate::listen::http::openapi::problems::Refused;
 use crate::listen::http::openapi::reading::{ManyPage, ReadParams, RecordPage, TopicsParam};
@@ -109,6 +111,9 @@ async fn of_topic(
     uri: &Uri,
     headers: &HeaderMap,
 ) -> Result<Response, Failure> {
+    if let Some(keyed) = keyed::split(uri)? {
+        return keyed::answer(door, name, shape(kind, uri)?, keyed, headers).await;
+    }
     let query = ReadQuery::of(uri)?;
     if kind == Kind::Raw {
         raw::check(&query)?;
@@ -142,6 +147,17 @@ async fn answer(
     })
 }
 
+/// Says what one key's records look like; `None` as a page.
+fn shape(kind: Kind, uri: &Uri) -> Result<Option<Shape>, Failure> {
+    let tokens = || uri.query().is_some_and(|query| query.split('&').any(|pair| pair == "tokens=true"));
+    match kind {
+        Kind::Page => Ok(None),
+        Kind::Ndjson => Ok(Some(Shape::Ndjson { tokens: tokens() })),
+        Kind::Sse => Ok(Some(Shape::Sse)),
+        Kind::Raw => Err(Failure::parameter("key", "stored batches hold records of all keys")),
+    }
+}
+
 /// Starts where it was said; else a stream that follows starts at its end, everything else at the beginning.
 fn start(kind: Kind, query: &ReadQuery, headers: &HeaderMap) -> StartAt {
     let last_event_id = headers.get("last-event-id").and_then(|id| id.to_str().ok()).filter(|id| !id.is_empty());
@@ -164,7 +180,7 @@ pub(super) fn accepted(headers: &HeaderMap) -> Result<Kind, Failure> {
 }
 
 /// Picks by quality, then by how exactly the client named it, then in our own order (RFC 9110 §12.5.1).
-fn negotiate(accept: &str) -> Option<Kind> {
+pub(super) fn negotiate(accept: &str) -> Option<Kind> {
     if accept.trim().is_empty() {
         return Some(Kind::Page);
     }

@@ -91,11 +91,7 @@ pub(super) fn answer<F: Framing>(
     (subscription, seated): (Subscription, Option<Seated>),
     framing: F,
 ) -> Response {
-    let stream = Stream::new(door, query, (subscription, seated), framing);
-    let chunks = futures::stream::unfold(stream, |mut stream| async move {
-        let chunk = stream.chunk().await?;
-        Some((chunk, stream))
-    });
+    let chunks = chunks(door, query, (subscription, seated), framing);
     let headers = [(CONTENT_TYPE, F::MEDIA_TYPE), (CACHE_CONTROL, "no-cache")];
     // Proxies such as nginx would otherwise hold back a chunk until they have enough.
     coding.chunks((headers, [("x-accel-buffering", "no")]).into_response(), chunks)
@@ -110,6 +106,20 @@ pub(super) async fn next(
         (Some(turn), Some(filter)) => filter.select(turn).await.map(Some),
         (turn, _) => Ok(turn),
     }
+}
+
+/// Gives what a stream sends, chunk after chunk.
+pub(super) fn chunks<F: Framing>(
+    door: &Arc<Door>,
+    query: &ReadQuery,
+    read: (Subscription, Option<Seated>),
+    framing: F,
+) -> impl futures::Stream<Item = Bytes> + Send + use<F> {
+    let stream = Stream::new(door, query, read, framing);
+    futures::stream::unfold(stream, |mut stream| async move {
+        let chunk = stream.chunk().await?;
+        Some((chunk, stream))
+    })
 }
 
 struct Stream<F> {

@@ -17,6 +17,7 @@ use utoipa::openapi::{ObjectBuilder, OneOfBuilder, Schema, Type};
 use crate::listen::http::answers::Failure;
 use crate::listen::http::body::{self, media_type};
 use crate::listen::http::door::Door;
+use crate::listen::http::key_index;
 use crate::listen::http::object::Object;
 use crate::listen::http::openapi::problems::Refused;
 use crate::listen::http::path::{TopicParam, TopicPath};
@@ -68,9 +69,11 @@ pub(super) async fn put(
     if !matches!(media_type(&headers).as_str(), "" | "application/json") {
         return Err(Failure::media_type("a topic is described as application/json"));
     }
-    let settings = settings(&body.bytes)?;
+    let (settings, key_index) = (settings(&body.bytes)?, key_index::asked(&body.bytes));
+    key_index::check(&door, &name, &settings, key_index)?;
     let altered = door.log.alter_topic(TopicChange::Put(name.clone(), settings)).await?;
     let topic = altered.topic.ok_or_else(|| unknown(&name))?;
+    key_index::set(&door, &topic, key_index).await?;
     let status = if altered.created { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(description(&door, &topic)?)))
 }
@@ -146,7 +149,9 @@ fn description(door: &Door, topic: &Topic) -> Result<TopicDescription, Failure> 
             bytes: offsets.bytes,
         });
     }
-    Ok(TopicDescription { name: topic.name.to_string(), config: shown_config(&topic.config), partitions })
+    let mut config = shown_config(&topic.config);
+    config.key_index = door.keys.has_index(topic);
+    Ok(TopicDescription { name: topic.name.to_string(), config, partitions })
 }
 
 /// Shows settings as `PUT` takes them.
@@ -161,6 +166,7 @@ fn shown_config(config: &TopicConfig) -> http::TopicSettings {
         cleanup: config.cleanup.name().to_owned(),
         tombstone_retention: shown(config.tombstone_retention_ms),
         min_compaction_lag: shown(config.min_compaction_lag_ms),
+        key_index: false,
     }
 }
 
@@ -181,6 +187,9 @@ pub(super) struct TopicBody {
     /// How long records are not compacted, `0s`.
     #[schema(pattern = "^[0-9]{1,4}(ms|s|m|h|d)$")]
     min_compaction_lag: Option<String>,
+    /// Whether an index of keys is kept; false.
+    #[expect(dead_code, reason = "the module key_index reads it")]
+    key_index: Option<bool>,
 }
 
 #[derive(Deserialize, Default, ToSchema)]

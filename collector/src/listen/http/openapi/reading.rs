@@ -37,6 +37,12 @@ pub(in crate::listen::http) struct ReadParams {
     /// `json`: values that are JSON are shown as JSON.
     #[param(pattern = "^json$")]
     decode: Option<String>,
+    /// Of a page: bytes to wait for, up to `wait`.
+    #[param(pattern = "^[1-9][0-9]{0,3}$")]
+    min_bytes: Option<String>,
+    /// Lets only records pass of which this is true: `value.contains("x") && headers.host == "web-1"`.
+    #[param(pattern = "^(value|key|topic)\\.(contains|startsWith)\\(\"[a-z]{0,9}\"\\)$")]
+    filter: Option<String>,
 }
 
 /// Names the topics that are read together.
@@ -107,6 +113,49 @@ pub(in crate::listen::http) struct GroupPage {
     /// Topics that were deleted since.
     #[schema(nullable = false)]
     gone: Option<Vec<Gone>>,
+}
+
+/// Holds the parameters of a table.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(in crate::listen::http) struct TableParams {
+    /// Only this key; the answer is a record then.
+    key: Option<String>,
+    /// The same for a key that is not UTF-8.
+    #[param(pattern = "^([A-Za-z0-9+/]{4})*$")]
+    key_base64: Option<String>,
+    /// Only keys that begin so.
+    prefix: Option<String>,
+    /// Where to go on: `next` of the page, or id of the event, before.
+    from: Option<String>,
+    /// Only this partition; all by default.
+    partition: Option<u32>,
+    /// Ends a page after so many records; 500 by default.
+    #[param(minimum = 1, maximum = 10_000)]
+    max_records: Option<u64>,
+    /// Ends a page after so many bytes; 1MiB by default.
+    #[param(pattern = "^([1-9][0-9]{0,6}|[1-9][0-9]{0,3}KiB)$")]
+    max_bytes: Option<String>,
+    /// Whether a stream goes on past the watermark; true by default.
+    follow: Option<bool>,
+    /// Whether records that are damaged on disk are passed over; false by default.
+    skip_damaged: Option<bool>,
+    /// `json`: values that are JSON are shown as JSON.
+    #[param(pattern = "^json$")]
+    decode: Option<String>,
+}
+
+/// Is a page of a table.
+#[derive(ToSchema)]
+pub(in crate::listen::http) struct TablePage {
+    /// The latest record of each key, those without value left out.
+    records: Vec<Record>,
+    /// By partition, the first offset that does not count any more.
+    watermark: BTreeMap<String, u64>,
+    /// Whether the table is at its end.
+    end: bool,
+    /// Where to go on: in the table (`/table?from=`), at its end in the topic (`/records?from=`).
+    next: String,
 }
 
 /// Is a page of records.
