@@ -3,9 +3,11 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use skidway_record::{PartitionId, TopicName, TopicPartition};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::timeout;
 
 use crate::blocking::blocking;
 use crate::keys::KeysError;
@@ -18,6 +20,9 @@ use crate::log::{Log, StateError, Topic};
 /// Writes that wait for their turn; more are refused.
 const WAITING_MAX: usize = 4096;
 
+/// Whoever needs the index waits so long for it to be opened.
+const OPENED_WITHIN: Duration = Duration::from_secs(2);
+
 /// Finds keys.
 pub struct Keys {
     pub(super) log: Arc<dyn Log>,
@@ -25,7 +30,7 @@ pub struct Keys {
     path: PathBuf,
     /// High watermarks when the collector started: an index that claims more is of a log that was.
     started_at: HashMap<ShardId, u64>,
-    open: Mutex<Option<Arc<Open>>>,
+    open: watch::Sender<Option<Arc<Open>>>,
     /// Wakes the indexer: another topic, or a broken index.
     pub(super) news: Notify,
     pub(super) lane: mpsc::Sender<Conditional>,
@@ -56,7 +61,7 @@ impl Keys {
             }
         }
         let (lane, requests) = mpsc::channel(WAITING_MAX);
-        let (open, path) = (Mutex::new(None), data_dir.join("keys"));
+        let (open, path) = (watch::Sender::new(None), data_dir.join("keys"));
         let requests = Mutex::new(Some(requests));
         Ok(Self { log, chosen, path, started_at, open, news: Notify::new(), lane, requests })
     }
@@ -94,7 +99,7 @@ impl Keys {
         if partition.0 >= topic.config.partitions {
             return Err(KeysError::UnknownPartition(of));
         }
-        let Some(open) = self.opened() else {
+        let Some(open) = self.soon_opened().await else {
             let behind = self.log.offsets(&of)?.high_watermark.0;
             return Err(KeysError::Behind { topic: topic.name.clone(), behind });
         };
@@ -125,7 +130,14 @@ impl Keys {
     }
 
     pub(super) fn opened(&self) -> Option<Arc<Open>> {
-        lock(&self.open).clone()
+        self.open.borrow().clone()
+    }
+
+    /// Waits a moment for the file to be opened, as it is after a start or for the first topic that asks for an index.
+    async fn soon_opened(&self) -> Option<Arc<Open>> {
+        let mut open = self.open.subscribe();
+        let opened = timeout(OPENED_WITHIN, open.wait_for(Option::is_some)).await;
+        opened.ok().and_then(Result::ok).and_then(|open| open.clone())
     }
 
     /// Opens the file, made anew if it cannot be used. Blocks.
@@ -149,14 +161,14 @@ impl Keys {
         };
         let (store, rows) = opened?;
         let (store, rows) = (Arc::new(store), rows.into_iter().collect());
-        *lock(&self.open) =
-            Some(Arc::new(Open { store, shards: Mutex::default(), rows, beginning: tokio::sync::Mutex::default() }));
+        let open = Open { store, shards: Mutex::default(), rows, beginning: tokio::sync::Mutex::default() };
+        self.open.send_replace(Some(Arc::new(open)));
         Ok(())
     }
 
     /// Closes the file: it is broken, or the collector stops.
     pub(super) fn close(&self) {
-        *lock(&self.open) = None;
+        self.open.send_replace(None);
     }
 
     /// Gives up on an index that is broken; passes on every error.

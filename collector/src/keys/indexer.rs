@@ -17,6 +17,9 @@ use crate::metrics;
 /// How often topics are looked at.
 const PERIOD: Duration = Duration::from_millis(500);
 
+/// Waits so long after it failed.
+const AFTER_FAILURE: Duration = Duration::from_secs(2);
+
 /// How often the index is synced: what a crash makes it read again.
 const SYNC_PERIOD: Duration = Duration::from_secs(5);
 
@@ -38,8 +41,11 @@ impl Keys {
             }
             let sync = synced.elapsed() >= SYNC_PERIOD;
             if let Err(error) = self.turn(&stop, sync).await {
-                let error = self.noticed(error);
-                tracing::debug!(%error, "the key index is not kept up now");
+                tracing::warn!(%error, "the key index is not kept up; it is tried again");
+                if matches!(error, KeysError::Store(_)) {
+                    self.close();
+                }
+                ticks.reset_after(AFTER_FAILURE);
             }
             if sync {
                 synced = Instant::now();

@@ -110,7 +110,8 @@ impl Keys {
         partitions: impl Iterator<Item = u32>,
     ) -> Vec<OwnedRwLockReadGuard<()>> {
         let mut turns = Vec::new();
-        if !self.has_index(topic) {
+        // While the index is not open nothing is written that expects a key's offset.
+        if !self.has_index(topic) || self.opened().is_none() {
             return turns;
         }
         // In one order, so that two never wait for each other.
@@ -288,10 +289,12 @@ impl Lanes {
             if waiting.is_empty() || self.busy.contains(of) {
                 continue;
             }
-            let mut bytes = 0;
+            let (mut bytes, shard) = (0, waiting[0].shard.clone());
             let fits = |conditional: &&Conditional| {
                 bytes += conditional.bytes;
-                conditional.producer.is_none() && bytes <= GROUP_BYTES_MAX
+                // Another index of the same partition, opened since, hashes keys otherwise.
+                let is_alike = conditional.producer.is_none() && Arc::ptr_eq(&conditional.shard, &shard);
+                is_alike && bytes <= GROUP_BYTES_MAX
             };
             let count = waiting.iter().take(GROUP_MAX).take_while(fits).count().max(1);
             groups.push(waiting.drain(..count).collect());

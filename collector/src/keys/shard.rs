@@ -110,7 +110,10 @@ impl Shard {
                 state.row.next = next.0.max(at + 1);
                 return Ok(());
             }
-            Found::End => return Ok(()),
+            Found::End => {
+                // Told of a later end and given nothing: whoever waits must not wait for ever.
+                return Err(KeysError::Behind { topic: self.of().topic.clone(), behind: 1 });
+            }
         };
         let hasher = self.hasher();
         let (keys, next, passed) = decoded(batches, move |batches| {

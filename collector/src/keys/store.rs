@@ -11,6 +11,7 @@
 //! entries are, never used again once it is doomed; below `swept` there are none. A cache: transactions are not synced one by one, and after a
 //! crash all is as it was at the last sync. Blocks on the disk.
 
+use std::io::ErrorKind;
 use std::ops::Bound;
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
@@ -49,6 +50,10 @@ macro_rules! from_redb {
         impl From<$error> for StoreError {
             fn from(error: $error) -> Self {
                 match redb::Error::from(error) {
+                    // It speaks so of what it reads as well.
+                    redb::Error::Io(error) if matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof) => {
+                        Self::Unusable(error.to_string())
+                    }
                     redb::Error::Io(error) => Self::Io(error.to_string()),
                     error @ (redb::Error::PreviousIo | redb::Error::DatabaseAlreadyOpen) => Self::Io(error.to_string()),
                     other => Self::Unusable(other.to_string()),
@@ -407,4 +412,92 @@ fn parts_of(key: &EntryKey) -> (KeyHash, u64) {
 
 fn offset_of(key: &EntryKey) -> u64 {
     u64::from_be_bytes(*key.last_chunk().expect("an entry's key has 28 bytes"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+    use skidway_record::LogId;
+
+    use super::*;
+
+    const LOG: LogIdentity = LogIdentity { id: LogId([7; 16]), epoch: 1 };
+
+    const SHARD: ShardId = ([1; 16], 3);
+
+    fn row(next: u64, entries: u64, of: &Row) -> Row {
+        Row { next, entries, ..*of }
+    }
+
+    #[test]
+    fn what_was_synced_is_there_again_and_what_is_doomed_is_not() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("index.redb");
+        let store = Store::open(&path, &LOG).unwrap();
+        let first = store.begin(SHARD, 5).unwrap();
+        store.add(SHARD, &row(9, 2, &first), &[(1, 5), (2, 8)]).unwrap();
+        store.sync().unwrap();
+        drop(store);
+        let store = Store::open(&path, &LOG).unwrap();
+        assert_eq!(store.rows().unwrap(), [(SHARD, row(9, 2, &first))]);
+        assert_eq!(store.last(first.number, 2, u64::MAX).unwrap(), Some(8));
+        let second = store.begin(SHARD, 0).unwrap();
+        assert_ne!(first.number, second.number);
+        while store.clear(1).unwrap() {}
+        assert_eq!(store.last(first.number, 2, u64::MAX).unwrap(), None);
+        store.forget(SHARD).unwrap();
+        assert_eq!(store.rows().unwrap(), []);
+    }
+
+    #[test]
+    fn another_log_or_another_format_is_unusable() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("index.redb");
+        drop(Store::open(&path, &LOG).unwrap());
+        for other in [LogIdentity { epoch: 2, ..LOG }, LogIdentity { id: LogId([8; 16]), ..LOG }] {
+            assert!(matches!(Store::open(&path, &other), Err(StoreError::Unusable(_))));
+        }
+        std::fs::write(&path, "no database at all").unwrap();
+        assert!(matches!(Store::open(&path, &LOG), Err(StoreError::Unusable(_))));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+        #[test]
+        fn keys_are_found_as_in_a_map(keys in prop::collection::vec(0_u128..6, 1..60), from in 0_u64..60, swept in 0_u64..60) {
+            let temp = tempfile::tempdir().unwrap();
+            let store = Store::open(&temp.path().join("index.redb"), &LOG).unwrap();
+            let of = store.begin(SHARD, 0).unwrap();
+            let entries: Vec<_> = keys.iter().enumerate().map(|(offset, key)| (*key, offset as u64)).collect();
+            store.add(SHARD, &row(keys.len() as u64, keys.len() as u64, &of), &entries).unwrap();
+            // Another partition's entries must not matter.
+            let other = store.begin(([1; 16], 4), 0).unwrap();
+            store.add(([1; 16], 4), &row(1, 1, &other), &[(0, 1000)]).unwrap();
+
+            let mut model: BTreeMap<u128, Vec<u64>> = BTreeMap::new();
+            entries.iter().for_each(|(key, offset)| model.entry(*key).or_default().push(*offset));
+            for key in 0..6 {
+                let its = model.get(&key).cloned().unwrap_or_default();
+                let wanted: Vec<u64> = its.iter().copied().filter(|offset| *offset >= from).take(4).collect();
+                prop_assert_eq!(store.offsets(of.number, key, from, 4).unwrap(), wanted);
+                let last = its.iter().copied().rfind(|offset| *offset < from);
+                prop_assert_eq!(store.last(of.number, key, from).unwrap(), last);
+            }
+            let mut lasts = BTreeMap::new();
+            store.each_last(of.number, from, |key, offset| lasts.insert(key, offset).is_none()).unwrap();
+            let last = |(key, offsets): (&u128, &Vec<u64>)| Some((*key, offsets.iter().copied().rfind(|offset| *offset < from)?));
+            prop_assert_eq!(lasts, model.iter().filter_map(last).collect::<BTreeMap<_, _>>());
+
+            let (mut removed, mut after) = (0, None);
+            loop {
+                let (some, more) = store.sweep(of.number, swept, after, 7).unwrap();
+                (removed, after) = (removed + some, more);
+                if after.is_none() { break }
+            }
+            // The sweep begins after the least key there can be, which is that of hash 0 at offset 0.
+            prop_assert_eq!(removed, entries.iter().filter(|entry| entry.1 < swept && **entry != (0, 0)).count() as u64);
+        }
+    }
 }
