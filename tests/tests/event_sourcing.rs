@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use skidway_tests::http::Answer;
+use skidway_tests::program::{Program, binary};
 use skidway_tests::scale::amount;
 use skidway_tests::{Client, Collector, Site, topic, wait};
 use skidway_wire::TablePage;
@@ -417,4 +419,66 @@ fn a_table_of_too_many_keys_is_refused_and_an_index_makes_it_fit() {
     assert_eq!(refused.status, 413, "{}", refused.text());
     assert!(client.put("/v1/topics/t", &json!({"key_index": true})).status == 200);
     assert_eq!(table_by_pages(&client).len(), 20_000);
+}
+
+/// Runs what stands in the `sh` blocks of the page, in order, against a collector of its own.
+#[test]
+fn every_command_of_the_page_works() {
+    let site = Site::new();
+    let collector = site.collector().started();
+    let page =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/event-sourcing.md")).unwrap();
+    let blocks = page.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    let commands: Vec<String> =
+        blocks.flat_map(|block| block.replace("\\\n", " ").lines().map(str::to_owned).collect::<Vec<_>>()).collect();
+    assert!(commands.len() >= 9, "{commands:?}");
+    site.write("deposit.txt", "deposited 5\n");
+    let skidway = binary("skidway").display().to_string();
+    for command in commands {
+        let command = command.replace("http://127.0.0.1:7070", &collector.url());
+        let command = match command.strip_prefix("skidway ") {
+            Some(args) => format!("{skidway} --url {} {args}", collector.url()),
+            None => command.replacen("curl ", "curl -sS --fail-with-body ", 1),
+        };
+        // What follows goes on for ever: that it still runs is what is expected of it.
+        let follows = command.contains(" -N ") || command.contains("--follow");
+        let command = if follows { format!("timeout 2 {command}") } else { command };
+        let output = Command::new("sh").args(["-c", &command]).current_dir(site.path("")).output().unwrap();
+        let said = format!(
+            "{command}\n{}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        assert_eq!(output.status.code(), Some(if follows { 124 } else { 0 }), "{said}");
+        assert!(!output.stdout.is_empty(), "{said}");
+    }
+}
+
+#[test]
+fn a_table_is_printed_and_followed_by_the_command() {
+    let (site, mut collector, client) = indexed();
+    produce(&client, (0..100).map(|at| (format!("k{}", at % 4), Some(at.to_string()))));
+    let skidway = |args: &[&str]| {
+        let output = Command::new(binary("skidway")).args(["--url", &collector.url()]).args(args).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (code, table) = skidway(&["table", "t"]);
+    let mut rows: Vec<&str> = table.lines().collect();
+    rows.sort_unstable();
+    assert_eq!((code, rows), (Some(0), vec!["k0\t96", "k1\t97", "k2\t98", "k3\t99"]));
+    assert_eq!(skidway(&["table", "t", "--key", "k2"]), (Some(0), "k2\t98\n".into()));
+    assert_eq!(skidway(&["table", "t", "--key", "none"]).0, Some(1));
+    let lines = site.write("lines.txt", "a\nb\n").display().to_string();
+    assert_eq!(skidway(&["produce", "t", "--key", "new", "--expect-key-offset", "none", &lines]).0, Some(0));
+    assert_eq!(skidway(&["produce", "t", "--key", "new", "--expect-key-offset", "none", &lines]).0, Some(1));
+    let args = ["--url".into(), collector.url(), "table".into(), "t".into(), "--follow".into()];
+    let follower = Program::start("skidway", &args, &site.path("table.log"));
+    let has =
+        |row: &str| wait::until("the row is printed", || follower.said().lines().any(|line| line == row).then_some(()));
+    has("new\tb");
+    collector.program().kill9();
+    collector.start();
+    produce(&client, [("k1".into(), Some("changed".into())), ("k2".into(), None)]);
+    has("k1\tchanged");
+    has("k2");
 }

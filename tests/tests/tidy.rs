@@ -152,6 +152,10 @@ fn collector_rooms_never_import_what_lies_above_them() {
             "groups",
             &["crate::listen", "crate::ingest", "crate::read", "crate::server", "crate::sink", "skidway_commitlog"],
         ),
+        (
+            "keys",
+            &["crate::listen", "crate::ingest", "crate::read", "crate::sink", "crate::server", "skidway_commitlog"],
+        ),
         ("sink", &["crate::listen", "crate::ingest", "crate::read", "crate::server", "skidway_commitlog"]),
         (
             "queues",

@@ -202,7 +202,12 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), text).unwrap();
         let stub = Stub::start(answers);
-        let args = args::Produce { topic: TopicName::new("t").unwrap(), file: file.path().to_owned(), key: None };
+        let args = args::Produce {
+            topic: TopicName::new("t").unwrap(),
+            file: file.path().to_owned(),
+            key: None,
+            expect_key_offset: None,
+        };
         let mut out = Vec::new();
         let outcome = run(stub.client(), args, PLAIN, &mut out).await;
         let asked = stub.asked();
@@ -237,7 +242,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_file_that_is_not_there_is_named() {
-        let args = args::Produce { topic: TopicName::new("t").unwrap(), file: "/no/such/file".into(), key: None };
+        let args = args::Produce {
+            topic: TopicName::new("t").unwrap(),
+            file: "/no/such/file".into(),
+            key: None,
+            expect_key_offset: None,
+        };
         let client = Client::new("http://127.0.0.1:1").unwrap();
         let error = run(client, args, PLAIN, &mut Vec::new()).await.unwrap_err();
         assert_eq!(error.to_string(), "cannot read /no/such/file: No such file or directory (os error 2)");

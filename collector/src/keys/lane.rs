@@ -4,6 +4,7 @@
 //! since. If it has, nothing was written and all is checked again. So a key is checked against all that is durable, and nothing comes between
 //! the check and the write, whoever else writes and whatever is killed.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -212,8 +213,8 @@ impl Keys {
         let mut last = HashMap::new();
         for conditional in group {
             let key = conditional.asked.key;
-            if !last.contains_key(&key) {
-                last.insert(key, indexed.last(key).await?);
+            if let Entry::Vacant(unknown) = last.entry(key) {
+                unknown.insert(indexed.last(key).await?);
             }
         }
         let asked: Vec<Asked> = group.iter().map(|conditional| conditional.asked).collect();
