@@ -100,7 +100,8 @@ fn take(line: Line, form: Form, out: &mut impl Write) -> Result<Option<String>, 
             }
             Ok(next)
         }
-        Line::Heartbeat { next } => Ok(next),
+        // The stream ends then, and the caller comes back.
+        Line::Heartbeat { next } | Line::Gone { next, .. } | Line::Reconnect { next, .. } => Ok(next),
         Line::Damaged { damage, next } => {
             note(passed_over(&damage));
             Ok(next)
