@@ -50,8 +50,8 @@ pub enum KeysError {
         /// Bytes that all tables together may take.
         bytes: u64,
     },
-    /// Others take all memory that there is for tables.
-    #[error("other tables that are being read take all the memory there is for them")]
+    /// Others take all memory that there is for tables, or too many are being read.
+    #[error("other tables that are being read take all there is for them")]
     Busy,
     /// Too many writes wait, or the collector stops.
     #[error("too many writes that expect a key's offset are waiting")]

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use skidway_record::murmur2::partition_of;
 use skidway_record::{Decoded, Offset, PartitionId, Record, TopicName, TopicPartition};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use crate::keys::fetching::{Fetching, Found, decoded};
@@ -25,6 +25,9 @@ const FETCH_BYTES: usize = 1 << 20;
 /// Partitions that are looked through at once, all tables together.
 const BUILDS_MAX: usize = 2;
 
+/// Tables that are being read at once: each holds what it reads at once, some MiB. More are told to come back.
+const READERS_MAX: usize = 128;
+
 /// What was found out about so many partitions is kept.
 const KEPT_MAX: usize = 256;
 
@@ -36,6 +39,7 @@ pub struct Tables {
     keys: Arc<Keys>,
     room: Room,
     builds: Semaphore,
+    readers: Arc<Semaphore>,
     kept: Mutex<Vec<Kept>>,
 }
 
@@ -77,6 +81,7 @@ pub struct TableReader {
     place: (usize, Offset),
     /// Live records of the partition, how many of them were handed on, and who reads them.
     reading: Option<(Arc<Live>, usize, Picker)>,
+    _room: OwnedSemaphorePermit,
 }
 
 /// Is some of a table's records.
@@ -115,13 +120,19 @@ impl Tables {
     pub fn new(keys: Arc<Keys>, bytes_max: u64) -> Self {
         let kib = (bytes_max / 1024).min(Semaphore::MAX_PERMITS as u64) as usize;
         let room = Room { bytes: bytes_max, left: Arc::new(Semaphore::new(kib)) };
-        Self { keys, room, builds: Semaphore::new(BUILDS_MAX), kept: Mutex::default() }
+        Self {
+            keys,
+            room,
+            builds: Semaphore::new(BUILDS_MAX),
+            readers: Arc::new(Semaphore::new(READERS_MAX)),
+            kept: Mutex::default(),
+        }
     }
 
     /// Begins to read a table, or goes on at a place in it.
     ///
     /// # Errors
-    /// [`KeysError::UnknownTopic`]; [`KeysError::BadPlace`] if the place is in no partition that is read.
+    /// [`KeysError::UnknownTopic`]; [`KeysError::BadPlace`] if the place is in no partition that is read; [`KeysError::Busy`].
     pub fn read(
         self: &Arc<Self>,
         wanted: Wanted,
@@ -137,7 +148,8 @@ impl Tables {
                 (index.ok_or_else(bad)?, next)
             }
         };
-        Ok(TableReader { tables: self.clone(), topic, wanted, place, reading: None })
+        let room = self.readers.clone().try_acquire_owned().map_err(|_| KeysError::Busy)?;
+        Ok(TableReader { tables: self.clone(), topic, wanted, place, reading: None, _room: room })
     }
 
     /// Finds the last record of a key; one without value if that is the last. In the partition the key goes to if it has any there, else in

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Path, State};
@@ -9,9 +10,11 @@ use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderMap, Uri};
 use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
-use futures::StreamExt;
+use futures::future::BoxFuture;
 use futures::stream::BoxStream;
+use futures::{FutureExt, StreamExt};
 use skidway_record::{Offset, PartitionId, TopicName};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, timeout};
 
 use crate::json::RecordWriter;
 use crate::keys::table::{Rows, TableReader, Wanted};
@@ -35,6 +38,9 @@ use crate::read::{Scope, StartAt, Subscription, Token};
 
 /// Sends a chunk once it has this many bytes.
 const CHUNK_BYTES: usize = 256 << 10;
+
+/// Waits so long for the first records before the stream begins with heartbeats.
+const FIRST_WITHIN: Duration = Duration::from_secs(5);
 
 /// Is what is asked for.
 struct TableQuery {
@@ -237,19 +243,13 @@ async fn streamed(
         let tail = tail(door, query, subscription, shape);
         return Ok((headers, Body::from_stream(tail)).into_response());
     };
-    let mut stream = TableStream {
-        door: door.clone(),
-        reader: reader(door, name, query, subscription.place(), place)?,
-        writer: StreamWriter::new(shape, name, query.read.inline_json, places::of(subscription.place()).len()),
-        watermark: subscription.place().encode(),
-        out: BytesMut::new(),
-        phase: Phase::Table,
-    };
-    let first = stream.place();
-    stream.writer.open(&mut stream.out, &first);
-    // What cannot be had at all is answered as such, before there is a stream.
-    let rows = stream.reader.next().await.map_err(|error| door.keys.noticed(error))?;
-    stream.take(rows);
+    let reader = reader(door, name, query, subscription.place(), place)?;
+    let writer = StreamWriter::new(shape, name, query.read.inline_json, reader.watermark().len());
+    let mut stream = TableStream::new(door, reader, writer, subscription.place().encode());
+    // What cannot be had at all is answered as such, before there is a stream; if it takes long, there is one meanwhile.
+    if let Ok(next) = timeout(FIRST_WITHIN, &mut stream.next).await {
+        stream.take(next.map_err(|error| door.keys.noticed(error))?);
+    }
     let follow = query.read.follow;
     let tail = tail(door, query, subscription, shape);
     let open = metrics::subscriber(shape.kind());
@@ -295,46 +295,82 @@ enum Phase {
     Broken,
 }
 
+/// Is the reader with what it read next. It is not given up while it is waited for: finding the live records may take long.
+type Next = BoxFuture<'static, Result<(TableReader, Option<Rows>), KeysError>>;
+
 struct TableStream {
     door: Arc<Door>,
-    reader: TableReader,
     writer: StreamWriter,
+    watermark: Vec<(PartitionId, Offset)>,
     /// Token at the watermark.
-    watermark: String,
+    tail: String,
+    /// Where the reader stands.
+    place: String,
+    next: Next,
+    heartbeat: Interval,
     out: BytesMut,
     phase: Phase,
 }
 
+/// Says why a stream of a table wakes up.
+enum Wake {
+    Stop,
+    Heartbeat,
+    Read(Box<Result<(TableReader, Option<Rows>), KeysError>>),
+}
+
 impl TableStream {
+    fn new(door: &Arc<Door>, reader: TableReader, writer: StreamWriter, tail: String) -> Self {
+        let period = door.config.heartbeat_interval;
+        let mut heartbeat = interval_at(Instant::now() + period, period);
+        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (watermark, place) = (reader.watermark().to_vec(), place_of(&reader, &tail));
+        let (door, next, mut out, phase) = (door.clone(), read_on(reader), BytesMut::new(), Phase::Table);
+        writer.open(&mut out, &place);
+        Self { door, writer, watermark, tail, place, next, heartbeat, out, phase }
+    }
+
     /// Gives the next bytes to send; `None` when the table is at its end, or broken off.
     async fn chunk(&mut self) -> Option<Bytes> {
-        while self.out.len() < CHUNK_BYTES && self.phase == Phase::Table {
-            if self.door.draining.is_cancelled() {
-                let place = self.place();
-                self.writer.heartbeat(&mut self.out, self.reader.watermark(), &place);
-                self.phase = Phase::Broken;
-                break;
-            }
-            match self.reader.next().await {
-                Ok(rows) => self.take(rows),
-                Err(error) => self.fail(error),
+        while self.phase == Phase::Table && self.out.len() < CHUNK_BYTES {
+            let wake = tokio::select! {
+                biased; // Stopping beats all; a heartbeat is never put off by records that keep coming.
+                () = self.door.draining.cancelled() => Wake::Stop,
+                _ = self.heartbeat.tick() => Wake::Heartbeat,
+                read = &mut self.next => Wake::Read(Box::new(read)),
+            };
+            match wake {
+                Wake::Read(read) => match *read {
+                    Ok(read) => self.take(read),
+                    Err(error) => self.fail(error),
+                },
+                Wake::Heartbeat => {
+                    self.writer.heartbeat(&mut self.out, &self.watermark, &self.place);
+                    break;
+                }
+                Wake::Stop => {
+                    self.writer.heartbeat(&mut self.out, &self.watermark, &self.place);
+                    self.phase = Phase::Broken;
+                }
             }
         }
         if self.out.is_empty() { None } else { Some(self.out.split().freeze()) }
     }
 
-    fn take(&mut self, rows: Option<Rows>) {
+    fn take(&mut self, (mut reader, rows): (TableReader, Option<Rows>)) {
         let Some(rows) = rows else {
-            self.writer.watermark(&mut self.out, self.reader.watermark(), &self.watermark);
+            self.writer.watermark(&mut self.out, &self.watermark, &self.tail);
             self.phase = Phase::Done;
             return;
         };
         for (offset, record) in rows.records() {
             let next = Offset(offset.0 + 1);
-            self.reader.advance(next);
-            let place = || encoded((rows.partition, next), &self.watermark);
+            reader.advance(next);
+            let place = || encoded((rows.partition, next), &self.tail);
             self.writer.record(&mut self.out, (rows.partition, offset), &record, place);
         }
+        self.place = place_of(&reader, &self.tail);
+        self.next = read_on(reader);
     }
 
     fn fail(&mut self, error: KeysError) {
@@ -343,8 +379,16 @@ impl TableStream {
         self.writer.error(&mut self.out, Failure::from(error).problem());
         self.phase = Phase::Broken;
     }
+}
 
-    fn place(&self) -> String {
-        self.reader.place().map_or_else(|| self.watermark.clone(), |place| encoded(place, &self.watermark))
+fn read_on(mut reader: TableReader) -> Next {
+    async move {
+        let rows = reader.next().await?;
+        Ok((reader, rows))
     }
+    .boxed()
+}
+
+fn place_of(reader: &TableReader, tail: &str) -> String {
+    reader.place().map_or_else(|| tail.to_owned(), |place| encoded(place, tail))
 }
