@@ -485,3 +485,38 @@ fn a_table_is_printed_and_followed_by_the_command() {
     has("k1\tchanged");
     has("k2");
 }
+
+#[test]
+fn deleted_records_of_a_key_are_forgotten() {
+    let (_site, _collector, client) = indexed();
+    produce(&client, (0..3000).map(|at| (format!("k{}", at % 100), Some(at.to_string()))));
+    assert_eq!(events(&client, "k7").len(), 30);
+    let last = client.get("/v1/topics/t/table/k7").json()["offset"].as_u64().unwrap();
+    for partition in 0..3 {
+        let path = format!("/v1/topics/t/records?partition={partition}&before_offset=latest");
+        assert_eq!(client.delete(&path).status, 200);
+    }
+    assert_eq!(pages(&client, "key=k7").len(), 0);
+    assert_eq!(client.get("/v1/topics/t/table/k7").status, 404);
+    let refused = try_write(&client, "k7", "new", Some(last)).unwrap();
+    assert_eq!((refused.status, &refused.json()["current_offset"]), (412, &Value::Null));
+    assert!(offset(&try_write(&client, "k7", "new", None).unwrap()) > last);
+    assert_eq!(pages(&client, "key=k7").len(), 1);
+    wait::until("their entries are swept away", || {
+        let metrics = client.get("/metrics").text();
+        metrics.lines().any(|line| line == "skidway_key_index_entries{topic=\"t\"} 1").then_some(())
+    });
+}
+
+#[test]
+fn a_topic_that_is_made_again_has_no_index_and_no_old_keys() {
+    let (_site, _collector, client) = indexed();
+    produce(&client, [("a".into(), Some("old".into()))]);
+    assert_eq!(events(&client, "a").len(), 1);
+    assert_eq!(client.delete("/v1/topics/t").status, 204);
+    assert_eq!(client.put("/v1/topics/t", &json!({"partitions": 3})).json()["config"]["key_index"], json!(false));
+    assert_eq!(client.get("/v1/topics/t/records?key=a").status, 409);
+    assert_eq!(client.put("/v1/topics/t", &json!({"key_index": true})).status, 200);
+    assert_eq!(events(&client, "a").len(), 0);
+    assert_eq!(offset(&try_write(&client, "a", "new", None).unwrap()), 0);
+}
