@@ -78,15 +78,16 @@ impl Keys {
         if is_behind {
             self.news.notify_one();
         }
+        let until = Instant::now() + PERIOD;
         for shard in shards(&open) {
-            match shard.sweep().await {
-                Err(KeysError::Log(_)) | Ok(_) => {}
-                Err(error) => return Err(error),
-            }
+            sweep(&shard, until).await?;
         }
         write_down(&open, sync).await?;
-        let store = open.store.clone();
-        blocking(move || store.clear(CLEAR_STEPS)).await?;
+        let mut is_more = true;
+        while is_more && Instant::now() < until && !stop.is_cancelled() {
+            let store = open.store.clone();
+            is_more = blocking(move || store.clear(CLEAR_STEPS)).await?;
+        }
         Ok(())
     }
 
@@ -126,6 +127,19 @@ impl Keys {
         }
         Ok(())
     }
+}
+
+/// Removes entries of deleted records until there are none, or it is time for something else.
+async fn sweep(shard: &Shard, until: Instant) -> Result<(), KeysError> {
+    while Instant::now() < until {
+        match shard.sweep().await {
+            Ok(true) => {}
+            // Of a topic that was deleted meanwhile.
+            Ok(false) | Err(KeysError::Log(_)) => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// Writes what is in memory, and syncs it if it is time.

@@ -38,8 +38,10 @@ pub struct Shard {
 }
 
 struct State {
-    /// How far it is indexed, in memory; on the disk it says how far it was when `fresh` was written last.
+    /// How far it is indexed.
     row: Row,
+    /// What the disk says.
+    stored: Row,
     fresh: HashMap<KeyHash, Vec<u64>>,
     fresh_entries: usize,
     sweep: Option<EntryKey>,
@@ -55,7 +57,7 @@ pub struct Indexed<'s> {
 impl Shard {
     /// Goes on where the row says.
     pub fn new(log: Arc<dyn Log>, store: Arc<Store>, of: TopicPartition, id: TopicId, row: Row) -> Self {
-        let state = State { row, fresh: HashMap::new(), fresh_entries: 0, sweep: None };
+        let state = State { row, stored: row, fresh: HashMap::new(), fresh_entries: 0, sweep: None };
         let fetching = Fetching::new(log.clone(), of.clone(), id).skipping_damaged(true);
         Self { id: (id, of.partition.0), log, store, fetching, state: Mutex::new(state), turn: Arc::default() }
     }
@@ -144,7 +146,7 @@ impl Shard {
         if state.fresh_entries >= FRESH_MAX { self.write(state).await } else { Ok(()) }
     }
 
-    /// Writes what is in memory alone; tells whether there was anything.
+    /// Writes what is in memory alone.
     ///
     /// # Errors
     /// [`KeysError::Store`].
@@ -154,6 +156,9 @@ impl Shard {
     }
 
     async fn write(&self, state: &mut State) -> Result<(), KeysError> {
+        if state.row == state.stored {
+            return Ok(());
+        }
         let fresh = std::mem::take(&mut state.fresh);
         let mut entries: Vec<_> = fresh
             .into_iter()
@@ -163,7 +168,9 @@ impl Shard {
         // A tree is written faster in its own order.
         entries.sort_unstable();
         let (store, id, row) = (self.store.clone(), self.id, state.row);
-        Ok(blocking(move || store.add(id, &row, &entries)).await?)
+        blocking(move || store.add(id, &row, &entries)).await?;
+        state.stored = row;
+        Ok(())
     }
 
     /// Removes some entries of records that are deleted, if there are many; true if there is more to do.

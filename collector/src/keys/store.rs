@@ -15,6 +15,7 @@ use std::io::ErrorKind;
 use std::ops::Bound;
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 use skidway_daemon::shutdown;
@@ -93,6 +94,8 @@ pub struct Row {
 pub struct Store {
     database: Database,
     hasher: KeyHasher,
+    /// Something was written since the last sync.
+    is_dirty: AtomicBool,
 }
 
 impl Store {
@@ -107,7 +110,8 @@ impl Store {
                 return Err(StoreError::Unusable("a checksum does not fit".into()));
             }
             let secret = prepared(&database, log)?;
-            Ok(Self { database, hasher: KeyHasher::new(secret) })
+            let is_dirty = AtomicBool::new(true);
+            Ok(Self { database, hasher: KeyHasher::new(secret), is_dirty })
         })
     }
 
@@ -293,6 +297,9 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub fn sync(&self) -> Result<(), StoreError> {
+        if !self.is_dirty.swap(false, Ordering::SeqCst) {
+            return Ok(());
+        }
         contained(|| {
             let mut transaction = self.database.begin_write()?;
             transaction.set_durability(Durability::Immediate)?;
@@ -307,6 +314,7 @@ impl Store {
             let mut transaction = self.database.begin_write()?;
             transaction.set_durability(Durability::None)?;
             let changed = change(&transaction)?;
+            self.is_dirty.store(true, Ordering::SeqCst);
             transaction.commit()?;
             Ok(changed)
         })
