@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD as URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use skidway_tests::{Answer, Client, Site, wait};
 
@@ -11,16 +13,28 @@ use super::{TOKEN, serving};
 const BODY_BYTES_MAX: usize = 4096;
 
 /// Refusals that take more than a request to meet, and the test that does.
-const ELSEWHERE: [(&str, u16, &str); 9] = [
+const ELSEWHERE: [(&str, u16, &str); 21] = [
     ("POST /v1/beacons/{token}", 429, "browser"),
     ("POST /v1/commits", 409, "agent"),
     ("GET /v1/topics/{topic}/records", 422, "damage"),
     ("GET /v1/records", 422, "damage"),
+    ("GET /v1/topics/{topic}/table", 413, "the room's own tests"),
+    ("GET /v1/topics/{topic}/table", 422, "damage"),
+    ("GET /v1/topics/{topic}/table", 429, "the room's own tests"),
+    ("GET /v1/topics/{topic}/table/{key}", 422, "damage"),
+    ("GET /v1/topics/{topic}/table/{key}", 429, "the room's own tests"),
     ("POST /v1/topics/{topic}/records", 429, "a bound of the engine's own tests"),
     ("POST /v1/sinks/{sink}/verify", 409, "sinks::jobs"),
     ("POST /v1/sinks/{sink}/repair", 409, "sinks::jobs"),
     ("POST /v1/sinks/{sink}/replay", 409, "sinks::jobs"),
     ("POST /v1/agents/{agent}/session", 409, "agent"),
+    ("POST /v1/groups/{group}/commit", 429, "groups"),
+    ("GET /v1/groups/{group}/records", 429, "groups"),
+    ("GET /v1/groups/{group}/stream", 429, "groups"),
+    ("POST /v1/groups/{group}/reset", 429, "groups"),
+    ("POST /v1/queues/{queue}/ack", 409, "queues"),
+    ("POST /v1/queues/{queue}/nack", 409, "queues"),
+    ("POST /v1/queues/{queue}/extend", 409, "queues"),
 ];
 
 /// Is a request that is refused.
@@ -50,7 +64,15 @@ impl<'a> Refused<'a> {
 
 /// Gives the path of an operation, its names filled in with ones that there are, or that there are not.
 fn path(template: &str, there_are: bool) -> String {
-    let names = [("topic", "app"), ("sink", "archive"), ("agent", "web-1"), ("token", TOKEN)];
+    let names = [
+        ("topic", "app"),
+        ("key", "k"),
+        ("group", "team"),
+        ("queue", "work"),
+        ("sink", "archive"),
+        ("agent", "web-1"),
+        ("token", TOKEN),
+    ];
     names.iter().fold(template.to_owned(), |path, (name, value)| {
         path.replace(&format!("{{{name}}}"), if there_are { value } else { "there-is-none-of-it" })
     })
@@ -120,6 +142,7 @@ fn one_by_one(client: &Client) -> Vec<Refused<'static>> {
         refused("GET /v1/records", 404, "/v1/records?topics=none"),
         refused("GET /v1/records", 406, "/v1/records?topics=app").with("Accept", "image/png"),
         refused("GET /v1/records", 410, format!("/v1/records?topics=logs&from={trimmed}")),
+        refused("GET /v1/topics/{topic}/table", 410, format!("/v1/topics/gone/table?from={gone}")),
         refused("GET /v1/stream", 404, "/v1/stream?topics=none"),
         refused("GET /v1/stream", 410, format!("/v1/stream?topics=logs&from={trimmed}")),
         Refused { status: 403, ..producer("4", "0") },
@@ -131,6 +154,54 @@ fn one_by_one(client: &Client) -> Vec<Refused<'static>> {
             404,
             "/v1/sinks/none/replay?topic=app&from=2026-01-01T00:00:00Z&to=2026-01-02T00:00:00Z",
         ),
+    ]
+}
+
+/// Gives those of groups. `team` has committed, `busy` has a member.
+fn of_groups(client: &Client) -> Vec<Refused<'static>> {
+    let (commit, reset) = ("POST /v1/groups/{group}/commit", "POST /v1/groups/{group}/reset");
+    let offset = |topic: &str| json!({"offsets": [{"topic": topic, "partition": 0, "offset": 0}]});
+    let committed = client.post("/v1/groups/team/commit", "application/json", offset("logs").to_string());
+    assert_eq!(committed.status, 200, "{}", committed.text());
+    let page = client.get("/v1/groups/busy/records?topics=logs").json();
+    let member = page["member"].as_str().unwrap().rsplit_once('.').unwrap().0.to_owned();
+    let token = page["next"].as_str().unwrap();
+    vec![
+        refused("DELETE /v1/groups/{group}", 409, "/v1/groups/busy"),
+        refused(commit, 404, "/v1/groups/team/commit").json(&offset("none")),
+        refused(commit, 409, "/v1/groups/busy/commit").json(&offset("logs")),
+        refused(commit, 410, "/v1/groups/busy/commit").json(&json!({"token": of_the_next_epoch(token)})),
+        refused(reset, 404, "/v1/groups/team/reset").json(&offset("none")),
+        refused(reset, 409, "/v1/groups/busy/reset").json(&json!({"topics": ["logs"], "to": "earliest"})),
+        refused("GET /v1/groups/{group}/records", 404, "/v1/groups/none/records?member=m0000000000000000.1"),
+        refused("GET /v1/groups/{group}/records", 409, format!("/v1/groups/busy/records?member={member}.9")),
+        refused("GET /v1/groups/{group}/records", 410, "/v1/groups/busy/records?member=m0000000000000000.1"),
+    ]
+}
+
+/// Changes the log's epoch in a token: the first number after `t2`, doubled as signed numbers are.
+fn of_the_next_epoch(token: &str) -> String {
+    let (stamp, place) = token.rsplit_once("t2").unwrap();
+    let mut bytes = URL_SAFE_NO_PAD.decode(place).unwrap();
+    bytes[0] += 2;
+    format!("{stamp}t2{}", URL_SAFE_NO_PAD.encode(bytes))
+}
+
+/// Gives those of queues, of which `work` is one.
+fn of_queues(client: &Client) -> Vec<Refused<'static>> {
+    assert_eq!(client.put("/v1/queues/work", &json!({"topic": "logs"})).status, 201);
+    client.post("/v1/topics/logs/records", "text/plain", "a job");
+    let received = client.post("/v1/queues/work/receive", "application/json", "{\"wait\":\"30s\"}").json();
+    let receipt = json!({"receipts": [received["messages"][0]["receipt"]]});
+    let of_none = |operation, action: &str| refused(operation, 404, format!("/v1/queues/none/{action}"));
+    vec![
+        refused("PUT /v1/queues/{queue}", 403, "/v1/queues/other").json(&json!({"topic": "__x"})),
+        refused("PUT /v1/queues/{queue}", 409, "/v1/queues/work").json(&json!({"topic": "app"})),
+        of_none("POST /v1/queues/{queue}/ack", "ack").json(&receipt),
+        of_none("POST /v1/queues/{queue}/nack", "nack").json(&receipt),
+        of_none("POST /v1/queues/{queue}/extend", "extend").json(&receipt),
+        of_none("POST /v1/queues/{queue}/receive", "receive"),
+        of_none("POST /v1/queues/{queue}/redrive", "redrive"),
     ]
 }
 
@@ -169,7 +240,7 @@ fn every_described_refusal_can_be_met() {
         check(asked, &client.ask(method, &asked.path, &asked.headers, &asked.body));
     };
     let mut left = described;
-    for asked in one_by_one(&client) {
+    for asked in one_by_one(&client).into_iter().chain(of_groups(&client)).chain(of_queues(&client)) {
         ask(&asked);
         assert!(
             left.remove(&(asked.operation.to_owned(), asked.status)),

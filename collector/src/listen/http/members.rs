@@ -66,7 +66,7 @@ pub(super) async fn read(
 /// Streams to a member of a group as server-sent events, whatever is accepted.
 #[utoipa::path(
     get, path = "/v1/groups/{group}/stream", tag = "groups", params(GroupParam, MemberParams, ReadParams),
-    responses((status = 200, content_type = "text/event-stream", body = String), Refused<400>, Refused<404>, Refused<409>, Refused<429>)
+    responses((status = 200, content_type = "text/event-stream", body = String), Refused<400>, Refused<429>)
 )]
 pub(super) async fn stream(
     State(door): State<Arc<Door>>,

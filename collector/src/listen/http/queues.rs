@@ -79,7 +79,7 @@ pub(super) async fn show(
 /// Creates a queue over a topic, or changes it.
 #[utoipa::path(
     put, path = "/v1/queues/{queue}", tag = "queues", params(QueueParam), request_body = Option<QueueChange>,
-    responses((status = 200, body = QueueDescription, description = "It was there."), (status = 201, body = QueueDescription, description = "It was created."), Refused<400>, Refused<403>, Refused<404>, Refused<409>, Refused<413>, Refused<415>, Refused<429>, Refused<507>)
+    responses((status = 200, body = QueueDescription, description = "It was there."), (status = 201, body = QueueDescription, description = "It was created."), Refused<400>, Refused<403>, Refused<409>, Refused<413>, Refused<415>, Refused<507>)
 )]
 pub(super) async fn put(
     State(door): State<Arc<Door>>,
