@@ -38,10 +38,12 @@ pub mod cgroup;
 pub mod soak;
 pub mod mixer;
 pub mod arguments;
+pub mod document;
 
 pub use agent::Agent;
 pub use browser::Browser;
 pub use collector::Collector;
+pub use document::Document;
 pub use hdfs::Hdfs;
 pub use http::{Answer, Client};
 pub use kerberos::Kerberos;

@@ -7,10 +7,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use skidway_tests::document::shell;
 use skidway_tests::http::Answer;
 use skidway_tests::program::{Program, binary};
 use skidway_tests::scale::amount;
-use skidway_tests::{Client, Collector, Site, topic, wait};
+use skidway_tests::{Client, Collector, Document, Site, topic, wait};
 use skidway_wire::TablePage;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -429,31 +430,12 @@ fn a_table_of_too_many_keys_is_refused_and_an_index_makes_it_fit() {
 fn every_command_of_the_page_works() {
     let site = Site::new();
     let collector = site.collector().started();
-    let page =
-        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/event-sourcing.md")).unwrap();
-    let blocks = page.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap());
-    let commands: Vec<String> =
-        blocks.flat_map(|block| block.replace("\\\n", " ").lines().map(str::to_owned).collect::<Vec<_>>()).collect();
-    assert!(commands.len() >= 9, "{commands:?}");
     site.write("deposit.txt", "deposited 5\n");
-    let skidway = binary("skidway").display().to_string();
-    for command in commands {
-        let command = command.replace("http://127.0.0.1:7070", &collector.url());
-        let command = match command.strip_prefix("skidway ") {
-            Some(args) => format!("{skidway} --url {} {args}", collector.url()),
-            None => command.replacen("curl ", "curl -sS --fail-with-body ", 1),
-        };
-        // What follows goes on for ever: that it still runs is what is expected of it.
-        let follows = command.contains(" -N ") || command.contains("--follow");
-        let command = if follows { format!("timeout 2 {command}") } else { command };
-        let output = Command::new("sh").args(["-c", &command]).current_dir(site.path("")).output().unwrap();
-        let said = format!(
-            "{command}\n{}{}",
-            String::from_utf8_lossy(&output.stdout),
-            String::from_utf8_lossy(&output.stderr)
-        );
-        assert_eq!(output.status.code(), Some(if follows { 124 } else { 0 }), "{said}");
-        assert!(!output.stdout.is_empty(), "{said}");
+    let blocks = Document::of("docs/event-sourcing.md").blocks("sh");
+    assert!(blocks.len() >= 6, "{blocks:?}");
+    for block in blocks {
+        let said = shell(&block, &collector, &site.path(""));
+        assert!(!said.is_empty(), "{block}");
     }
 }
 

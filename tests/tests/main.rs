@@ -4,7 +4,6 @@
 //! |---|---|
 //! | `agent` | what the agent must survive, scenario by scenario; modules of its own |
 //! | `full_disk` | a real disk filled up, freed, broken down and repaired under load |
-//! | `subscription` | readers: pages, streams, tokens |
 //! | `api` | the HTTP interface against its own description: schemathesis, and each refusal that it names |
 //! | `browser` | web pages in Chromium: events sent, lines shown live, pages of others kept out |
 //! | `groups` | consumer groups: sharing, committing, moving; modules of their own |
@@ -18,6 +17,8 @@
 //! | `segment_files` | what is on disk, read by kafka-python and by Apache Kafka itself |
 //! | `queues` | records given away one by one: leases, dead letters, order, workers and collector killed; modules of their own |
 //! | `sinks` | topics as files, every record in exactly one; modules of its own |
+//! | `documentation` | the commands of `docs/subscribing.md` and `docs/compaction.md`; other pages are run where their subject is tested |
+//! | `examples` | the programs under `examples`: members of a group in four languages, and the collector killed |
 //! | `commands` | `skidway tail`, `produce`, `topics`, `agents` |
 //! | `configuration_errors` | what we say, and how we exit, when something is configured wrongly |
 //! | `tidy` | the shape of the source itself |
@@ -41,6 +42,8 @@ mod compaction;
 mod segment_files;
 mod queues;
 mod sinks;
+mod documentation;
+mod examples;
 mod commands;
 mod configuration_errors;
 mod tidy;

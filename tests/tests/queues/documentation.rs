@@ -3,47 +3,30 @@
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
+use skidway_tests::document::shell;
 use skidway_tests::program::{binary, run};
-use skidway_tests::{Site, wait};
+use skidway_tests::{Document, Site, wait};
 
-const GUIDE: &str = include_str!("../../../docs/queues.md");
 const URL: &str = "http://127.0.0.1:7070";
-
-/// Gives the commands of the guide that begin like this, in order.
-fn commands(first: &str) -> Vec<&'static str> {
-    GUIDE.lines().filter_map(|line| line.strip_prefix("    ")).filter(|line| line.starts_with(first)).collect()
-}
-
-fn shell(command: &str) -> Value {
-    let ran =
-        Command::new("sh").args(["-c", &format!("{command} --silent --show-error --fail-with-body")]).output().unwrap();
-    assert!(ran.status.success(), "{command}: {}", String::from_utf8_lossy(&ran.stdout));
-    serde_json::from_slice(&ran.stdout).unwrap_or_else(|error| panic!("{command}: {error}"))
-}
 
 #[test]
 fn the_commands_of_the_guide_do_what_it_says() {
     let site = Site::new();
     let collector = site.collector().started();
-    let mut receipt = None;
-    let mut answers = Vec::new();
-    for command in commands("curl") {
-        let command =
-            command.replace(URL, &collector.url()).replace("RECEIPT", receipt.as_deref().unwrap_or("RECEIPT"));
-        let answer = shell(&command);
-        receipt = answer["messages"][0]["receipt"].as_str().map(str::to_owned).or(receipt);
-        answers.push(answer);
+    let (mut receipt, mut answers) = (None::<String>, Vec::<Value>::new());
+    let blocks = Document::of("docs/queues.md").blocks("sh").concat();
+    for command in blocks.lines() {
+        let command = command.replace("RECEIPT", receipt.as_deref().unwrap_or("RECEIPT"));
+        let said = shell(&command, &collector, &site.path(""));
+        if command.starts_with("curl") {
+            let answer: Value = serde_json::from_str(&said).unwrap_or_else(|error| panic!("{command}: {error}"));
+            receipt = answer["messages"][0]["receipt"].as_str().map(str::to_owned).or(receipt);
+            answers.push(answer);
+        }
     }
     assert_eq!(answers.len(), 7, "{answers:?}");
     assert_eq!(answers[2]["messages"][0]["value"], "resize 17.png");
     assert_eq!(answers[3]["results"][0]["result"], "done");
-    for command in commands("skidway queues") {
-        let words: Vec<&str> = command.split_whitespace().skip(1).chain(["--url"]).collect();
-        let url = collector.url();
-        let words: Vec<&str> = words.into_iter().chain([url.as_str()]).collect();
-        let (code, said) = run("skidway", &words);
-        assert_eq!(code, Some(0), "{command}: {said}");
-    }
 }
 
 #[test]
@@ -52,7 +35,7 @@ fn the_worker_of_the_guide_works() {
     let collector = site.collector().started();
     let client = collector.client();
     assert_eq!(client.put("/v1/queues/jobs", &json!({})).status, 201);
-    let code = GUIDE.split("```python\n").nth(1).unwrap().split("```").next().unwrap();
+    let code = Document::of("docs/queues.md").blocks("python").remove(0);
     let worker = site.write("worker.py", code.replace(URL, &collector.url()));
     let output = std::fs::File::create(site.path("worker.out")).unwrap();
     let mut working = Command::new("python3").arg("-u").arg(worker).stdout(Stdio::from(output)).spawn().unwrap();
