@@ -22,13 +22,17 @@ type line struct { // a record, or a control line, which has no offset
 	Error              json.RawMessage
 }
 
+var url = "http://127.0.0.1:7070"
+
+var client = http.Client{Transport: &http.Transport{ResponseHeaderTimeout: time.Minute}}
+
 // Does the work. A record comes again if this program or the collector dies before it is committed.
 func handle(it line) { fmt.Println(it.Topic, it.Partition, *it.Offset, it.Value) }
 
 func ask(method, path, body string, header http.Header) (*http.Response, error) {
-	request, _ := http.NewRequest(method, os.Getenv("SKIDWAY_URL")+path, strings.NewReader(body))
+	request, _ := http.NewRequest(method, url+path, strings.NewReader(body))
 	request.Header = header
-	answer, err := http.DefaultClient.Do(request)
+	answer, err := client.Do(request)
 	if err == nil && answer.StatusCode != 200 {
 		defer answer.Body.Close()
 		problem, _ := io.ReadAll(answer.Body)
@@ -83,6 +87,9 @@ func patiently(work func() error) {
 }
 
 func main() {
+	if of := os.Getenv("SKIDWAY_URL"); of != "" {
+		url = of
+	}
 	if os.Args[1] == "consume" {
 		patiently(func() error { return consume(os.Args[2], os.Args[3]) })
 	}

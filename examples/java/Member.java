@@ -3,6 +3,7 @@
 import java.io.*;
 import java.net.URI;
 import java.net.http.*;
+import java.time.Duration;
 import java.util.*;
 import java.util.concurrent.*;
 
@@ -15,7 +16,7 @@ class Member {
 
     static HttpResponse<InputStream> ask(String path, String body, String... headers) throws Exception {
         var url = System.getenv().getOrDefault("SKIDWAY_URL", "http://127.0.0.1:7070");
-        var request = HttpRequest.newBuilder(URI.create(url + path)).headers(headers);
+        var request = HttpRequest.newBuilder(URI.create(url + path)).headers(headers).timeout(Duration.ofMinutes(1));
         if (body != null) request.POST(HttpRequest.BodyPublishers.ofString(body));
         var answer = CLIENT.send(request.build(), HttpResponse.BodyHandlers.ofInputStream());
         if (answer.statusCode() != 200 && answer.statusCode() != 409)

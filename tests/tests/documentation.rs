@@ -1,4 +1,6 @@
-//! What docs/subscribing.md and docs/compaction.md show works as it is written there.
+//! What docs/subscribing.md, docs/compaction.md and docs/sinks.md show works as it is written there; and no page shows what no test runs.
+
+use std::path::Path;
 
 use skidway_tests::document::shell;
 use skidway_tests::{Document, Site};
@@ -6,7 +8,12 @@ use skidway_tests::{Document, Site};
 /// Runs the blocks of a page in order, against one collector; gives what each printed.
 fn run(page: &str) -> Vec<String> {
     let site = Site::new();
-    let collector = site.collector().started();
+    let folder = site.text("files");
+    // The page about sinks follows the files of one.
+    let sink = format!(
+        "[[sinks]]\nname = \"archive\"\ntopics = [\"nginx\"]\nurl = \"file://{folder}\"\nroll = {{ records = 1 }}"
+    );
+    let collector = site.collector().with(&sink).started();
     Document::of(page).blocks("sh").iter().map(|block| shell(block, &collector, &site.path(""))).collect()
 }
 
@@ -14,6 +21,11 @@ fn run(page: &str) -> Vec<String> {
 fn every_command_of_the_page_about_compaction_runs() {
     let said = run("docs/compaction.md").concat();
     assert!(said.contains("\"cleanup\":\"compact\"") && said.contains("\"offsets\":["), "{said}");
+}
+
+#[test]
+fn every_command_of_the_page_about_sinks_runs() {
+    assert_eq!(run("docs/sinks.md").len(), 1);
 }
 
 #[test]
@@ -32,6 +44,28 @@ fn every_command_of_the_tour_runs_and_shows_what_it_says() {
     for (said, shows) in said.iter().zip(shows) {
         for words in shows {
             assert!(said.contains(words), "{words} in {said}");
+        }
+    }
+}
+
+#[test]
+fn each_page_that_shows_commands_is_run_by_a_test() {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let tests: String = [
+        "documentation.rs",
+        "event_sourcing.rs",
+        "groups/documented.rs",
+        "queues/documentation.rs",
+        "subscription/examples.rs",
+    ]
+    .map(|test| std::fs::read_to_string(top.join("tests/tests").join(test)).unwrap())
+    .concat();
+    for entry in std::fs::read_dir(top.join("docs")).unwrap() {
+        let path = entry.unwrap().path();
+        let is_page = path.extension().is_some_and(|extension| extension == "md");
+        if is_page && std::fs::read_to_string(&path).unwrap().contains("```sh\n") {
+            let name = format!("docs/{}\"", path.file_name().unwrap().display());
+            assert!(tests.contains(&name), "{name}: no test runs its commands");
         }
     }
 }

@@ -17,7 +17,7 @@
 //! | `segment_files` | what is on disk, read by kafka-python and by Apache Kafka itself |
 //! | `queues` | records given away one by one: leases, dead letters, order, workers and collector killed; modules of their own |
 //! | `sinks` | topics as files, every record in exactly one; modules of its own |
-//! | `documentation` | the commands of `docs/subscribing.md` and `docs/compaction.md`; other pages are run where their subject is tested |
+//! | `documentation` | the commands of pages such as `docs/subscribing.md`; other pages are run where their subject is tested |
 //! | `examples` | the programs under `examples`: members of a group in four languages, and the collector killed |
 //! | `commands` | `skidway tail`, `produce`, `topics`, `agents` |
 //! | `configuration_errors` | what we say, and how we exit, when something is configured wrongly |
