@@ -139,7 +139,7 @@ fn keeps_its_promise(example: &Example, site: &Site) {
     let mut collector = site.collector().with("heartbeat_interval = \"1s\"").started();
     let client = collector.client();
     assert_eq!(client.put("/v1/topics/orders", &json!({"partitions": PARTITIONS})).status, 201);
-    let part = scale::amount(5_000, 1_000);
+    let part = scale::amount(5_000, 2_500);
     let mut member = example.consumes(site, &collector);
     let mut producer = example.produces(site, &collector, 0..part);
     let mut watch = Watch { site, client: collector.client(), seen: Vec::new() };
