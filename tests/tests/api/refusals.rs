@@ -13,7 +13,7 @@ use super::{TOKEN, serving};
 const BODY_BYTES_MAX: usize = 4096;
 
 /// Refusals that take more than a request to meet, and the test that does.
-const ELSEWHERE: [(&str, u16, &str); 21] = [
+const ELSEWHERE: [(&str, u16, &str); 22] = [
     ("POST /v1/beacons/{token}", 429, "browser"),
     ("POST /v1/commits", 409, "agent"),
     ("GET /v1/topics/{topic}/records", 422, "damage"),
@@ -32,6 +32,7 @@ const ELSEWHERE: [(&str, u16, &str); 21] = [
     ("GET /v1/groups/{group}/records", 429, "groups"),
     ("GET /v1/groups/{group}/stream", 429, "groups"),
     ("POST /v1/groups/{group}/reset", 429, "groups"),
+    ("POST /v1/queues/{queue}/receive", 429, "queues"),
     ("POST /v1/queues/{queue}/ack", 409, "queues"),
     ("POST /v1/queues/{queue}/nack", 409, "queues"),
     ("POST /v1/queues/{queue}/extend", 409, "queues"),

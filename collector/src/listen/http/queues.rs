@@ -14,8 +14,8 @@ use bytes::BytesMut;
 use serde::de::DeserializeOwned;
 use skidway_record::{Offset, TopicName};
 use skidway_wire::queues::{
-    AckRequest, ExtendRequest, NackRequest, QueueChange, QueueDescription, QueueList, ReceiveRequest, Received,
-    RedriveRequest, Redriven, SettleResult, Settlement, Settlements,
+    AckRequest, ExtendRequest, NackRequest, QueueChange, QueueDescription, QueueList, ReceiveRequest, RedriveRequest,
+    Redriven, SettleResult, Settlement, Settlements,
 };
 
 use crate::clock::now_ms;
@@ -25,6 +25,7 @@ use crate::listen::http::body::{self, media_type};
 use crate::listen::http::door::{Door, Peer};
 use crate::listen::http::object::Object;
 use crate::listen::http::openapi::problems::Refused;
+use crate::listen::http::openapi::reading::Received;
 use crate::listen::http::path::{QueueParam, QueuePath};
 use crate::listen::http::query::Query;
 use crate::metrics;

@@ -165,6 +165,14 @@ impl Auditor {
                 return self.tell(SinkFinding::NotReplayed { files: there, reason }).await;
             }
         };
+        let records = |cut: &Cut| cut.files.iter().map(|file| file.records).sum::<u64>() + cut.late_dropped;
+        if old.cuts().zip(&made).any(|((_, old, _), (_, new, _))| records(new) < records(old)) {
+            unpin(&rooms, &place, &old);
+            made.iter().flat_map(|(.., spooled)| spooled).for_each(Finished::discard);
+            self.summary.problems += 1;
+            let reason = "the log has fewer records than these files: the topic was compacted since".to_owned();
+            return self.tell(SinkFinding::NotReplayed { files: there, reason }).await;
+        }
         let is_same = old.cuts().zip(&made).all(|((_, old, _), (_, new, _))| old.files == new.files);
         if is_same {
             unpin(&rooms, &place, &old);

@@ -195,6 +195,44 @@ pub(in crate::listen::http) struct Record {
     value_base64: Option<String>,
 }
 
+/// Is what a queue gave away.
+#[derive(ToSchema)]
+pub(in crate::listen::http) struct Received {
+    /// None if nothing came in time.
+    messages: Vec<QueueMessage>,
+}
+
+/// Is a record that was given away.
+#[derive(ToSchema)]
+struct QueueMessage {
+    /// Names this delivery, to acknowledge it, give it back or keep it longer.
+    receipt: String,
+    /// How often the record was given away, this time included.
+    deliveries: u32,
+    /// Until when nobody else gets it; RFC 3339.
+    lease_until: String,
+    /// Its topic.
+    topic: String,
+    /// Its partition.
+    partition: u32,
+    /// Its offset.
+    offset: u64,
+    /// RFC 3339, UTC, milliseconds.
+    timestamp: String,
+    /// If it is UTF-8; null if there is none.
+    key: Option<String>,
+    /// If it is not UTF-8.
+    #[schema(nullable = false)]
+    key_base64: Option<String>,
+    /// Text; an array if repeated; `{"base64":…}` if binary.
+    headers: BTreeMap<String, serde_json::Value>,
+    /// If it is UTF-8; null for a tombstone.
+    value: Option<String>,
+    /// If it is not UTF-8.
+    #[schema(nullable = false)]
+    value_base64: Option<String>,
+}
+
 /// Is a run of records that cannot be read any more.
 #[derive(ToSchema)]
 pub(in crate::listen::http) struct Damage {
@@ -231,7 +269,6 @@ pub(in crate::listen::http) struct NewRecord {
     #[schema(required = true)]
     value: Option<String>,
     /// By name: text, null, `{"base64":…}`, or an array of these.
-    #[schema(nullable = false)]
     headers: Option<BTreeMap<String, NewHeader>>,
     /// RFC 3339, or milliseconds since 1970; now by default.
     #[schema(minimum = 0, maximum = 253_402_207_200_999_i64)]
