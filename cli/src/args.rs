@@ -575,7 +575,7 @@ mod tests {
             ("", "Usage"),
             ("tails", "tail"),
             ("tail", "TOPIC"),
-            ("tail a/b", "topic name"),
+            ("produce a/b", "topic name"),
             ("tail t -n 5 --from earliest", "cannot be used with"),
             ("topics create t --partitions 0", "1..=1000"),
             ("topics create t --retention-age never", "expected a duration such as 7d"),

@@ -237,7 +237,14 @@ mod tests {
     fn topic() -> TopicDescription {
         serde_json::from_value(json!({
             "name": "nginx",
-            "config": {"cleanup": "delete", "retention": {"age": "7d", "bytes": null}},
+            "config": {
+                "partitions": 2,
+                "retention": {"age": "7d", "bytes": null},
+                "cleanup": "delete",
+                "tombstone_retention": "1d",
+                "min_compaction_lag": "0s",
+                "key_index": false,
+            },
             "partitions": [
                 {"partition": 0, "log_start_offset": 10, "high_watermark": 1_510, "bytes": 204_800},
                 {"partition": 1, "log_start_offset": 0, "high_watermark": 0, "bytes": 0},
@@ -257,8 +264,12 @@ mod tests {
         let expected = "\
 topic nginx
   cleanup = delete
+  key_index = false
+  min_compaction_lag = 0s
+  partitions = 2
   retention.age = 7d
   retention.bytes = unlimited
+  tombstone_retention = 1d
 
 PARTITION  START OFFSET  HIGH WATERMARK  RECORDS     SIZE
         0            10           1,510    1,500  200 KiB

@@ -42,6 +42,7 @@ async fn topics_are_described_as_they_were_put() {
         "cleanup": "delete",
         "tombstone_retention": "1d",
         "min_compaction_lag": "0ms",
+        "key_index": false,
     });
     assert_eq!((&topic["name"], &topic["config"]), (&json!("t"), &config));
     let second = &topic["partitions"][1];
@@ -63,8 +64,8 @@ async fn stopping_ends_streams_with_their_place_and_keeps_what_was_stored() {
     assert!(stream.line().await.unwrap().starts_with("id: "));
     let folder = soon(collector.stop()).await;
     let last = stream.event().await.unwrap();
-    assert_eq!(last[0], "event: heartbeat");
-    let id = last[1].strip_prefix("id: ").unwrap();
+    assert!(last[0].starts_with("retry: ") && last[1] == "event: reconnect", "{last:?}");
+    let id = last[2].strip_prefix("id: ").unwrap();
     assert_eq!(stream.line().await, None);
 
     let again = Collector::start_in(folder, |_| {}).await;
