@@ -22,41 +22,10 @@ pub fn describe() {
     describe_counter!("skidway_damaged_batches_total", "Damaged places of the log that readers met, each counted once");
     counter!("skidway_damaged_batches_total").increment(0);
     describe_counter!("skidway_beacon_requests_total", "Requests to beacons, by `topic` and `result`");
-    describe_counter!("skidway_compaction_runs_total", "Compactions of a partition, each to its end");
-    describe_counter!("skidway_compaction_failures_total", "Compactions that failed; each is made again");
-    describe_counter!("skidway_compaction_read_bytes_total", Unit::Bytes, "Bytes of segments that were compacted");
-    describe_counter!("skidway_compaction_kept_bytes_total", Unit::Bytes, "Bytes of the segments in their places");
-    describe_counter!("skidway_compaction_removed_records_total", "Records removed as superseded, tombstones included");
-    describe_gauge!("skidway_compaction_last_run_timestamp_seconds", Unit::Seconds, "When a compaction last ended");
-    describe_gauge!("skidway_compaction_last_run_seconds", Unit::Seconds, "How long that took");
-    describe_gauge!(
-        "skidway_compaction_max_dirty_ratio",
-        "Largest share of a partition that could be compacted and was not yet"
-    );
-    describe_counter!("skidway_sink_cuts_total", "Cuts, by `sink` and `cause`");
-    describe_counter!("skidway_sink_files_total", "Files published, by `sink`");
-    describe_counter!("skidway_sink_records_total", "Records in published files, by `sink`");
-    describe_counter!("skidway_sink_bytes_total", Unit::Bytes, "Bytes of published files, by `sink`");
-    describe_counter!("skidway_sink_lost_records_total", "Records that a sink could not have, by `sink`");
-    describe_counter!("skidway_sink_late_dropped_records_total", "Late records that are in no file, by `sink`");
-    describe_gauge!("skidway_sink_pinned_bytes", Unit::Bytes, "Bytes of records kept past retention for sinks");
-    describe_gauge!(
-        "skidway_sink_full_in_seconds",
-        Unit::Seconds,
-        "When engine.pinned_bytes is reached, if it goes on so"
-    );
-    describe_counter!("skidway_sink_failures_total", "Tries that failed, by `sink`; each is made again");
+    describe_compaction();
+    describe_sinks();
     describe_queues();
-    describe_gauge!("skidway_groups", "Consumer groups that have members or committed offsets");
-    describe_gauge!("skidway_group_members", "Members, by `group`; of the first 200 groups");
-    describe_gauge!("skidway_group_lag_records", "Records not committed yet, by `group`; of the first 200 groups");
-    describe_counter!("skidway_group_rebalances_total", "Changes of who has which partition");
-    describe_counter!("skidway_group_moved_partitions_total", "Partitions that got another member");
-    describe_counter!("skidway_group_commits_total", "Commits of groups; `outcome` is committed or fenced");
-    describe_counter!(
-        "skidway_group_lost_records_total",
-        "Records deleted before a group read them, counted each time a member is told"
-    );
+    describe_groups();
     describe_gauge!("skidway_key_index_lag", "Offsets that a topic's key index has not read, by `topic`");
     describe_gauge!("skidway_key_index_entries", "Entries of a topic's key index, by `topic`");
     describe_counter!("skidway_conditional_writes_total", "Writes that expected a key's offset, by `outcome`");
@@ -104,6 +73,49 @@ pub fn compaction_failed() {
 /// Shows the largest share of a partition that could be compacted.
 pub fn dirty_ratio(ratio: f64) {
     gauge!("skidway_compaction_max_dirty_ratio").set(ratio);
+}
+
+fn describe_compaction() {
+    describe_counter!("skidway_compaction_runs_total", "Compactions of a partition, each to its end");
+    describe_counter!("skidway_compaction_failures_total", "Compactions that failed; each is made again");
+    describe_counter!("skidway_compaction_read_bytes_total", Unit::Bytes, "Bytes of segments that were compacted");
+    describe_counter!("skidway_compaction_kept_bytes_total", Unit::Bytes, "Bytes of the segments in their places");
+    describe_counter!("skidway_compaction_removed_records_total", "Records removed as superseded, tombstones included");
+    describe_gauge!("skidway_compaction_last_run_timestamp_seconds", Unit::Seconds, "When a compaction last ended");
+    describe_gauge!("skidway_compaction_last_run_seconds", Unit::Seconds, "How long that took");
+    describe_gauge!(
+        "skidway_compaction_max_dirty_ratio",
+        "Largest share of a partition that could be compacted and was not yet"
+    );
+}
+
+fn describe_sinks() {
+    describe_counter!("skidway_sink_cuts_total", "Cuts, by `sink` and `cause`");
+    describe_counter!("skidway_sink_files_total", "Files published, by `sink`");
+    describe_counter!("skidway_sink_records_total", "Records in published files, by `sink`");
+    describe_counter!("skidway_sink_bytes_total", Unit::Bytes, "Bytes of published files, by `sink`");
+    describe_counter!("skidway_sink_lost_records_total", "Records that a sink could not have, by `sink`");
+    describe_counter!("skidway_sink_late_dropped_records_total", "Late records that are in no file, by `sink`");
+    describe_gauge!("skidway_sink_pinned_bytes", Unit::Bytes, "Bytes of records kept past retention for sinks");
+    describe_gauge!(
+        "skidway_sink_full_in_seconds",
+        Unit::Seconds,
+        "When engine.pinned_bytes is reached, if it goes on so"
+    );
+    describe_counter!("skidway_sink_failures_total", "Tries that failed, by `sink`; each is made again");
+}
+
+fn describe_groups() {
+    describe_gauge!("skidway_groups", "Consumer groups that have members or committed offsets");
+    describe_gauge!("skidway_group_members", "Members, by `group`; of the first 200 groups");
+    describe_gauge!("skidway_group_lag_records", "Records not committed yet, by `group`; of the first 200 groups");
+    describe_counter!("skidway_group_rebalances_total", "Changes of who has which partition");
+    describe_counter!("skidway_group_moved_partitions_total", "Partitions that got another member");
+    describe_counter!("skidway_group_commits_total", "Commits of groups; `outcome` is committed or fenced");
+    describe_counter!(
+        "skidway_group_lost_records_total",
+        "Records deleted before a group read them, counted each time a member is told"
+    );
 }
 
 fn describe_queues() {

@@ -1,8 +1,9 @@
 //! What can go wrong between a key and its records.
 
+use std::io::ErrorKind;
+
 use skidway_record::{Fate, TopicName, TopicPartition};
 
-use crate::keys::store::StoreError;
 use crate::log::LogError;
 
 /// Tells why something about a key cannot be done.
@@ -74,3 +75,40 @@ impl KeysError {
         }
     }
 }
+
+/// Tells why the file of the index cannot be used: it is opened anew then, and made anew if that does not help.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// It is damaged, of another version, or of another log.
+    #[error("{0}")]
+    Unusable(String),
+    /// The disk did not do what it was asked.
+    #[error("{0}")]
+    Io(String),
+}
+
+macro_rules! from_redb {
+    ($($error:ty),*) => {$(
+        impl From<$error> for StoreError {
+            fn from(error: $error) -> Self {
+                match redb::Error::from(error) {
+                    // It speaks so of what it reads as well.
+                    redb::Error::Io(error) if matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof) => {
+                        Self::Unusable(error.to_string())
+                    }
+                    redb::Error::Io(error) => Self::Io(error.to_string()),
+                    error @ (redb::Error::PreviousIo | redb::Error::DatabaseAlreadyOpen) => Self::Io(error.to_string()),
+                    other => Self::Unusable(other.to_string()),
+                }
+            }
+        }
+    )*};
+}
+from_redb!(
+    redb::DatabaseError,
+    redb::TransactionError,
+    redb::TableError,
+    redb::StorageError,
+    redb::CommitError,
+    redb::SetDurabilityError
+);

@@ -12,9 +12,10 @@ use tokio::time::timeout;
 use crate::blocking::blocking;
 use crate::keys::KeysError;
 use crate::keys::chosen::Chosen;
+use crate::keys::error::StoreError;
 use crate::keys::lane::Conditional;
 use crate::keys::shard::Shard;
-use crate::keys::store::{Row, ShardId, Store, StoreError};
+use crate::keys::store::{Row, ShardId, Store};
 use crate::log::{Log, StateError, Topic};
 
 /// Writes that wait for their turn; more are refused.

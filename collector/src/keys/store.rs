@@ -11,7 +11,6 @@
 //! entries are, never used again once it is doomed; below `swept` there are none. A cache: transactions are not synced one by one, and after a
 //! crash all is as it was at the last sync. Blocks on the disk.
 
-use std::io::ErrorKind;
 use std::ops::Bound;
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
@@ -21,6 +20,7 @@ use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinitio
 use skidway_daemon::shutdown;
 
 use crate::keys::TopicId;
+use crate::keys::error::StoreError;
 use crate::keys::hash::{KeyHash, KeyHasher};
 use crate::log::LogIdentity;
 
@@ -34,43 +34,6 @@ const FORMAT: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("form
 const ROWS: TableDefinition<'static, &[u8; 20], &[u8; 36]> = TableDefinition::new("rows");
 const ENTRIES: TableDefinition<'static, &[u8; 28], ()> = TableDefinition::new("entries");
 const DOOMED: TableDefinition<'static, u32, ()> = TableDefinition::new("doomed");
-
-/// Tells why the file cannot be used: it is opened anew then, and made anew if that does not help.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum StoreError {
-    /// It is damaged, of another version, or of another log.
-    #[error("{0}")]
-    Unusable(String),
-    /// The disk did not do what it was asked.
-    #[error("{0}")]
-    Io(String),
-}
-
-macro_rules! from_redb {
-    ($($error:ty),*) => {$(
-        impl From<$error> for StoreError {
-            fn from(error: $error) -> Self {
-                match redb::Error::from(error) {
-                    // It speaks so of what it reads as well.
-                    redb::Error::Io(error) if matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof) => {
-                        Self::Unusable(error.to_string())
-                    }
-                    redb::Error::Io(error) => Self::Io(error.to_string()),
-                    error @ (redb::Error::PreviousIo | redb::Error::DatabaseAlreadyOpen) => Self::Io(error.to_string()),
-                    other => Self::Unusable(other.to_string()),
-                }
-            }
-        }
-    )*};
-}
-from_redb!(
-    redb::DatabaseError,
-    redb::TransactionError,
-    redb::TableError,
-    redb::StorageError,
-    redb::CommitError,
-    redb::SetDurabilityError
-);
 
 /// Names a partition of one incarnation of a topic.
 pub type ShardId = (TopicId, u32);

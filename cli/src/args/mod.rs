@@ -1,5 +1,9 @@
 //! The command line: what may be typed, and its help. Nothing is done here.
 
+mod groups;
+mod sinks;
+mod queues;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,6 +13,10 @@ use clap_complete::Shell;
 use skidway_daemon::config::{ByteSize, parse_duration};
 use skidway_record::TopicName;
 use skidway_record::limits::PARTITIONS_MAX;
+
+pub use groups::{GroupAction, Groups};
+pub use queues::{QueueAction, QueuePut, Queues};
+pub use sinks::{SinkAction, Sinks};
 
 /// Follows log files, and works with a Skidway collector
 #[derive(Debug, Parser)]
@@ -149,259 +157,6 @@ pub struct Produce {
     pub expect_key_offset: Option<String>,
 }
 
-/// Holds the arguments of `skidway groups`.
-#[derive(Debug, Args)]
-pub struct Groups {
-    /// What to do with groups; listing them if nothing is said.
-    #[command(subcommand)]
-    pub action: Option<GroupAction>,
-}
-
-/// Names what can be done with groups.
-#[derive(Debug, Subcommand)]
-pub enum GroupAction {
-    /// List all groups
-    List,
-    /// Show one group: its members, what is committed, and the lag
-    Show {
-        /// The group.
-        group: String,
-    },
-    /// Commit a token of its records, or offsets while it has no member
-    Commit {
-        /// The group.
-        group: String,
-        /// Token of one of its records: all that its member was given up to there is done
-        #[arg(long, conflicts_with = "offsets", required_unless_present = "offsets")]
-        token: Option<String>,
-        /// Next offset of a partition; may be given more than once
-        #[arg(long = "offset", value_name = "TOPIC:PARTITION=OFFSET", value_parser = partition_offset)]
-        offsets: Vec<(String, u32, u64)>,
-    },
-    /// Put it elsewhere; it must have no member
-    Reset {
-        /// The group.
-        group: String,
-        /// Name or pattern of topics; may be given more than once
-        #[arg(long = "topic", value_name = "TOPIC", requires = "to", conflicts_with = "offsets")]
-        topics: Vec<String>,
-        /// earliest, latest, a time (RFC 3339) or -N, which is N records back in each partition
-        #[arg(long, value_name = "WHERE", allow_hyphen_values = true, requires = "topics")]
-        to: Option<String>,
-        /// Next offset of a partition; may be given more than once
-        #[arg(long = "offset", value_name = "TOPIC:PARTITION=OFFSET", value_parser = partition_offset, required_unless_present = "topics")]
-        offsets: Vec<(String, u32, u64)>,
-        /// Also while it has members: they begin anew there
-        #[arg(long)]
-        force: bool,
-        /// Only say what it would do
-        #[arg(long)]
-        dry_run: bool,
-    },
-    /// Forget it and all that it has committed; it must have no member
-    Delete {
-        /// The group.
-        group: String,
-        /// Do it without asking.
-        #[arg(long)]
-        yes: bool,
-    },
-}
-
-/// Holds the arguments of `skidway sinks`.
-#[derive(Debug, Args)]
-pub struct Sinks {
-    /// What to do with sinks; listing them if nothing is said.
-    #[command(subcommand)]
-    pub action: Option<SinkAction>,
-}
-
-/// Names what can be done with sinks.
-#[derive(Debug, Subcommand)]
-pub enum SinkAction {
-    /// List all sinks
-    List,
-    /// Show one sink and its partitions
-    Show {
-        /// The sink.
-        sink: String,
-    },
-    /// Close and publish what is open, then read nothing more
-    Pause {
-        /// The sink.
-        sink: String,
-    },
-    /// Go on where it was paused
-    Resume {
-        /// The sink.
-        sink: String,
-    },
-    /// Predict files and requests to the storage of a day, by trying out what came in the last hours
-    Plan {
-        /// The sink.
-        sink: String,
-        /// How many hours to look back.
-        #[arg(long, value_name = "N", default_value_t = 24, value_parser = clap::value_parser!(u64).range(1..=744))]
-        hours: u64,
-    },
-    /// Compare the manifest with what is in the storage; exits 1 if something is wrong
-    Verify {
-        /// The sink.
-        sink: String,
-        /// Also read every file, and compare with the records that the log still has
-        #[arg(long)]
-        deep: bool,
-    },
-    /// Make files again that are missing or damaged, as far as the log has their records
-    Repair {
-        /// The sink.
-        sink: String,
-    },
-    /// Make files anew as the configuration says today, and put them in place of the old ones
-    Replay {
-        /// The sink.
-        sink: String,
-        /// The topic
-        #[arg(long)]
-        topic: TopicName,
-        /// From the first record at least this new (RFC 3339)
-        #[arg(long, value_name = "TIME")]
-        from: String,
-        /// Up to the first record at least this new (RFC 3339)
-        #[arg(long, value_name = "TIME")]
-        to: String,
-    },
-}
-
-/// Holds the arguments of `skidway queues`.
-#[derive(Debug, Args)]
-pub struct Queues {
-    /// What to do with queues; listing them if nothing is said.
-    #[command(subcommand)]
-    pub action: Option<QueueAction>,
-}
-
-/// Names what can be done with queues.
-#[derive(Debug, Subcommand)]
-pub enum QueueAction {
-    /// List all queues
-    List,
-    /// Show one queue and its partitions
-    Show {
-        /// The queue
-        queue: TopicName,
-    },
-    /// Create a queue, or change it: what is not said stays as it is
-    Put {
-        /// The queue
-        queue: TopicName,
-        /// Its settings.
-        #[command(flatten)]
-        settings: QueuePut,
-    },
-    /// Delete a queue; its topics stay
-    Delete {
-        /// The queue
-        queue: TopicName,
-    },
-    /// Receive records: each line is a receipt, a tab and the record's value
-    Receive {
-        /// The queue
-        queue: TopicName,
-        /// At most so many
-        #[arg(long, value_name = "N", default_value_t = 1)]
-        max: u32,
-        /// Wait so long for the first, such as 20s
-        #[arg(long, value_name = "TIME")]
-        wait: Option<String>,
-        /// Keep them for so long [default: the queue's lease]
-        #[arg(long, value_name = "TIME")]
-        lease: Option<String>,
-    },
-    /// Acknowledge records that were received
-    Ack {
-        /// The queue
-        queue: TopicName,
-        /// Their receipts
-        #[arg(required = true)]
-        receipts: Vec<String>,
-    },
-    /// Give records back
-    Nack {
-        /// The queue
-        queue: TopicName,
-        /// Their receipts
-        #[arg(required = true)]
-        receipts: Vec<String>,
-        /// Nobody gets them for so long [default: by the queue's back-off]
-        #[arg(long, value_name = "TIME")]
-        delay: Option<String>,
-        /// Why, for the dead letter
-        #[arg(long, value_name = "TEXT")]
-        reason: Option<String>,
-        /// Send them to the dead letters at once
-        #[arg(long)]
-        dead: bool,
-    },
-    /// Keep records longer
-    Extend {
-        /// The queue
-        queue: TopicName,
-        /// Their receipts
-        #[arg(required = true)]
-        receipts: Vec<String>,
-        /// How long from now [default: the queue's lease]
-        #[arg(long, value_name = "TIME")]
-        lease: Option<String>,
-    },
-    /// Bring dead letters back, each once
-    Redrive {
-        /// The queue
-        queue: TopicName,
-        /// At most so many [default: 1000]
-        #[arg(long, value_name = "N")]
-        max: Option<u64>,
-        /// Only the dead letter at this offset of the dead-letter topic; may be said again
-        #[arg(long = "offset", value_name = "OFFSET")]
-        offsets: Vec<u64>,
-    },
-}
-
-/// Holds the settings of a queue that can be given; docs/queues.md has their defaults and bounds.
-#[derive(Debug, Clone, Default, Args)]
-pub struct QueuePut {
-    /// The topic whose records are given away [default: the queue's name]
-    #[arg(long)]
-    pub topic: Option<TopicName>,
-    /// How long a record is kept for who received it
-    #[arg(long, value_name = "TIME")]
-    pub lease: Option<String>,
-    /// After so many deliveries a record goes to the dead letters
-    #[arg(long, value_name = "N")]
-    pub max_deliveries: Option<u32>,
-    /// How long a record waits that was given back the first time; doubled with each
-    #[arg(long, value_name = "TIME")]
-    pub backoff_initial: Option<String>,
-    /// How long at most
-    #[arg(long, value_name = "TIME")]
-    pub backoff_max: Option<String>,
-    /// How long a new record waits
-    #[arg(long, value_name = "TIME")]
-    pub delay: Option<String>,
-    /// The topic of dead letters [default: <queue>.dead]
-    #[arg(long, value_name = "TOPIC")]
-    pub dead_letter_topic: Option<TopicName>,
-    /// Give records of one key away one after the other
-    #[arg(long)]
-    pub ordered_by_key: bool,
-    /// Where a new queue begins: earliest or latest
-    #[arg(long, value_name = "WHERE")]
-    pub from: Option<String>,
-    /// How many records of one partition may be in flight
-    #[arg(long, value_name = "N")]
-    pub max_in_flight: Option<u32>,
-}
-
 /// Holds the arguments of `skidway topics`.
 #[derive(Debug, Args)]
 pub struct Topics {
@@ -481,15 +236,6 @@ pub struct TopicSettings {
     /// Keep an index of keys, for reading one key's records and writing what expects a key's offset
     #[arg(long, value_name = "true|false")]
     pub key_index: Option<bool>,
-}
-
-/// Reads `app:3=17`.
-fn partition_offset(text: &str) -> Result<(String, u32, u64), String> {
-    let parts = text.split_once('=').and_then(|(of, offset)| {
-        let (topic, partition) = of.rsplit_once(':')?;
-        Some((topic.to_owned(), partition.parse().ok()?, offset.parse().ok()?))
-    });
-    parts.ok_or_else(|| "expected TOPIC:PARTITION=OFFSET, such as app:3=17".to_owned())
 }
 
 /// Checks an offset here, where the message can name the argument.
