@@ -116,7 +116,10 @@ async fn store(
     }
     let body = body::read_up_to(door, headers, body, config.body_bytes_max).await?;
     let values = values(&media_type(headers), &body.bytes, config.records_max)?;
-    let topic = door.ingest.create(&config.topic).await?;
+    let topic = match door.log.topic(&config.topic) {
+        Some(topic) => topic,
+        None => door.ingest.create(&config.topic).await?,
+    };
     let now_ms = now_ms();
     let kept = kept(config, headers);
     let mut encoder: Encoder = door.ingest.encoder(&topic, None, now_ms);
