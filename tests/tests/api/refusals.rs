@@ -69,7 +69,7 @@ fn path(template: &str, there_are: bool) -> String {
         ("topic", "app"),
         ("key", "k"),
         ("group", "team"),
-        ("queue", "work"),
+        ("queue", "jobs"),
         ("sink", "archive"),
         ("agent", "web-1"),
         ("token", TOKEN),
@@ -188,16 +188,16 @@ fn of_the_next_epoch(token: &str) -> String {
     format!("{stamp}t2{}", URL_SAFE_NO_PAD.encode(bytes))
 }
 
-/// Gives those of queues, of which `work` is one.
+/// Gives those of queues, of which `jobs` is one.
 fn of_queues(client: &Client) -> Vec<Refused<'static>> {
-    assert_eq!(client.put("/v1/queues/work", &json!({"topic": "logs"})).status, 201);
+    assert_eq!(client.put("/v1/queues/jobs", &json!({"topic": "logs"})).status, 201);
     client.post("/v1/topics/logs/records", "text/plain", "a job");
-    let received = client.post("/v1/queues/work/receive", "application/json", "{\"wait\":\"30s\"}").json();
+    let received = client.post("/v1/queues/jobs/receive", "application/json", "{\"wait\":\"30s\"}").json();
     let receipt = json!({"receipts": [received["messages"][0]["receipt"]]});
     let of_none = |operation, action: &str| refused(operation, 404, format!("/v1/queues/none/{action}"));
     vec![
         refused("PUT /v1/queues/{queue}", 403, "/v1/queues/other").json(&json!({"topic": "__x"})),
-        refused("PUT /v1/queues/{queue}", 409, "/v1/queues/work").json(&json!({"topic": "app"})),
+        refused("PUT /v1/queues/{queue}", 409, "/v1/queues/jobs").json(&json!({"topic": "app"})),
         of_none("POST /v1/queues/{queue}/ack", "ack").json(&receipt),
         of_none("POST /v1/queues/{queue}/nack", "nack").json(&receipt),
         of_none("POST /v1/queues/{queue}/extend", "extend").json(&receipt),

@@ -119,7 +119,7 @@ fn subscribe(scene: &Scene, group: u64, member: u64, deeds: &Deeds) {
 fn follow(scene: &Scene, group: u64, as_events: bool, random: &mut StdRng, deeds: &Deeds) {
     let mut known = KnownCommits(deeds.acknowledged());
     let accept = if as_events { "text/event-stream" } else { "application/x-ndjson" };
-    let path = format!("/v1/groups/g{group}/records?topics=work&tokens=true");
+    let path = format!("/v1/groups/g{group}/records?topics=tasks&tokens=true");
     let Some(stream) = scene.client.try_stream(&path, accept, &[]) else { return };
     let (mut token, mut since) = (None, 0);
     let life = random.random_range(50..3000);
@@ -168,7 +168,7 @@ fn poll(scene: &Scene, group: u64, random: &mut StdRng, deeds: &Deeds) {
     let known = KnownCommits(deeds.acknowledged());
     let mut member = String::new();
     for _ in 0..random.random_range(2..30) {
-        let query = "topics=work&max_records=100&wait=1s&session_timeout=5s&commit=next";
+        let query = "topics=tasks&max_records=100&wait=1s&session_timeout=5s&commit=next";
         let path = format!("/v1/groups/g{group}/records?{query}{member}");
         let Some(answer) = scene.client.try_get(&path, &[]) else { return };
         if answer.status != 200 || scene.stop.load(Ordering::Relaxed) {
@@ -231,7 +231,7 @@ fn produce(client: &Client, stop: &AtomicBool) -> u64 {
             ("Producer-Epoch", "1"),
             ("Producer-Seq", sequence.as_str()),
         ];
-        match client.try_post("/v1/topics/work/records", &headers, lines) {
+        match client.try_post("/v1/topics/tasks/records", &headers, lines) {
             Some(answer) if answer.status == 200 => next += RECORDS_EACH_TIME,
             _ => wait::pause(Duration::from_millis(20)),
         }
@@ -254,7 +254,7 @@ fn fifty_subscribers_in_five_groups_miss_nothing_and_get_nothing_committed_again
     let config = "heartbeat_interval = \"1s\"\n[groups]\nrebalance_timeout = \"1s\"\n";
     let mut collector = site.collector().with(config).started();
     let client = collector.client();
-    assert_eq!(client.put("/v1/topics/work", &json!({ "partitions": PARTITIONS })).status, 201);
+    assert_eq!(client.put("/v1/topics/tasks", &json!({ "partitions": PARTITIONS })).status, 201);
     let seed = scale::seed();
     eprintln!("SKIDWAY_TEST_SEED={seed}");
     let scene = Arc::new(Scene { client: client.clone(), stop: AtomicBool::new(false), seed });
