@@ -81,7 +81,7 @@ pub(super) async fn read_up_to(
     let max = max.min(door.config.body_bytes_max);
     let length = body.size_hint().exact();
     if length.is_some_and(|length| length > max) {
-        discard(body, max).await;
+        discard(body, max, MEMORY_WAIT).await;
         return Err(too_large(max));
     }
     let mut room = door.memory.take(length.unwrap_or(0)).await?;
@@ -95,7 +95,7 @@ pub(super) async fn read_up_to(
         let Ok(data) = frame.into_data() else { continue };
         let size = (bytes.len() + data.len()) as u64;
         if size > max {
-            discard(body, max).await;
+            discard(body, max, MEMORY_WAIT).await;
             return Err(too_large(max));
         }
         door.memory.take_more(&mut room, size)?;
@@ -111,9 +111,9 @@ pub(super) fn media_type(headers: &HeaderMap) -> String {
 }
 
 /// Reads on for a moment without keeping anything: a sender that is cut off in mid-body would not see the answer.
-async fn discard(mut body: axum::body::Body, max: u64) {
-    let mut left = max;
-    let _gave_up = timeout(MEMORY_WAIT, async {
+pub(super) async fn discard(mut body: impl HttpBody<Data = Bytes> + Unpin, bytes_max: u64, time_max: Duration) {
+    let mut left = bytes_max;
+    let _gave_up = timeout(time_max, async {
         while let Some(Ok(frame)) = body.frame().await {
             left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len) as u64);
             if left == 0 {

@@ -1,21 +1,10 @@
-//! `"key_index"` of a topic: asked for with `PUT`, shown by `GET`.
+//! `"key_index"` of a topic, asked for with `PUT`: whether it may be, and that it is.
 
-use serde::Deserialize;
 use skidway_record::TopicName;
 
 use crate::listen::http::answers::Failure;
 use crate::listen::http::door::Door;
 use crate::log::{Topic, TopicSettings};
-
-#[derive(Deserialize)]
-struct Asked {
-    key_index: Option<bool>,
-}
-
-/// Finds what a body says of it. Whether the body is as it should be is checked elsewhere.
-pub(super) fn asked(body: &[u8]) -> Option<bool> {
-    serde_json::from_slice::<Asked>(body).ok()?.key_index
-}
 
 /// Refuses more partitions for a topic that has an index: its keys would go elsewhere, and what is expected of them would never be true.
 pub(super) fn check(

@@ -4,24 +4,28 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::body::Body;
+use axum::http::HeaderMap;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use axum::http::{HeaderMap, Uri};
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use bytes::{Bytes, BytesMut};
 use futures::FutureExt;
 use skidway_record::{Offset, TopicName};
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, timeout_at};
+use tokio::time::{Instant, Interval, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use crate::json::RecordWriter;
 use crate::keys::KeysError;
 use crate::keys::events::KeyReader;
 use crate::listen::http::answers::Failure;
 use crate::listen::http::door::Door;
-use crate::listen::http::keyed_form::{PageWriter, Shape, StreamWriter};
+use crate::listen::http::keyed_form::{Shape, StreamWriter};
+use crate::listen::http::page::Page;
 use crate::listen::http::places;
 use crate::listen::http::query::{Query, ReadQuery};
+use crate::listen::http::records::Kind;
+use crate::listen::http::stream::heartbeats;
 use crate::metrics;
 use crate::read::{StartAt, Token};
 
@@ -42,30 +46,17 @@ pub(super) fn key(query: &mut Query) -> Result<Option<Bytes>, Failure> {
     }
 }
 
-/// Splits the key off a URL: what is left is as for all records.
-pub(super) fn split(uri: &Uri) -> Result<Option<(Bytes, Uri)>, Failure> {
-    let names_key = |pair: &&str| matches!(pair.split('=').next(), Some("key" | "key_base64"));
-    let pairs = uri.query().unwrap_or_default();
-    if !pairs.split('&').any(|pair| names_key(&pair)) {
-        return Ok(None);
-    }
-    let part = |wanted: bool| pairs.split('&').filter(|pair| names_key(pair) == wanted).collect::<Vec<_>>().join("&");
-    let of = |pairs: String| format!("{}?{pairs}", uri.path()).parse::<Uri>();
-    let (Ok(keyed), Ok(rest)) = (of(part(true)), of(part(false))) else {
-        return Err(Failure::new(400, "invalid-query", "the query is malformed"));
-    };
-    Ok(key(&mut Query::of(&keyed)?)?.map(|key| (key, rest)))
-}
-
 /// Answers with a key's records.
 pub(super) async fn answer(
     door: &Arc<Door>,
     name: &TopicName,
-    shape: Option<Shape>,
-    (key, uri): (Bytes, Uri),
+    kind: Kind,
+    (key, query): (Bytes, ReadQuery),
     headers: &HeaderMap,
 ) -> Result<Response, Failure> {
-    let query = ReadQuery::of(&uri)?;
+    if kind == Kind::Raw {
+        return Err(Failure::parameter("key", "stored batches hold records of all keys"));
+    }
     query.refuse_filter("key")?;
     // Says first what is missing altogether.
     door.keys.indexed(name)?;
@@ -76,7 +67,7 @@ pub(super) async fn answer(
     };
     let token = door.reader.subscribe(name, &query.scope, &start).await?.place().clone();
     let reader = door.keys.read_key(name, key, places::of(&token), query.skip_damaged)?;
-    match shape {
+    match Shape::of(kind, &query) {
         None => page(door, name, &query, (token, reader)).await,
         Some(shape) => stream(door, name, &query, (token, reader), shape).await,
     }
@@ -88,11 +79,12 @@ async fn page(
     query: &ReadQuery,
     (token, mut reader): (Token, KeyReader),
 ) -> Result<Response, Failure> {
-    let mut page = PageWriter::new(name, query.inline_json, query.page()?);
+    let (records_max, bytes_max) = query.page()?;
+    let mut page = Page::new(RecordWriter::new(name, query.inline_json), records_max, bytes_max);
     let deadline = Instant::now() + query.wait;
     loop {
         fill(&mut page, &mut reader).await.map_err(|error| door.keys.noticed(error))?;
-        if page.filled {
+        if !page.is_empty() {
             break;
         }
         tokio::select! {
@@ -105,16 +97,16 @@ async fn page(
         }
     }
     let next = places::moved(&token, reader.places());
-    let body = page.finish(&format!("\"next\":\"{next}\""));
+    let body = page.finish(&next);
     metrics::sent("page", body.len());
     Ok(([(CONTENT_TYPE, "application/json")], body.freeze()).into_response())
 }
 
-async fn fill(page: &mut PageWriter, reader: &mut KeyReader) -> Result<(), KeysError> {
-    while !page.full {
+async fn fill(page: &mut Page, reader: &mut KeyReader) -> Result<(), KeysError> {
+    while !page.is_full() {
         let Some(events) = reader.next().await? else { break };
         for (offset, record) in events.records() {
-            if page.full || !page.record((events.partition, offset), &record) {
+            if page.is_full() || !page.record((events.partition, offset), &record) {
                 break;
             }
             reader.advance(events.partition, Offset(offset.0 + 1));
@@ -130,14 +122,11 @@ async fn stream(
     (token, reader): (Token, KeyReader),
     shape: Shape,
 ) -> Result<Response, Failure> {
-    let period = door.config.heartbeat_interval;
-    let mut heartbeat = interval_at(Instant::now() + period, period);
-    heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut stream = KeyStream {
         writer: StreamWriter::new(shape, name, query.inline_json, token.partitions()),
         door: door.clone(),
         draining: door.draining.clone(),
-        heartbeat,
+        heartbeat: heartbeats(door),
         follow: query.follow,
         records_left: query.max_records.unwrap_or(u64::MAX),
         bytes_left: query.max_bytes.unwrap_or(u64::MAX),

@@ -1,18 +1,16 @@
-//! What records picked by key look like: in a page, as lines, as events.
+//! What records picked by key look like as a stream: as lines, as events.
 //!
-//! The same forms as those of whole topics (`page`, `ndjson`, `sse`), for records that are not shared among readers.
+//! The same forms as those of whole topics (`ndjson`, `sse`), for records that are not shared among readers and places that are no tokens.
 
 use bytes::BytesMut;
 use skidway_record::{Offset, PartitionId, Record, TopicName};
 use skidway_wire::Problem;
 
 use crate::json::RecordWriter;
-
-/// Every event has an id while there are at most this many partitions: the token grows with them.
-const ID_ALWAYS_PARTITIONS: usize = 32;
-
-/// Past that, every so many have one.
-const ID_EVERY_RECORDS: u64 = 100;
+use crate::listen::http::query::ReadQuery;
+use crate::listen::http::records::Kind;
+use crate::listen::http::rendering::offsets_json;
+use crate::listen::http::sse::{ID_ALWAYS_PARTITIONS, ID_EVERY_RECORDS};
 
 /// Says what a stream looks like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +25,15 @@ pub(super) enum Shape {
 }
 
 impl Shape {
+    /// Says which one is asked for; `None` if it is no stream of records.
+    pub(super) fn of(kind: Kind, query: &ReadQuery) -> Option<Self> {
+        match kind {
+            Kind::Ndjson => Some(Self::Ndjson { tokens: query.tokens }),
+            Kind::Sse => Some(Self::Sse),
+            Kind::Page | Kind::Raw => None,
+        }
+    }
+
     /// Names it in metrics.
     pub(super) fn kind(self) -> &'static str {
         if self == Self::Sse { "sse" } else { "ndjson" }
@@ -115,55 +122,5 @@ impl StreamWriter {
             Shape::Sse => format!("event: error\ndata: {problem}\n\n"),
         };
         out.extend_from_slice(text.as_bytes());
-    }
-}
-
-/// Shows offsets by partition as a JSON object.
-pub(super) fn offsets_json(offsets: &[(PartitionId, Offset)]) -> String {
-    let members: Vec<String> = offsets.iter().map(|(partition, offset)| format!("\"{partition}\":{offset}")).collect();
-    format!("{{{}}}", members.join(","))
-}
-
-/// Is a page being filled: an array of records, within bounds.
-pub(super) struct PageWriter {
-    body: BytesMut,
-    writer: RecordWriter,
-    records_left: u64,
-    bytes_max: usize,
-    /// No record fits any more.
-    pub(super) full: bool,
-    /// There is a record in it.
-    pub(super) filled: bool,
-}
-
-impl PageWriter {
-    /// Starts a page.
-    pub(super) fn new(topic: &TopicName, inline_json: bool, (records_max, bytes_max): (u64, usize)) -> Self {
-        let body = BytesMut::from(&b"{\"records\":["[..]);
-        let writer = RecordWriter::new(topic, inline_json);
-        Self { body, writer, records_left: records_max, bytes_max, full: false, filled: false }
-    }
-
-    /// Takes a record, the first one whatever its size; false if it does not fit.
-    pub(super) fn record(&mut self, (partition, offset): (PartitionId, Offset), record: &Record<'_>) -> bool {
-        let before = self.body.len();
-        if self.filled {
-            self.body.extend_from_slice(b",");
-        }
-        self.writer.write(&mut self.body, partition, offset, record, None);
-        if self.filled && self.body.len() > self.bytes_max {
-            self.body.truncate(before);
-            self.full = true;
-            return false;
-        }
-        (self.filled, self.records_left) = (true, self.records_left - 1);
-        self.full = self.records_left == 0;
-        true
-    }
-
-    /// Ends the page; `members` are what comes after the records.
-    pub(super) fn finish(mut self, members: &str) -> BytesMut {
-        self.body.extend_from_slice(format!("],{members}}}\n").as_bytes());
-        self.body
     }
 }

@@ -25,6 +25,7 @@ mod page;
 mod coding;
 mod outbox;
 mod stream;
+mod rendering;
 mod ndjson;
 mod sse;
 mod agents;

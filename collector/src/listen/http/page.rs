@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use bytes::BytesMut;
-use skidway_record::Offset;
+use skidway_record::{Offset, PartitionId, Record};
 use skidway_wire::Gone;
 use tokio::time::{Instant, timeout_at};
 
@@ -102,6 +102,33 @@ impl Page {
         }
     }
 
+    /// Tells whether no more fits.
+    pub(super) fn is_full(&self) -> bool {
+        self.full
+    }
+
+    /// Tells whether there is no record in it.
+    pub(super) fn is_empty(&self) -> bool {
+        self.records == 0
+    }
+
+    /// Takes a record, the first one whatever its size; false if it does not fit.
+    pub(super) fn record(&mut self, (partition, offset): (PartitionId, Offset), record: &Record<'_>) -> bool {
+        let before = self.body.len();
+        if self.records > 0 {
+            self.body.extend_from_slice(b",");
+        }
+        self.writer.write(&mut self.body, partition, offset, record, None);
+        if self.body.len() > self.bytes_max && self.records > 0 {
+            self.body.truncate(before);
+            self.full = true;
+            return false;
+        }
+        self.records += 1;
+        self.full = self.full || self.records == self.records_max;
+        true
+    }
+
     /// Lets it say something else: a member's name, and a JSON value.
     pub(super) fn say(&mut self, name: &'static str, value: String) {
         self.says.push((name, value));
@@ -154,20 +181,11 @@ impl Page {
         self.writer.turn_to(&turn.of.topic);
         for record in turn.records() {
             let (offset, record) = record?;
-            let before = self.body.len();
-            if self.records > 0 {
-                self.body.extend_from_slice(b",");
-            }
-            self.writer.write(&mut self.body, turn.of.partition, offset, &record, None);
-            if self.body.len() > self.bytes_max && self.records > 0 {
-                self.body.truncate(before);
-                self.full = true;
+            if !self.record((turn.of.partition, offset), &record) {
                 return Ok(());
             }
-            self.records += 1;
             subscription.advance(turn.shard, Offset(offset.0 + 1));
             if self.records == self.records_max {
-                self.full = true;
                 return Ok(());
             }
         }

@@ -109,11 +109,6 @@ pub(super) struct ReadQuery {
 }
 
 impl ReadQuery {
-    /// Reads the parameters of a reading URL.
-    pub(super) fn of(uri: &Uri) -> Result<Self, Failure> {
-        Self::read(Query::of(uri)?)
-    }
-
     /// Reads the parameters of a URL that reads many topics, and which.
     pub(super) fn of_many(uri: &Uri) -> Result<(Self, Selection), Failure> {
         let mut query = Query::of(uri)?;
@@ -129,10 +124,11 @@ impl ReadQuery {
                 return Err(Failure::parameter(name, "only where one topic is read, /v1/topics/{topic}/records"));
             }
         }
-        Self::read(query)
+        Self::rest(query)
     }
 
-    fn read(mut query: Query) -> Result<Self, Failure> {
+    /// Reads what is left of the parameters of a URL that reads one topic.
+    pub(super) fn rest(mut query: Query) -> Result<Self, Failure> {
         let scope = query.parsed("partition")?.map_or(Scope::All, |number| Scope::One(PartitionId(number)));
         let read = Self {
             start: start(&mut query, &scope)?,
@@ -255,7 +251,7 @@ mod tests {
 
     fn read(query: &str) -> Result<ReadQuery, String> {
         let uri = format!("/v1/topics/t/records?{query}").parse().unwrap();
-        ReadQuery::of(&uri).map_err(|failure| failure.problem().detail.clone())
+        Query::of(&uri).and_then(ReadQuery::rest).map_err(|failure| failure.problem().detail.clone())
     }
 
     #[test]

@@ -12,13 +12,12 @@ use crate::listen::http::answers::Failure;
 use crate::listen::http::coding::Coding;
 use crate::listen::http::door::Door;
 use crate::listen::http::keyed;
-use crate::listen::http::keyed_form::Shape;
 use crate::listen::http::ndjson::Ndjson;
 use crate::listen::http::openapi::problems::Refused;
 use crate::listen::http::openapi::reading::{ManyPage, ReadParams, RecordPage, TopicsParam};
 use crate::listen::http::page;
 use crate::listen::http::path::{TopicParam, TopicPath};
-use crate::listen::http::query::ReadQuery;
+use crate::listen::http::query::{Query, ReadQuery};
 use crate::listen::http::raw;
 use crate::listen::http::sse::Sse;
 use crate::listen::http::stream;
@@ -111,10 +110,12 @@ async fn of_topic(
     uri: &Uri,
     headers: &HeaderMap,
 ) -> Result<Response, Failure> {
-    if let Some(keyed) = keyed::split(uri)? {
-        return keyed::answer(door, name, shape(kind, uri)?, keyed, headers).await;
+    let mut query = Query::of(uri)?;
+    let key = keyed::key(&mut query)?;
+    let query = ReadQuery::rest(query)?;
+    if let Some(key) = key {
+        return keyed::answer(door, name, kind, (key, query), headers).await;
     }
-    let query = ReadQuery::of(uri)?;
     if kind == Kind::Raw {
         raw::check(&query)?;
     }
@@ -147,17 +148,6 @@ async fn answer(
     })
 }
 
-/// Says what one key's records look like; `None` as a page.
-fn shape(kind: Kind, uri: &Uri) -> Result<Option<Shape>, Failure> {
-    let tokens = || uri.query().is_some_and(|query| query.split('&').any(|pair| pair == "tokens=true"));
-    match kind {
-        Kind::Page => Ok(None),
-        Kind::Ndjson => Ok(Some(Shape::Ndjson { tokens: tokens() })),
-        Kind::Sse => Ok(Some(Shape::Sse)),
-        Kind::Raw => Err(Failure::parameter("key", "stored batches hold records of all keys")),
-    }
-}
-
 /// Starts where it was said; else a stream that follows starts at its end, everything else at the beginning.
 fn start(kind: Kind, query: &ReadQuery, headers: &HeaderMap) -> StartAt {
     let last_event_id = headers.get("last-event-id").and_then(|id| id.to_str().ok()).filter(|id| !id.is_empty());
@@ -171,16 +161,21 @@ fn start(kind: Kind, query: &ReadQuery, headers: &HeaderMap) -> StartAt {
 
 /// Says how the client wants the records.
 pub(super) fn accepted(headers: &HeaderMap) -> Result<Kind, Failure> {
-    let accept: Vec<&str> = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
-    negotiate(&accept.join(",")).ok_or_else(|| {
+    negotiated(headers).ok_or_else(|| {
         let offered = "records are answered as application/json, application/x-ndjson, text/event-stream or \
                        application/vnd.kafka.recordbatch";
         Failure::new(406, "not-acceptable", offered)
     })
 }
 
+/// Finds what the client likes most of what there is.
+pub(super) fn negotiated(headers: &HeaderMap) -> Option<Kind> {
+    let accept: Vec<&str> = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
+    negotiate(&accept.join(","))
+}
+
 /// Picks by quality, then by how exactly the client named it, then in our own order (RFC 9110 §12.5.1).
-pub(super) fn negotiate(accept: &str) -> Option<Kind> {
+fn negotiate(accept: &str) -> Option<Kind> {
     if accept.trim().is_empty() {
         return Some(Kind::Page);
     }

@@ -10,10 +10,10 @@ use crate::listen::http::stream::{Form, Framing, SHARED_PARTITIONS_MAX};
 use crate::read::Token;
 
 /// Every record has an id while there are at most this many partitions: the token grows with them.
-const ID_ALWAYS_PARTITIONS: usize = 32;
+pub(super) const ID_ALWAYS_PARTITIONS: usize = 32;
 
 /// Past that, every so many records have one; of many topics no more often than there are partitions.
-const ID_EVERY_RECORDS: u64 = 100;
+pub(super) const ID_EVERY_RECORDS: u64 = 100;
 
 /// Writes events.
 pub(super) struct Sse {

@@ -22,9 +22,10 @@ use crate::listen::http::coding::Coding;
 use crate::listen::http::door::Door;
 use crate::listen::http::outbox::Outbox;
 use crate::listen::http::query::ReadQuery;
+use crate::listen::http::rendering::{high_watermarks, key, render};
 use crate::listen::http::seated::Seated;
 use crate::metrics;
-use crate::read::{Departed, Filter, Piece, PieceKey, Pieces, ReadError, Subscription, Token, Turn};
+use crate::read::{Departed, Filter, Pieces, ReadError, Subscription, Token, Turn};
 
 /// Sends a chunk once it has this many bytes, or sooner if there is no more to read.
 const CHUNK_BYTES: usize = 256 << 10;
@@ -122,6 +123,14 @@ pub(super) fn chunks<F: Framing>(
     })
 }
 
+/// Beats as often as streams are to; late beats are not made up for.
+pub(super) fn heartbeats(door: &Door) -> Interval {
+    let period = door.config.heartbeat_interval;
+    let mut heartbeats = interval_at(Instant::now() + period, period);
+    heartbeats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    heartbeats
+}
+
 struct Stream<F> {
     subscription: Subscription,
     /// What a group says of it.
@@ -158,9 +167,7 @@ impl<F: Framing> Stream<F> {
         (subscription, seated): (Subscription, Option<Seated>),
         mut framing: F,
     ) -> Self {
-        let period = door.config.heartbeat_interval;
-        let mut heartbeat = interval_at(Instant::now() + period, period);
-        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let heartbeat = heartbeats(door);
         let mut out = Outbox::default();
         framing.open(out.open(), subscription.place());
         Self {
@@ -375,67 +382,4 @@ impl<F: Framing> Stream<F> {
 /// Says which topic is not read any more.
 pub(super) fn gone(departed: Departed) -> Gone {
     Gone { topic: departed.topic.map(|topic| topic.to_string()), reason: departed.reason }
-}
-
-/// Writes how far partitions may be read, a JSON object: by partition, or by topic if there may be many.
-fn high_watermarks(subscription: &Subscription) -> String {
-    let of_topic = |marks: &[(PartitionId, Offset)]| {
-        let members = marks.iter().map(|(partition, offset)| format!("\"{partition}\":{offset}"));
-        format!("{{{}}}", members.collect::<Vec<_>>().join(","))
-    };
-    let topics = subscription.high_watermarks();
-    match topics.as_slice() {
-        [(_, marks)] if !subscription.place().is_many => of_topic(marks),
-        // A topic's name needs no escape.
-        topics => {
-            let members = topics.iter().map(|(name, marks)| format!("\"{name}\":{}", of_topic(marks)));
-            format!("{{{}}}", members.collect::<Vec<_>>().join(","))
-        }
-    }
-}
-
-/// Names what a turn's next records look like.
-fn key(turn: &Turn, place: &Token, form: &Form) -> PieceKey {
-    PieceKey {
-        topic: turn.shard.topic,
-        partition: turn.shard.partition,
-        crc: turn.batch.header().crc,
-        from: turn.from,
-        form: form.id,
-        place: form.shows_place.then(|| place.clone()),
-    }
-}
-
-/// Writes records of a turn, at least one, moving the place, until there are as many or as many bytes as were asked for.
-fn render<F: Framing>(
-    framing: &mut F,
-    turn: &Turn,
-    (place, (topic, index)): (&mut Token, (usize, usize)),
-    records_max: u64,
-    bytes_max: usize,
-) -> Result<Piece, ReadError> {
-    metrics::rendered();
-    framing.turn_to(&turn.of, place);
-    let partition = turn.of.partition;
-    let (mut records, mut end) = (0, turn.from);
-    let mut out = BytesMut::with_capacity((turn.bytes() * 3 / 2).min(bytes_max + bytes_max / 8));
-    for record in turn.records() {
-        let (offset, record) = match record {
-            Ok(record) => record,
-            // Told once those before it are sent.
-            Err(_) if records > 0 => return Ok(piece(out, end, records)),
-            Err(error) => return Err(error),
-        };
-        (records, end) = (records + 1, Offset(offset.0 + 1));
-        place.topics[topic].positions[index] = end;
-        framing.record(&mut out, (partition, offset), &record, place);
-        if records == records_max || out.len() >= bytes_max {
-            return Ok(piece(out, end, records));
-        }
-    }
-    Ok(piece(out, turn.end(), records))
-}
-
-fn piece(out: BytesMut, end: Offset, records: u64) -> Piece {
-    Piece { capacity: out.capacity(), bytes: out.freeze(), end, records }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Path, State};
-use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderMap, Uri};
 use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
@@ -14,7 +14,7 @@ use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
 use skidway_record::{Offset, PartitionId, TopicName};
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, timeout};
+use tokio::time::{Interval, timeout};
 
 use crate::json::RecordWriter;
 use crate::keys::table::{Rows, TableReader, Wanted};
@@ -22,15 +22,17 @@ use crate::keys::{KeysError, TablePlace};
 use crate::listen::http::answers::Failure;
 use crate::listen::http::door::Door;
 use crate::listen::http::keyed;
-use crate::listen::http::keyed_form::{PageWriter, Shape, StreamWriter, offsets_json};
+use crate::listen::http::keyed_form::{Shape, StreamWriter};
 use crate::listen::http::ndjson::Ndjson;
 use crate::listen::http::openapi::problems::Refused;
 use crate::listen::http::openapi::reading::{Record, TablePage, TableParams};
+use crate::listen::http::page::Page;
 use crate::listen::http::path::{TopicParam, TopicPath, topic_name};
 use crate::listen::http::places;
 use crate::listen::http::prefixed::Prefixed;
 use crate::listen::http::query::{Query, ReadQuery};
 use crate::listen::http::records::{self, Kind};
+use crate::listen::http::rendering::offsets_json;
 use crate::listen::http::sse::Sse;
 use crate::listen::http::stream;
 use crate::metrics;
@@ -53,22 +55,15 @@ struct TableQuery {
 
 impl TableQuery {
     fn of(uri: &Uri) -> Result<Self, Failure> {
-        const OWN: [&str; 5] = ["key", "key_base64", "prefix", "prefix_base64", "from"];
-        let is_own = |pair: &&str| pair.split('=').next().is_some_and(|name| OWN.contains(&name));
-        let pairs = uri.query().unwrap_or_default();
-        let part = |own: bool| pairs.split('&').filter(|pair| is_own(pair) == own).collect::<Vec<_>>().join("&");
-        let malformed = |_| Failure::new(400, "invalid-query", "the query is malformed");
-        let of = |pairs: String| format!("{}?{pairs}", uri.path()).parse::<Uri>();
-        let mut query = Query::of(&of(part(true)).map_err(malformed)?)?;
-        let read = ReadQuery::of(&of(part(false)).map_err(malformed)?)?;
+        let mut query = Query::of(uri)?;
+        let key = keyed::key(&mut query)?;
+        let prefix = query.text("prefix")?.map(Bytes::from).unwrap_or_default();
+        let from = query.text("from")?;
+        let read = ReadQuery::rest(query)?;
         read.refuse_filter("a table")?;
         if read.start.is_some() {
             return Err(Failure::parameter("offset", "a table has no offset to start at"));
         }
-        let key = keyed::key(&mut query)?;
-        let prefix = query.text("prefix")?.map(Bytes::from).unwrap_or_default();
-        let from = query.text("from")?;
-        query.finish()?;
         Ok(Self { key, prefix, from, read })
     }
 }
@@ -98,16 +93,11 @@ pub(super) async fn read(
     if let Some(key) = &query.key {
         return one(&door, &name, key.clone(), &query.read).await;
     }
-    let accept: Vec<&str> = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
-    let shape = match records::negotiate(&accept.join(",")) {
-        Some(Kind::Page) => None,
-        Some(Kind::Ndjson) => Some(Shape::Ndjson { tokens: query.read.tokens }),
-        Some(Kind::Sse) => Some(Shape::Sse),
-        Some(Kind::Raw) | None => {
-            let offered = "a table is answered as application/json, application/x-ndjson or text/event-stream";
-            return Err(Failure::new(406, "not-acceptable", offered));
-        }
+    let Some(kind) = records::negotiated(&headers).filter(|kind| *kind != Kind::Raw) else {
+        let offered = "a table is answered as application/json, application/x-ndjson or text/event-stream";
+        return Err(Failure::new(406, "not-acceptable", offered));
     };
+    let shape = Shape::of(kind, &query.read);
     let (subscription, begin) = begin(&door, &name, &query, &headers).await?;
     metrics::table(shape.map_or("page", Shape::kind));
     match shape {
@@ -202,11 +192,12 @@ async fn page(
         return Err(Failure::parameter("from", detail));
     };
     let mut reader = reader(door, name, query, watermark, place)?;
-    let mut page = PageWriter::new(name, query.read.inline_json, query.read.page()?);
-    while !page.full {
+    let (records_max, bytes_max) = query.read.page()?;
+    let mut page = Page::new(RecordWriter::new(name, query.read.inline_json), records_max, bytes_max);
+    while !page.is_full() {
         let Some(rows) = reader.next().await.map_err(|error| door.keys.noticed(error))? else { break };
         for (offset, record) in rows.records() {
-            if page.full || !page.record((rows.partition, offset), &record) {
+            if page.is_full() || !page.record((rows.partition, offset), &record) {
                 break;
             }
             reader.advance(Offset(offset.0 + 1));
@@ -217,8 +208,9 @@ async fn page(
         None => (true, tail),
         Some(place) => (false, encoded(place, &tail)),
     };
-    let watermark = offsets_json(reader.watermark());
-    let body = page.finish(&format!("\"watermark\":{watermark},\"end\":{end},\"next\":\"{next}\""));
+    page.say("watermark", offsets_json(reader.watermark()));
+    page.say("end", end.to_string());
+    let body = page.finish(&next);
     metrics::sent("page", body.len());
     Ok(([(CONTENT_TYPE, "application/json")], body.freeze()).into_response())
 }
@@ -321,9 +313,7 @@ enum Wake {
 
 impl TableStream {
     fn new(door: &Arc<Door>, reader: TableReader, writer: StreamWriter, tail: String) -> Self {
-        let period = door.config.heartbeat_interval;
-        let mut heartbeat = interval_at(Instant::now() + period, period);
-        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let heartbeat = stream::heartbeats(door);
         let (watermark, place) = (reader.watermark().to_vec(), place_of(&reader, &tail));
         let (door, next, mut out, phase) = (door.clone(), read_on(reader), BytesMut::new(), Phase::Table);
         writer.open(&mut out, &place);

@@ -69,7 +69,7 @@ pub(super) async fn put(
     if !matches!(media_type(&headers).as_str(), "" | "application/json") {
         return Err(Failure::media_type("a topic is described as application/json"));
     }
-    let (settings, key_index) = (settings(&body.bytes)?, key_index::asked(&body.bytes));
+    let (settings, key_index) = settings(&body.bytes)?;
     key_index::check(&door, &name, &settings, key_index)?;
     let altered = door.log.alter_topic(TopicChange::Put(name.clone(), settings)).await?;
     let topic = altered.topic.ok_or_else(|| unknown(&name))?;
@@ -149,13 +149,12 @@ fn description(door: &Door, topic: &Topic) -> Result<TopicDescription, Failure> 
             bytes: offsets.bytes,
         });
     }
-    let mut config = shown_config(&topic.config);
-    config.key_index = door.keys.has_index(topic);
+    let config = shown_config(&topic.config, door.keys.has_index(topic));
     Ok(TopicDescription { name: topic.name.to_string(), config, partitions })
 }
 
 /// Shows settings as `PUT` takes them.
-fn shown_config(config: &TopicConfig) -> http::TopicSettings {
+fn shown_config(config: &TopicConfig, key_index: bool) -> http::TopicSettings {
     let shown = |ms| Duration::from_millis(ms).show();
     http::TopicSettings {
         partitions: config.partitions,
@@ -166,7 +165,7 @@ fn shown_config(config: &TopicConfig) -> http::TopicSettings {
         cleanup: config.cleanup.name().to_owned(),
         tombstone_retention: shown(config.tombstone_retention_ms),
         min_compaction_lag: shown(config.min_compaction_lag_ms),
-        key_index: false,
+        key_index,
     }
 }
 
@@ -188,7 +187,6 @@ pub(super) struct TopicBody {
     #[schema(pattern = "^[0-9]{1,4}(ms|s|m|h|d)$")]
     min_compaction_lag: Option<String>,
     /// Whether an index of keys is kept; false.
-    #[expect(dead_code, reason = "the module key_index reads it")]
     key_index: Option<bool>,
 }
 
@@ -224,21 +222,23 @@ fn present<'de, T: Deserialize<'de>, D: serde::Deserializer<'de>>(member: D) -> 
     T::deserialize(member).map(Some)
 }
 
-fn settings(body: &[u8]) -> Result<TopicSettings, Failure> {
+/// Reads the settings that a body asks for, and whether it asks for an index of keys.
+fn settings(body: &[u8]) -> Result<(TopicSettings, Option<bool>), Failure> {
     let invalid = |reason: String| Failure::new(400, "invalid-topic-settings", reason);
     let body = match body {
         b"" | b"null" => TopicBody::default(),
         body => serde_json::from_slice::<Object<TopicBody>>(body).map_err(|error| invalid(error.to_string()))?.0,
     };
     let RetentionBody { age, bytes } = body.retention.map(|Object(retention)| retention).unwrap_or_default();
-    Ok(TopicSettings {
+    let settings = TopicSettings {
         partitions: body.partitions,
         cleanup: body.cleanup.map(cleanup).transpose().map_err(invalid)?,
         tombstone_retention_ms: millis("tombstone_retention", body.tombstone_retention).map_err(invalid)?,
         min_compaction_lag_ms: millis("min_compaction_lag", body.min_compaction_lag).map_err(invalid)?,
         retention_age_ms: age.map(|age| age.map(age_ms).transpose()).transpose().map_err(invalid)?,
         retention_bytes: bytes.map(|bytes| bytes.map(size).transpose()).transpose().map_err(invalid)?,
-    })
+    };
+    Ok((settings, body.key_index))
 }
 
 fn age_ms(text: String) -> Result<u64, String> {
@@ -275,7 +275,9 @@ mod tests {
 
     #[test]
     fn settings_tell_absent_from_unbounded() {
-        let read = |body: &str| settings(body.as_bytes()).map_err(|failure| failure.problem().detail.clone());
+        let read = |body: &str| {
+            settings(body.as_bytes()).map(|(settings, _)| settings).map_err(|failure| failure.problem().detail.clone())
+        };
         assert_eq!(read(""), Ok(TopicSettings::default()));
         assert_eq!(read("{}"), Ok(TopicSettings::default()));
         let all = r#"{"partitions":4,"retention":{"age":"7d","bytes":"10GiB"},"cleanup":"delete"}"#;

@@ -6,16 +6,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use crate::listen::http::body::discard;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::Request;
 use axum::middleware::Next;
 use axum::response::Response;
-use http_body_util::BodyExt;
 use hyper::body::{Frame, SizeHint};
-use tokio::time::timeout;
 
 /// Past so many bytes it costs less to connect anew.
-const BYTES_MAX: usize = 64 << 10;
+const BYTES_MAX: u64 = 64 << 10;
 
 /// They are under way already.
 const TIME_MAX: Duration = Duration::from_secs(1);
@@ -29,20 +28,9 @@ pub(super) async fn read_on(request: Request, next: Next) -> Response {
     let body = Arc::new(Mutex::new(body));
     let response = next.run(Request::from_parts(parts, Body::new(Lent(body.clone())))).await;
     if response.status().is_client_error() {
-        let _late_or_cut_off = timeout(TIME_MAX, discard(Lent(body))).await;
+        discard(Lent(body), BYTES_MAX, TIME_MAX).await;
     }
     response
-}
-
-async fn discard(mut body: Lent) {
-    let mut left = BYTES_MAX;
-    while let Some(Ok(frame)) = body.frame().await {
-        let bytes = frame.data_ref().map_or(0, Bytes::len);
-        if bytes > left {
-            return;
-        }
-        left -= bytes;
-    }
 }
 
 /// Is a body that goes on where another holder of it stopped.
