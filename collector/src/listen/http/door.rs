@@ -16,6 +16,7 @@ use crate::ingest::fleet::Fleet;
 use crate::keys::{Keys, Tables};
 use crate::listen::http::beacon::Beacons;
 use crate::listen::http::body::Memory;
+use crate::listen::http::pace::Pace;
 use crate::log::{Log, LogError};
 use crate::queues::Queues;
 use crate::read::Reader;
@@ -44,6 +45,8 @@ pub struct Door {
     pub(super) config: HttpConfig,
     /// Bounds the bodies in flight.
     pub(super) memory: Memory,
+    /// Keeps very many streams from waking up for every record.
+    pub(super) pace: Pace,
     /// Cancelled when the collector stops: streams and long polls end.
     pub(super) draining: CancellationToken,
     /// Takes events of web pages.
@@ -96,6 +99,7 @@ impl Door {
             tables,
             config,
             memory,
+            pace: Pace::default(),
             draining,
             beacons,
             about,

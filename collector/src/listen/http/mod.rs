@@ -24,6 +24,7 @@ mod raw;
 mod page;
 mod coding;
 mod outbox;
+mod pace;
 mod stream;
 mod rendering;
 mod ndjson;

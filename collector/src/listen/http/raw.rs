@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::listen::http::answers::Failure;
 use crate::listen::http::door::Door;
+use crate::listen::http::pace::Paced;
 use crate::listen::http::query::ReadQuery;
 use crate::metrics;
 use crate::read::{ReadError, Scope, Subscription};
@@ -53,6 +54,7 @@ pub(super) fn answer(door: &Arc<Door>, query: &ReadQuery, subscription: Subscrip
         skip_damaged: query.skip_damaged,
         bytes_left: query.max_bytes.unwrap_or(u64::MAX),
         waiting: Vec::new(),
+        pace: door.pace.join(),
         _open: metrics::subscriber(KIND),
     };
     let chunks = futures::stream::unfold(stream, |mut stream| async move {
@@ -71,6 +73,7 @@ struct Stream {
     bytes_left: u64,
     /// What was read and not sent, the last first.
     waiting: Vec<Bytes>,
+    pace: Paced,
     _open: metrics::Open,
 }
 
@@ -79,6 +82,7 @@ impl Stream {
     async fn chunk(&mut self) -> io::Result<Option<Bytes>> {
         loop {
             if let Some(chunk) = self.waiting.pop() {
+                self.pace.write();
                 metrics::sent(KIND, chunk.len());
                 return Ok(Some(chunk));
             }
@@ -123,6 +127,7 @@ impl Stream {
             () = self.draining.cancelled() => return Ok(()),
             changed = self.subscription.changed() => changed,
         };
+        self.pace.wait().await;
         changed.or_else(|error| self.meet(error))
     }
 

@@ -21,6 +21,7 @@ use crate::listen::http::answers::Failure;
 use crate::listen::http::coding::Coding;
 use crate::listen::http::door::Door;
 use crate::listen::http::outbox::Outbox;
+use crate::listen::http::pace::Paced;
 use crate::listen::http::query::ReadQuery;
 use crate::listen::http::rendering::{high_watermarks, key, render};
 use crate::listen::http::seated::Seated;
@@ -147,6 +148,7 @@ struct Stream<F> {
     bytes_left: u64,
     pieces: Arc<Pieces>,
     out: Outbox,
+    pace: Paced,
     ended: bool,
     _open: metrics::Open,
 }
@@ -184,6 +186,7 @@ impl<F: Framing> Stream<F> {
             bytes_left: query.max_bytes.unwrap_or(u64::MAX),
             pieces: door.reader.pieces().clone(),
             out,
+            pace: door.pace.join(),
             ended: false,
             _open: metrics::subscriber(F::KIND),
         }
@@ -197,6 +200,7 @@ impl<F: Framing> Stream<F> {
             }
             if let Some(chunk) = self.out.pop() {
                 self.renew();
+                self.pace.write();
                 metrics::sent(F::KIND, chunk.len());
                 return Some(chunk);
             }
@@ -333,7 +337,8 @@ impl<F: Framing> Stream<F> {
         match wake {
             Wake::Stop => self.stop(),
             Wake::Heartbeat => self.write_heartbeat(),
-            Wake::Group | Wake::News(Ok(())) => {}
+            Wake::Group => {}
+            Wake::News(Ok(())) => self.pace.wait().await,
             Wake::News(Err(error)) => self.fail(&error.into()),
         }
     }

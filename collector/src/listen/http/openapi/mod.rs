@@ -5,7 +5,7 @@
 pub(super) mod problems;
 pub(super) mod reading;
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use axum::body::Bytes;
 use axum::http::header::CONTENT_TYPE;
@@ -39,12 +39,9 @@ pub(super) fn document() -> OpenApi {
 pub(super) fn serve(described: OpenApiRouter<Arc<Door>>) -> Router<Arc<Door>> {
     let (router, mut document) = described.split_for_parts();
     close(&mut document);
-    let text: Arc<OnceLock<Bytes>> = Arc::default();
-    let answer = move || {
-        let write = || Bytes::from(serde_json::to_vec_pretty(&document).expect("a document is plain JSON"));
-        let text = text.get_or_init(write).clone();
-        std::future::ready(([(CONTENT_TYPE, "application/json")], text).into_response())
-    };
+    // As bytes, which all share: every connection has a copy of the handler, and the document itself is 2 MiB in memory.
+    let text = Bytes::from(serde_json::to_vec_pretty(&document).expect("a document is plain JSON"));
+    let answer = move || std::future::ready(([(CONTENT_TYPE, "application/json")], text).into_response());
     router.route("/openapi.json", routing::get(answer))
 }
 
