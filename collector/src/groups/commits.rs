@@ -54,10 +54,7 @@ impl Groups {
         (log_epoch, places): (u64, Vec<Place>),
         metadata: String,
     ) -> Result<Vec<(Shard, Offset)>, GroupError> {
-        let now = self.log.identity().epoch;
-        if log_epoch != now {
-            return Err(GroupError::OtherEpoch { asked: log_epoch, now });
-        }
+        self.check_epoch(log_epoch)?;
         let (groups, group) = (self.clone(), self.find(&name)?);
         let commit = async move {
             let offsets = groups.resolve(places);
@@ -122,29 +119,14 @@ impl Groups {
         asked: Vec<(Shard, Offset)>,
         metadata: String,
     ) -> Result<Vec<(Shard, Offset)>, GroupError> {
-        for (shard, at) in &asked {
-            let high_watermark = self.extent(shard).map(|offsets| offsets.high_watermark);
-            if let Some(high_watermark) = high_watermark.filter(|end| at > end) {
-                return Err(GroupError::BeyondEnd { of: shard.of(), at: *at, high_watermark });
-            }
-        }
+        self.check_extent(&asked)?;
         let verdict = group.core().judge(by, asked)?;
-        let (log_epoch, at_ms) = (self.log.identity().epoch, now_ms());
-        let written: Vec<_> = {
-            let core = group.core();
-            let moves = |(shard, at): &&(Shard, Offset)| core.offsets().moves_on(shard, *at);
-            let committed = |at: Offset| Committed { offset: at, log_epoch, at_ms, metadata: metadata.clone() };
-            verdict.accepted.iter().filter(moves).map(|(shard, at)| (shard.clone(), committed(*at))).collect()
-        };
+        let written = self.changes(group, &verdict.accepted, &metadata);
         if !written.is_empty() {
             self.write(group, written, Vec::new()).await?;
         }
         metrics::group_committed(!verdict.refused.is_empty());
-        // What was waited for may have been committed just now.
-        let waits = group.core().owners().any(|(_, _, is_moving)| is_moving);
-        if waits {
-            self.settle(group, stored).await?;
-        }
+        self.settle_moves(group, stored).await?;
         let committed: Vec<_> = {
             let core = group.core();
             let now = |(shard, at): (Shard, Offset)| {
@@ -159,8 +141,44 @@ impl Groups {
         }
     }
 
+    /// Makes sure that a token is of this log.
+    pub(super) fn check_epoch(&self, asked: u64) -> Result<(), GroupError> {
+        let now = self.log.identity().epoch;
+        if asked == now { Ok(()) } else { Err(GroupError::OtherEpoch { asked, now }) }
+    }
+
+    /// Makes sure that all these offsets can be there.
+    pub(super) fn check_extent(&self, asked: &[(Shard, Offset)]) -> Result<(), GroupError> {
+        for (shard, at) in asked {
+            let high_watermark = self.extent(shard).map(|offsets| offsets.high_watermark);
+            if let Some(high_watermark) = high_watermark.filter(|end| at > end) {
+                return Err(GroupError::BeyondEnd { of: shard.of(), at: *at, high_watermark });
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives what is to be written for offsets that may be committed: those that move on.
+    pub(super) fn changes(
+        &self,
+        group: &Group,
+        accepted: &[(Shard, Offset)],
+        metadata: &str,
+    ) -> Vec<(Shard, Committed)> {
+        let (log_epoch, at_ms, core) = (self.log.identity().epoch, now_ms(), group.core());
+        let moves = |(shard, at): &&(Shard, Offset)| core.offsets().moves_on(shard, *at);
+        let committed = |at: Offset| Committed { offset: at, log_epoch, at_ms, metadata: metadata.to_owned() };
+        accepted.iter().filter(moves).map(|(shard, at)| (shard.clone(), committed(*at))).collect()
+    }
+
+    /// Goes on with moving partitions: what was waited for may have been committed just now.
+    pub(super) async fn settle_moves(&self, group: &Group, stored: &mut Stored) -> Result<(), GroupError> {
+        let waits = group.core().owners().any(|(_, _, is_moving)| is_moving);
+        if waits { self.settle(group, stored).await } else { Ok(()) }
+    }
+
     /// Finds the partitions that a token names, those of topics that are gone left out: nobody needs them any more.
-    fn resolve(&self, places: Vec<Place>) -> Vec<(Shard, Offset)> {
+    pub(super) fn resolve(&self, places: Vec<Place>) -> Vec<(Shard, Offset)> {
         let topics = self.log.topics();
         let find = |(id, partition, at): Place| {
             let topic = topics.iter().find(|topic| is_like(&topic.id, &id))?;

@@ -43,6 +43,15 @@ pub enum GroupError {
         /// What is not, and was not changed.
         refused: Vec<Shard>,
     },
+    /// Output was made of records that are committed already: it is stored, or another's is.
+    #[error(
+        "what the token covers is committed already, up to it or further: {}; nothing was stored now",
+        show(shards)
+    )]
+    AlreadyCommitted {
+        /// The partitions.
+        shards: Vec<Shard>,
+    },
     /// Another poll of the same member came while this one waited.
     #[error("another poll of member {0} came")]
     Superseded(MemberId),

@@ -13,6 +13,7 @@ pub mod stamp;
 pub mod coordinator;
 pub mod registry;
 pub mod commits;
+pub mod output;
 pub mod upkeep;
 pub mod seat;
 

@@ -17,7 +17,7 @@ use crate::groups::membership::{Joining, Member, Start};
 use crate::groups::offsets::{self, Committed, Entry, GroupState};
 use crate::groups::upkeep::{WORK_MAX, Work};
 use crate::groups::{GroupError, GroupName, MemberId, OpenError, Seat, Shard};
-use crate::log::{Commit, Log, LogError, LogOffsets, StateTopic};
+use crate::log::{self, Commit, Log, LogError, LogOffsets, StateTopic};
 use crate::metrics;
 
 /// Names the topic of committed offsets, our own.
@@ -324,15 +324,26 @@ impl Groups {
         &self,
         group: &Group,
         written: Vec<(Shard, Committed)>,
-        mut entries: Vec<(Bytes, Option<Bytes>)>,
+        entries: Vec<(Bytes, Option<Bytes>)>,
     ) -> Result<(), GroupError> {
+        self.write_with(group, written, entries, Commit::default()).await.map(drop)
+    }
+
+    /// Writes them together with all that is in `with`, whose batches come first in the answer.
+    pub(super) async fn write_with(
+        &self,
+        group: &Group,
+        written: Vec<(Shard, Committed)>,
+        mut entries: Vec<(Bytes, Option<Bytes>)>,
+        with: Commit,
+    ) -> Result<log::Committed, GroupError> {
         for (shard, committed) in &written {
             let (key, value) = (offsets::offset_key(&group.name, shard), offsets::offset_value(shard, committed));
             entries.push((key, Some(value)));
         }
-        self.state.write(entries, Commit::default()).await?;
+        let stored = self.state.write(entries, with).await?;
         group.core().committed(written);
-        Ok(())
+        Ok(stored)
     }
 
     /// Lists all groups.

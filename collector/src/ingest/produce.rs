@@ -79,34 +79,67 @@ impl Ingest {
     pub async fn store(
         &self,
         topic: &TopicName,
-        (batches, count): (Vec<(u32, Batch)>, u64),
+        encoded: (Vec<(u32, Batch)>, u64),
         conditions: Conditions,
         now_ms: i64,
     ) -> Result<Vec<Run>, IngestError> {
-        let bytes: usize = batches.iter().map(|(_, batch)| batch.bytes().len()).sum();
-        let of = |partition: u32| TopicPartition::new(topic.clone(), partition);
-        let producer = conditions.producer.map(|Producer { id, epoch, first }| ProducerSequence {
-            topic: topic.clone(),
-            producer: id,
-            epoch,
-            first,
-            count,
-            at_ms: now_ms,
-        });
-        let commit = Commit {
-            producer,
-            expected_offset: conditions.expected_offset.map(|(partition, offset)| (of(partition), offset)),
-            batches: batches.into_iter().map(|(partition, batch)| (Target::Partition(of(partition)), batch)).collect(),
-            ..Commit::default()
-        };
+        let commit = commit(topic, encoded, conditions, now_ms);
+        let measure = Measure::of(&commit);
         let committed = self.log.submit(commit).await.await.map_err(|error| match error {
             LogError::Refused(Refusal::UnknownTopic(topic)) => IngestError::UnknownTopic(topic),
             other => other.into(),
         })?;
         if !committed.duplicate {
-            metrics::stored("produce", count, bytes);
+            measure.stored();
         }
         Ok(runs(&committed.appended))
+    }
+}
+
+/// Makes a commit of what was encoded.
+pub fn commit(
+    topic: &TopicName,
+    (batches, count): (Vec<(u32, Batch)>, u64),
+    conditions: Conditions,
+    now_ms: i64,
+) -> Commit {
+    let of = |partition: u32| TopicPartition::new(topic.clone(), partition);
+    let producer = conditions.producer.map(|Producer { id, epoch, first }| ProducerSequence {
+        topic: topic.clone(),
+        producer: id,
+        epoch,
+        first,
+        count,
+        at_ms: now_ms,
+    });
+    Commit {
+        producer,
+        expected_offset: conditions.expected_offset.map(|(partition, offset)| (of(partition), offset)),
+        batches: batches.into_iter().map(|(partition, batch)| (Target::Partition(of(partition)), batch)).collect(),
+        ..Commit::default()
+    }
+}
+
+/// Remembers how much a commit stores.
+#[derive(Debug, Clone, Copy)]
+pub struct Measure {
+    records: u64,
+    bytes: usize,
+}
+
+impl Measure {
+    /// Measures a commit.
+    pub fn of(commit: &Commit) -> Self {
+        let batches = commit.batches.iter().map(|(_, batch)| batch);
+        let (records, bytes) = batches.fold((0, 0), |(records, bytes), batch| {
+            (records + (batch.next_offset().0 - batch.base_offset().0), bytes + batch.bytes().len())
+        });
+        Self { records, bytes }
+    }
+
+    /// Counts it: it is stored.
+    pub fn stored(self) {
+        metrics::stored("produce", self.records, self.bytes);
     }
 }
 

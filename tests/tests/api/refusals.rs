@@ -167,7 +167,13 @@ fn of_groups(client: &Client) -> Vec<Refused<'static>> {
     let page = client.get("/v1/groups/busy/records?topics=logs").json();
     let member = page["member"].as_str().unwrap().rsplit_once('.').unwrap().0.to_owned();
     let token = page["next"].as_str().unwrap();
+    let output =
+        Refused { body: b"x".to_vec(), ..refused("POST /v1/topics/{topic}/records", 410, "/v1/topics/app/records") };
     vec![
+        output
+            .with("Content-Type", "text/plain")
+            .with("Commit-Group", "busy")
+            .with("Commit-Token", of_the_next_epoch(token).leak()),
         refused("DELETE /v1/groups/{group}", 409, "/v1/groups/busy"),
         refused(commit, 404, "/v1/groups/team/commit").json(&offset("none")),
         refused(commit, 409, "/v1/groups/busy/commit").json(&offset("logs")),

@@ -1,5 +1,6 @@
 //! What docs/groups.md shows works as it is written there.
 
+use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
 
 use serde_json::json;
@@ -14,7 +15,7 @@ fn the_documents_commands_do_what_it_says() {
     client.put("/v1/topics/orders", &json!({"partitions": 2}));
     client.post("/v1/topics/orders/records", "application/x-ndjson", "{\"value\":\"a\"}\n{\"value\":\"b\"}\n");
     let scripts = Document::of("docs/groups.md").blocks("sh");
-    assert_eq!(scripts.len(), 3, "following, committing, looking");
+    assert_eq!(scripts.len(), 4, "following, committing, storing what was made, looking");
 
     let said = shell(&scripts[0], &collector, &site.path(""));
     assert!(said.contains("\"assignment\"") && said.contains("\"value\":\"b\""), "{said}");
@@ -23,8 +24,16 @@ fn the_documents_commands_do_what_it_says() {
     assert!(said.starts_with("{\"committed\":["), "{said}");
     assert_eq!(show(&client, "audit")["lag"], 0);
 
+    let said = shell(&scripts[2], &collector, &site.path(""));
+    assert!(said.starts_with("{\"offsets\":["), "{said}");
+    assert_eq!(show(&client, "pipeline")["lag"], 0);
+    let made = client.get("/v1/topics/shouted/records").json();
+    let values: BTreeSet<_> =
+        made["records"].as_array().unwrap().iter().filter_map(|it| it["value"].as_str()).collect();
+    assert!(values.contains("A") && values.contains("B"), "{made}");
+
     // Who asked for a page is a member for a while yet, so its group cannot be forgotten already.
-    let looking = scripts[2].replace("skidway groups delete audit --yes", "");
+    let looking = scripts[3].replace("skidway groups delete audit --yes", "");
     let said = shell(&looking, &collector, &site.path(""));
     for words in
         ["\"groups\":[", "\"committed_offset\"", "\"dry_run\":true", "GROUP", "COMMITTED", "orders partition 0:"]

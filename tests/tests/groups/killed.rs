@@ -1,7 +1,7 @@
 //! The collector killed again and again under fifty subscribers in five groups, who come and go: each group sees every record at least once,
 //! none whose commit was acknowledged, and does each exactly once when it keeps the offset where it keeps the effect.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -22,8 +22,8 @@ const RECORDS_EACH_TIME: u64 = 50;
 /// Is what a group did: a database of its own, which its members share as the processes of an application would.
 struct Deeds {
     database: Mutex<Connection>,
-    /// By partition: the greatest offset whose commit was acknowledged.
-    acknowledged: Mutex<HashMap<u64, u64>>,
+    /// By partition and the generation that the committing member knew of: the greatest offset whose commit was acknowledged.
+    acknowledged: Mutex<HashMap<u64, BTreeMap<u64, u64>>>,
     /// Records that came, again ones included.
     came: AtomicU64,
     faults: Mutex<Vec<String>>,
@@ -72,17 +72,20 @@ impl Deeds {
     }
 
     /// Notes what an acknowledged commit covers.
-    fn acknowledge(&self, committed: &Value) {
+    fn acknowledge(&self, committed: &Value, generation: u64) {
         let mut acknowledged = self.acknowledged.lock().unwrap();
         for it in committed.as_array().into_iter().flatten() {
             let (partition, offset) = (it["partition"].as_u64().unwrap(), it["offset"].as_u64().unwrap());
-            let known = acknowledged.entry(partition).or_default();
+            let known = acknowledged.entry(partition).or_default().entry(generation).or_default();
             *known = offset.max(*known);
         }
     }
 
-    fn acknowledged(&self) -> HashMap<u64, u64> {
-        self.acknowledged.lock().unwrap().clone()
+    /// Gives what members acknowledged who knew of no later generation than this.
+    fn acknowledged(&self, generation: u64) -> HashMap<u64, u64> {
+        let acknowledged = self.acknowledged.lock().unwrap();
+        let last = |by: &BTreeMap<u64, u64>| by.range(..=generation).map(|(_, offset)| *offset).max();
+        acknowledged.iter().filter_map(|(partition, by)| Some((*partition, last(by)?))).collect()
     }
 
     fn done(&self) -> u64 {
@@ -117,11 +120,11 @@ fn subscribe(scene: &Scene, group: u64, member: u64, deeds: &Deeds) {
 
 /// Follows a stream, and commits its last token now and then.
 fn follow(scene: &Scene, group: u64, as_events: bool, random: &mut StdRng, deeds: &Deeds) {
-    let mut known = KnownCommits(deeds.acknowledged());
+    let mut known = KnownCommits(deeds.acknowledged(u64::MAX));
     let accept = if as_events { "text/event-stream" } else { "application/x-ndjson" };
     let path = format!("/v1/groups/g{group}/records?topics=tasks&tokens=true");
     let Some(stream) = scene.client.try_stream(&path, accept, &[]) else { return };
-    let (mut token, mut since) = (None, 0);
+    let (mut token, mut since, mut generation) = (None, 0, 0);
     let life = random.random_range(50..3000);
     for _ in 0..life {
         if scene.stop.load(Ordering::Relaxed) {
@@ -131,6 +134,7 @@ fn follow(scene: &Scene, group: u64, as_events: bool, random: &mut StdRng, deeds
         token = next.or(token);
         let assignment = if as_events { &line } else { &line["assignment"] };
         let is_told = assignment["added"].is_array();
+        generation = assignment["generation"].as_u64().unwrap_or(generation);
         known.add(assignment, deeds);
         if line["offset"].is_u64() && line["value"].is_string() {
             known.check(&line, deeds);
@@ -140,13 +144,13 @@ fn follow(scene: &Scene, group: u64, as_events: bool, random: &mut StdRng, deeds
         if (since >= 40 || is_told)
             && let Some(token) = &token
         {
-            commit(scene, group, token, deeds);
+            commit(scene, group, (token, generation), deeds);
             since = 0;
         }
     }
     // Half of them go without a word about what they did last.
     if let Some(token) = token.filter(|_| random.random_bool(0.5)) {
-        commit(scene, group, &token, deeds);
+        commit(scene, group, (&token, generation), deeds);
     }
 }
 
@@ -165,7 +169,7 @@ fn next_line(stream: &skidway_tests::http::Stream, as_events: bool) -> Option<(V
 
 /// Asks for pages, each of which commits the one before.
 fn poll(scene: &Scene, group: u64, random: &mut StdRng, deeds: &Deeds) {
-    let known = KnownCommits(deeds.acknowledged());
+    let known = KnownCommits(deeds.acknowledged(u64::MAX));
     let mut member = String::new();
     for _ in 0..random.random_range(2..30) {
         let query = "topics=tasks&max_records=100&wait=1s&session_timeout=5s&commit=next";
@@ -183,13 +187,13 @@ fn poll(scene: &Scene, group: u64, random: &mut StdRng, deeds: &Deeds) {
     }
 }
 
-fn commit(scene: &Scene, group: u64, token: &str, deeds: &Deeds) {
+fn commit(scene: &Scene, group: u64, (token, generation): (&str, u64), deeds: &Deeds) {
     let (path, body) = (format!("/v1/groups/g{group}/commit"), json!({ "token": token }).to_string());
     let headers = [("Content-Type", "application/json")];
     let Some(answer) = scene.client.try_post(&path, &headers, body) else { return };
     match answer.status {
         // What of a fenced commit is committed is told as well.
-        200 | 409 => deeds.acknowledge(&answer.json()["committed"]),
+        200 | 409 => deeds.acknowledge(&answer.json()["committed"], generation),
         503 => {}
         status => deeds.faults.lock().unwrap().push(format!("a commit is answered {status}: {}", answer.text())),
     }
@@ -207,9 +211,11 @@ impl KnownCommits {
         }
     }
 
-    /// Takes in what is committed in partitions that the member got just now: nobody else has committed there since.
+    /// Takes in what was committed in partitions before the member got them. The line may be read so late that others have had them since:
+    /// what those committed does not count, and their generations are later ones.
     fn add(&mut self, assignment: &Value, deeds: &Deeds) {
-        let acknowledged = deeds.acknowledged();
+        let Some(generation) = assignment["generation"].as_u64() else { return };
+        let acknowledged = deeds.acknowledged(generation);
         for it in assignment["added"].as_array().into_iter().flatten() {
             let partition = it["partition"].as_u64().unwrap();
             self.0.extend(acknowledged.get(&partition).map(|committed| (partition, *committed)));

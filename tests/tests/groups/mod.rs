@@ -4,6 +4,7 @@
 mod documented;
 mod keeping;
 mod killed;
+mod output;
 mod reading;
 
 use std::time::{Duration, Instant};

@@ -206,6 +206,7 @@ impl From<GroupError> for Failure {
                 let refused: Vec<Value> = refused.iter().map(|shard| shown(shard, None)).collect();
                 Self::new(409, "fenced", detail).with("committed", committed).with("refused", refused)
             }
+            GroupError::AlreadyCommitted { .. } => Self::new(409, "already-committed", detail),
             GroupError::Superseded(_) => Self::new(409, "superseded", detail),
             GroupError::StalePage { .. } => Self::new(409, "stale-page", detail),
             GroupError::BadToken(_) => Self::new(400, "invalid-token", detail),

@@ -14,7 +14,7 @@ use skidway_wire::groups::{
     GroupSummary, GroupWasReset, PartitionName, PartitionOffset, PartitionReset,
 };
 
-use crate::groups::commits::{Moved, ResetTo};
+use crate::groups::commits::{Moved, Place, ResetTo};
 use crate::groups::registry::PartitionView;
 use crate::groups::{GroupError, GroupName, MemberId, Shard, Stamp, Start, View};
 use crate::listen::http::answers::Failure;
@@ -107,6 +107,12 @@ pub(super) async fn commit_token(
     token: &str,
     metadata: String,
 ) -> Result<Vec<(Shard, Offset)>, Failure> {
+    let (stamp, places) = places(token)?;
+    Ok(door.groups.commit_token(name, stamp, places, metadata).await?)
+}
+
+/// Takes a token of a group's records apart: whose it is, and the log's epoch with the places that it covers.
+pub(super) fn places(token: &str) -> Result<(Stamp, (u64, Vec<Place>)), GroupError> {
     let strange = || GroupError::BadToken("it is not a token of a group's records".to_owned());
     let (stamp, place) = Stamp::split(token).ok_or_else(strange)?;
     let place = Token::decode(place).ok_or_else(strange)?;
@@ -115,7 +121,7 @@ pub(super) async fn commit_token(
         let of = |(index, at): (usize, &Offset)| (topic.topic, topic.partition(index), *at);
         places.extend(topic.positions.iter().enumerate().map(of));
     }
-    Ok(door.groups.commit_token(name, stamp, (place.log_epoch, places), metadata).await?)
+    Ok((stamp, (place.log_epoch, places)))
 }
 
 /// Puts a group elsewhere.

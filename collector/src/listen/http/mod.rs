@@ -14,6 +14,7 @@ mod key_index;
 mod produce;
 mod produce_body;
 mod conditional;
+mod output;
 mod records;
 mod places;
 mod keyed_form;

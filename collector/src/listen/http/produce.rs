@@ -20,9 +20,11 @@ use crate::listen::http::conditional;
 use crate::listen::http::door::Door;
 use crate::listen::http::openapi::problems::Refused;
 use crate::listen::http::openapi::reading::ProduceBody;
+use crate::listen::http::output;
 use crate::listen::http::path::{QueueParam, QueuePath, TopicParam, TopicPath};
 use crate::listen::http::produce_body::Format;
 use crate::listen::http::query::Query;
+use crate::log::Topic;
 use crate::queues::records::DELIVER_AT;
 
 /// Encodes up to this many bytes of body without leaving the runtime: well under a millisecond of work.
@@ -34,6 +36,9 @@ const DELAY_MAX: Duration = Duration::from_secs(7 * 86_400);
 /// Bounds `Producer-Id`, in bytes.
 const PRODUCER_ID_BYTES_MAX: usize = 128;
 
+/// Is a request's records: batches with their partitions, and how many records they are.
+pub(super) type Encoded = (Vec<(u32, Batch)>, u64);
+
 /// Stores the request's records, whole or not at all.
 #[utoipa::path(
     post, path = "/v1/topics/{topic}/records", tag = "records",
@@ -43,12 +48,14 @@ const PRODUCER_ID_BYTES_MAX: usize = 128;
         ("Producer-Id" = Option<String>, Header, description = "Makes the request idempotent, with the next two", max_length = 128),
         ("Producer-Epoch" = Option<u64>, Header, description = "Fences older ones"),
         ("Producer-Seq" = Option<u64>, Header, description = "Number of the request's first record, from 0 in each epoch"),
-        ("Expected-Offset" = Option<u64>, Header, description = "The next offset that `partition` must have")
+        ("Expected-Offset" = Option<u64>, Header, description = "The next offset that `partition` must have"),
+        ("Commit-Group" = Option<String>, Header, description = "Commits `Commit-Token` for this group together with the records"),
+        ("Commit-Token" = Option<String>, Header, description = "The token of a group's records that these were made of")
     ),
     request_body(content((ProduceBody = "application/json"), (String = "application/x-ndjson"), (String = "text/plain"))),
     responses(
-        (status = 200, body = Produced), Refused<400>, Refused<403>, Refused<404>, Refused<409>, Refused<412>, Refused<413>,
-        Refused<415>, Refused<429>, Refused<507>
+        (status = 200, body = Produced), Refused<400>, Refused<403>, Refused<404>, Refused<409>, Refused<410>, Refused<412>,
+        Refused<413>, Refused<415>, Refused<429>, Refused<507>
     )
 )]
 pub(super) async fn produce(
@@ -64,7 +71,12 @@ pub(super) async fn produce(
     query.finish()?;
     let format = Format::of(&media_type(&headers))?;
     let conditions = conditions(&headers, partition)?;
-    if let Some(expected) = conditional::expected(&headers)? {
+    let expected = conditional::expected(&headers)?;
+    if let Some(consumed) = output::consumed(&headers)? {
+        consumed.check(&conditions, expected.as_ref())?;
+        return output::store(&door, &name, consumed, (format, &body.bytes), (partition, conditions)).await;
+    }
+    if let Some(expected) = expected {
         let (expected, body) = ((expected, conditions), (format, &body.bytes));
         return conditional::store(&door, &name, expected, body, (partition, now_ms())).await;
     }
@@ -105,6 +117,20 @@ async fn store(
     deliver_at: Option<Vec<u8>>,
 ) -> Result<Json<Produced>, Failure> {
     let now_ms = now_ms();
+    let (topic, encoded) = prepare(door, name, (format, body), (partition, now_ms), deliver_at).await?;
+    let _turn = door.keys.take_turn(&topic, encoded.0.iter().map(|(partition, _)| *partition)).await;
+    let runs = door.ingest.store(name, encoded, conditions, now_ms).await?;
+    Ok(Json(shown(&runs)))
+}
+
+/// Encodes a request's records for their topic, which is created if need be once the request is known to be well-formed.
+pub(super) async fn prepare(
+    door: &Door,
+    name: &TopicName,
+    (format, body): (Format, &Bytes),
+    (partition, now_ms): (Option<u32>, i64),
+    deliver_at: Option<Vec<u8>>,
+) -> Result<(Topic, Encoded), Failure> {
     let topic = match door.ingest.topic(name)? {
         Some(topic) => topic,
         None => {
@@ -114,9 +140,7 @@ async fn store(
     };
     let encoder = door.ingest.encoder(&topic, partition, now_ms);
     let encoded = encode(format, body, encoder, deliver_at).await?;
-    let _turn = door.keys.take_turn(&topic, encoded.0.iter().map(|(partition, _)| *partition)).await;
-    let runs = door.ingest.store(name, encoded, conditions, now_ms).await?;
-    Ok(Json(shown(&runs)))
+    Ok((topic, encoded))
 }
 
 /// Tells where records went.
@@ -145,7 +169,7 @@ async fn encode(
     body: &Bytes,
     mut encoder: Encoder,
     deliver_at: Option<Vec<u8>>,
-) -> Result<(Vec<(u32, Batch)>, u64), Failure> {
+) -> Result<Encoded, Failure> {
     let body = body.clone();
     let small = body.len() <= INLINE_BYTES;
     let encode = move || {
@@ -189,7 +213,7 @@ fn number(headers: &HeaderMap, name: &str) -> Result<Option<u64>, Failure> {
     text.parse().map(Some).map_err(|error| Failure::header(name, format_args!("{text:?}: {error}")))
 }
 
-fn text<'h>(headers: &'h HeaderMap, name: &str) -> Result<Option<&'h str>, Failure> {
+pub(super) fn text<'h>(headers: &'h HeaderMap, name: &str) -> Result<Option<&'h str>, Failure> {
     let Some(value) = headers.get(name) else { return Ok(None) };
     std::str::from_utf8(value.as_bytes()).map(Some).map_err(|_| Failure::header(name, "not UTF-8"))
 }
