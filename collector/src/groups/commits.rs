@@ -247,7 +247,7 @@ impl Groups {
             }
             ResetTo::Start(patterns, start) => {
                 let topics = self.log.topics();
-                let matching = topics.iter().filter(|topic| patterns.iter().any(|it| topic.name.matches(it)));
+                let matching = topics.iter().filter(|topic| patterns.iter().any(|it| topic.name.is_taken_by(it)));
                 for topic in matching {
                     for number in 0..topic.config.partitions {
                         let shard = Shard { topic: topic.name.clone(), id: topic.id, partition: PartitionId(number) };

@@ -68,8 +68,7 @@ pub struct Member {
 impl Member {
     /// Tells whether it subscribes to a topic. Our own topics are taken only by a pattern that begins like them.
     pub fn takes(&self, topic: &TopicName) -> bool {
-        let takes = |pattern: &String| topic.matches(pattern) && (!topic.is_internal() || pattern.starts_with("__"));
-        self.topics.iter().any(takes)
+        self.topics.iter().any(|pattern| topic.is_taken_by(pattern))
     }
 }
 

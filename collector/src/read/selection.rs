@@ -44,10 +44,9 @@ impl Selection {
         &self.names
     }
 
-    /// Tells whether a topic is selected. Our own ones are only if they are named outright.
+    /// Tells whether a topic is selected.
     pub fn selects(&self, topic: &TopicName) -> bool {
-        let matched = || !topic.is_internal() && self.patterns.iter().any(|pattern| topic.matches(pattern));
-        self.names.contains(topic) || matched()
+        self.names.contains(topic) || self.patterns.iter().any(|pattern| topic.is_taken_by(pattern))
     }
 }
 
@@ -73,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn names_and_patterns_select_and_our_own_topics_must_be_named() {
+    fn names_and_patterns_select_and_our_own_topics_are_taken_by_patterns_that_begin_as_they_do() {
         for (text, topic, selected) in [
             ("a,b", "b", true),
             (" a , b ", "b", true),
@@ -83,7 +82,7 @@ mod tests {
             ("app-?", "app-xy", false),
             ("a,*", "zzz", true),
             ("*", "__skidway.events", false),
-            ("__*", "__skidway.events", false),
+            ("__*", "__skidway.events", true),
             ("*,__skidway.events", "__skidway.events", true),
         ] {
             assert_eq!(Selection::parse(text).unwrap().selects(&name(topic)), selected, "{text}: {topic}");

@@ -151,8 +151,8 @@ impl SinkConfig {
     /// Tells whether it takes a topic. Our own topics are taken only by a pattern that begins like them, and what sinks write by none: every
     /// file would make a record, and that another file.
     pub fn takes(&self, topic: &TopicName) -> bool {
-        let takes = |pattern: &String| topic.matches(pattern) && (!topic.is_internal() || pattern.starts_with("__"));
-        ![DECISIONS_TOPIC, FILES_TOPIC].contains(&topic.as_str()) && self.topics.iter().any(takes)
+        let is_own = [DECISIONS_TOPIC, FILES_TOPIC].contains(&topic.as_str());
+        !is_own && self.topics.iter().any(|pattern| topic.is_taken_by(pattern))
     }
 }
 

@@ -37,6 +37,11 @@ impl TopicName {
         matches(pattern.as_bytes(), self.0.as_bytes())
     }
 
+    /// Tells whether a reader's pattern takes the topic in: our own topics only if the pattern begins as they do.
+    pub fn is_taken_by(&self, pattern: &str) -> bool {
+        self.matches(pattern) && (!self.is_internal() || pattern.starts_with("__"))
+    }
+
     /// Gives the name as text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -5,9 +5,11 @@ use std::net::TcpStream;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use serde_json::Value;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use serde_json::{Value, json};
 use skidway_tests::stores::{Cloud, Stores};
-use skidway_tests::{Client, Collector, Site, sink, wait};
+use skidway_tests::{Client, Collector, Site, sink, topic, wait};
 
 use super::audit::{job, kinds};
 use super::{archive, each_once, produce};
@@ -112,6 +114,34 @@ fn a_merged_file_of_which_the_log_has_only_a_part_is_left_as_it_is() {
     assert_eq!(std::fs::read(&file).unwrap(), &whole[..whole.len() - 3]);
     let replayed = job(&client, REPLAY);
     assert!(kinds(&replayed).iter().all(|kind| ["not-replayed", "summary"].contains(kind)), "{replayed:?}");
+}
+
+#[test]
+fn files_from_before_a_compaction_are_left_as_they_are() {
+    let site = Site::new();
+    let keys = "format = \"raw\"\ncompression = \"none\"\nroll = { records = 50, idle = \"1s\" }\n";
+    let engine = "[engine]\nsegment_bytes = \"1MiB\"\ncompaction_interval = \"100ms\"\n";
+    let collector = site.collector().with(ONE).with(engine).with(&archive(&site, keys)).started();
+    let (client, out) = (collector.client(), site.path("out"));
+    assert_eq!(client.put("/v1/topics/app", &json!({"cleanup": "compact"})).status, 201);
+    // Segments close by their size, and zstd takes only half of such text.
+    let mut noise = StdRng::seed_from_u64(1);
+    for round in 0..10 {
+        let mut value = || (0..4_000).map(|_| format!("{:02x}", noise.random::<u8>())).collect::<String>();
+        let lines: String =
+            (0..50).map(|key| format!("{{\"key\":\"{key}\",\"value\":\"{round} {}\"}}\n", value())).collect();
+        assert_eq!(client.post("/v1/topics/app/records", "application/x-ndjson", lines).status, 200);
+    }
+    sink::wait_for(&client, "archive", 500);
+    let contents = || sink::published(&out).iter().map(|path| std::fs::read(path).unwrap()).collect::<Vec<_>>();
+    let (before, lines) = (contents(), |file: &Vec<u8>| file.iter().filter(|byte| **byte == b'\n').count());
+    assert_eq!(before.iter().map(lines).sum::<usize>(), 500, "what the sink had not got was not compacted");
+    wait::until("records are compacted", || (topic::read(&client, "app").len() < 400).then_some(()));
+    let replayed = job(&client, REPLAY);
+    let (summary, others) = replayed.split_last().unwrap();
+    assert!(!others.is_empty() && others.iter().all(|it| it["kind"] == "not-replayed"), "{replayed:?}");
+    assert!(others.iter().all(|it| it["reason"].as_str().unwrap().contains("compacted")), "{replayed:?}");
+    assert_eq!((summary["kind"].as_str(), contents() == before), (Some("summary"), true));
 }
 
 #[test]

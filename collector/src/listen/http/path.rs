@@ -13,7 +13,9 @@ use crate::listen::http::answers::Failure;
 #[expect(dead_code, reason = "it describes, TopicPath reads")]
 pub(super) struct TopicParam {
     /// Name.
-    #[param(pattern = "^[A-Za-z0-9_-][A-Za-z0-9._-]{0,248}$")]
+    #[param(
+        pattern = "^([A-Za-z0-9_-][A-Za-z0-9._-]{0,248}|[.][A-Za-z0-9_-][A-Za-z0-9._-]{0,247}|[.][.][A-Za-z0-9._-]{1,247})$"
+    )]
     topic: String,
 }
 
@@ -26,7 +28,9 @@ pub(super) struct TopicPath(pub(super) TopicName);
 #[expect(dead_code, reason = "it describes, GroupName reads")]
 pub(super) struct GroupParam {
     /// Name.
-    #[param(pattern = "^[A-Za-z0-9_-][A-Za-z0-9._-]{0,248}$")]
+    #[param(
+        pattern = "^([A-Za-z0-9_-][A-Za-z0-9._-]{0,248}|[.][A-Za-z0-9_-][A-Za-z0-9._-]{0,247}|[.][.][A-Za-z0-9._-]{1,247})$"
+    )]
     group: String,
 }
 
@@ -36,7 +40,9 @@ pub(super) struct GroupParam {
 #[expect(dead_code, reason = "it describes, QueuePath reads")]
 pub(super) struct QueueParam {
     /// Name.
-    #[param(pattern = "^[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}$")]
+    #[param(
+        pattern = "^([A-Za-z0-9_-][A-Za-z0-9._-]{0,248}|[.][A-Za-z0-9_-][A-Za-z0-9._-]{0,247}|[.][.][A-Za-z0-9._-]{1,247})$"
+    )]
     queue: String,
 }
 

@@ -86,7 +86,7 @@ pub(super) async fn produce(
 /// Sends records to a queue's topic; with `delay` they can be received after it.
 #[utoipa::path(
     post, path = "/v1/queues/{queue}/send", tag = "queues",
-    params(QueueParam, ("delay" = Option<String>, Query, description = "Such as `5s`; 7 days at most", pattern = "^[0-9]{1,3}(ms|s|m|h)$")),
+    params(QueueParam, ("delay" = Option<String>, Query, description = "Such as `5s`; 7 days at most", pattern = "^\\s*[0-9]+\\s*(ms|s|m|h|d)\\s*$")),
     request_body(content((ProduceBody = "application/json"), (String = "application/x-ndjson"), (String = "text/plain"))),
     responses((status = 200, body = Produced), Refused<400>, Refused<404>, Refused<413>, Refused<415>, Refused<507>)
 )]

@@ -181,10 +181,10 @@ pub(super) struct TopicBody {
     #[schema(pattern = "^(delete|compact|compact,delete)$")]
     cleanup: Option<String>,
     /// How long the tombstones of a compacted topic stay, `24h`.
-    #[schema(pattern = "^[1-9][0-9]{0,3}(ms|s|m|h|d)$")]
+    #[schema(pattern = "^\\s*[0-9]+\\s*(ms|s|m|h|d)\\s*$")]
     tombstone_retention: Option<String>,
     /// How long records are not compacted, `0s`.
-    #[schema(pattern = "^[0-9]{1,4}(ms|s|m|h|d)$")]
+    #[schema(pattern = "^\\s*[0-9]+\\s*(ms|s|m|h|d)\\s*$")]
     min_compaction_lag: Option<String>,
     /// Whether an index of keys is kept; false.
     key_index: Option<bool>,
@@ -195,7 +195,7 @@ pub(super) struct TopicBody {
 struct RetentionBody {
     /// Time since the append, `7d`; null: for ever.
     #[serde(default, deserialize_with = "present")]
-    #[schema(value_type = Option<String>, pattern = "^[1-9][0-9]{0,3}(ms|s|m|h|d)$")]
+    #[schema(value_type = Option<String>, pattern = "^\\s*[0-9]+\\s*(ms|s|m|h|d)\\s*$")]
     age: Option<Option<String>>,
     /// Of one partition, `10GiB` or a number of bytes; null: no bound.
     #[serde(default, deserialize_with = "present")]
@@ -213,7 +213,7 @@ enum Size {
 /// Describes a size, or null.
 fn size_schema() -> Schema {
     let number = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0_u64)).maximum(Some(u64::MAX));
-    let text = ObjectBuilder::new().schema_type(Type::String).pattern(Some("^[1-9][0-9]{0,5}(KiB|MiB|GiB)$"));
+    let text = ObjectBuilder::new().schema_type(Type::String).pattern(Some("^\\s*[0-9]+\\s*[A-Za-z]*\\s*$"));
     OneOfBuilder::new().item(number).item(text).item(ObjectBuilder::new().schema_type(Type::Null)).build().into()
 }
 
