@@ -124,19 +124,19 @@ fn files_from_before_a_compaction_are_left_as_they_are() {
     let collector = site.collector().with(ONE).with(engine).with(&archive(&site, keys)).started();
     let (client, out) = (collector.client(), site.path("out"));
     assert_eq!(client.put("/v1/topics/app", &json!({"cleanup": "compact"})).status, 201);
-    // Segments close by their size, and zstd takes only half of such text.
+    // Two segments are closed by their size: zstd takes only half of such text.
     let mut noise = StdRng::seed_from_u64(1);
-    for round in 0..10 {
+    for round in 0..15 {
         let mut value = || (0..4_000).map(|_| format!("{:02x}", noise.random::<u8>())).collect::<String>();
         let lines: String =
             (0..50).map(|key| format!("{{\"key\":\"{key}\",\"value\":\"{round} {}\"}}\n", value())).collect();
         assert_eq!(client.post("/v1/topics/app/records", "application/x-ndjson", lines).status, 200);
     }
-    sink::wait_for(&client, "archive", 500);
+    sink::wait_for(&client, "archive", 750);
     let contents = || sink::published(&out).iter().map(|path| std::fs::read(path).unwrap()).collect::<Vec<_>>();
     let (before, lines) = (contents(), |file: &Vec<u8>| file.iter().filter(|byte| **byte == b'\n').count());
-    assert_eq!(before.iter().map(lines).sum::<usize>(), 500, "what the sink had not got was not compacted");
-    wait::until("records are compacted", || (topic::read(&client, "app").len() < 400).then_some(()));
+    assert_eq!(before.iter().map(lines).sum::<usize>(), 750, "what the sink had not got was not compacted");
+    wait::until("records are compacted", || (topic::read(&client, "app").len() < 750).then_some(()));
     let replayed = job(&client, REPLAY);
     let (summary, others) = replayed.split_last().unwrap();
     assert!(!others.is_empty() && others.iter().all(|it| it["kind"] == "not-replayed"), "{replayed:?}");
