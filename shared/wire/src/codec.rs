@@ -148,12 +148,17 @@ impl Reader {
         }
     }
 
+    /// Takes a list of at most `max` things.
     pub(crate) fn list<T>(
         &mut self,
         field: &'static str,
+        max: usize,
         mut read: impl FnMut(&mut Self) -> Result<T, WireError>,
     ) -> Result<Vec<T>, WireError> {
         let count = self.u32(field)?;
+        if count as usize > max {
+            return Err(WireError::field(field, format_args!("{count} of them, at most {max}")));
+        }
         // The count is the sender's claim: memory grows only with items that are really there.
         let mut items = Vec::with_capacity((count as usize).min(1024));
         for _ in 0..count {

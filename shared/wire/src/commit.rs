@@ -19,6 +19,12 @@ use crate::item::{Item, ItemResult, read_item, read_result, write_item, write_re
 /// Names the frames in `Content-Type`.
 pub const MEDIA_TYPE: &str = "application/vnd.skidway.frame";
 
+/// Bounds the items of one commit. Agents send a thousand at most; what one takes in memory is many times what it may take in a frame.
+pub const ITEMS_MAX: usize = 10_000;
+
+/// Bounds the inputs of one agent.
+const INPUTS_MAX: usize = 1_000_000;
+
 const KIND_OPEN_SESSION: u8 = 1;
 const KIND_SESSION_OPENED: u8 = 2;
 const KIND_COMMIT_REQUEST: u8 = 3;
@@ -122,7 +128,7 @@ impl SessionOpened {
             epoch: input.u64("epoch")?,
             log_id: LogId(input.array("log id")?),
             log_epoch: input.u64("log epoch")?,
-            opened_inputs: input.list("opened inputs", |input| input.text("input"))?,
+            opened_inputs: input.list("opened inputs", INPUTS_MAX, |input| input.text("input"))?,
         };
         input.finish()?;
         Ok(opened)
@@ -157,7 +163,7 @@ impl CommitRequest {
             log_epoch: input.u64("log epoch")?,
             bytes_behind: input.u64("bytes behind")?,
             oldest_unacknowledged_ms: input.u64("oldest unacknowledged")?,
-            items: input.list("items", read_item)?,
+            items: input.list("items", ITEMS_MAX, read_item)?,
         };
         input.finish()?;
         Ok(request)
@@ -178,7 +184,7 @@ impl CommitAnswer {
     /// [`WireError`] (reject).
     pub fn decode(frame: Bytes) -> Result<Self, WireError> {
         let mut input = Reader::new(frame, KIND_COMMIT_ANSWER)?;
-        let results = input.list("results", read_result)?;
+        let results = input.list("results", ITEMS_MAX, read_result)?;
         input.finish()?;
         Ok(Self { results })
     }

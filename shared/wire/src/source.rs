@@ -19,6 +19,9 @@ pub struct SourcePage {
     pub next: Option<SourceId>,
 }
 
+/// Bounds the sources of one page; collectors send a thousand at most.
+const SOURCES_MAX: usize = 100_000;
+
 const KIND_SOURCE_PAGE: u8 = 5;
 
 impl SourcePage {
@@ -36,7 +39,7 @@ impl SourcePage {
     /// [`WireError`] (reject).
     pub fn decode(frame: Bytes) -> Result<Self, WireError> {
         let mut input = Reader::new(frame, KIND_SOURCE_PAGE)?;
-        let sources = input.list("sources", read_stored)?;
+        let sources = input.list("sources", SOURCES_MAX, read_stored)?;
         let next = input.option("next", |input| input.array("next").map(SourceId))?;
         input.finish()?;
         Ok(Self { sources, next })

@@ -263,8 +263,10 @@ fn a_carry_past_its_bound_is_refused() {
 
 #[test]
 fn a_count_without_its_items_costs_no_memory() {
-    let frame = Bytes::from_static(b"SKWY\x03\x04\xff\xff\xff\xff");
+    let frame = Bytes::from_static(b"SKWY\x03\x04\x10\x27\0\0");
     assert_eq!(CommitAnswer::decode(frame), Err(WireError::CutShort("result")));
+    let frame = Bytes::from_static(b"SKWY\x03\x04\xff\xff\xff\xff");
+    assert!(matches!(CommitAnswer::decode(frame), Err(WireError::Field { field: "results", .. })));
 }
 
 fn decode_request_of(item: Item) -> Result<CommitRequest, WireError> {
