@@ -321,9 +321,14 @@ pub(crate) fn dir_name(name: &TopicPartition) -> String {
     format!("{}-{}", name.topic, name.partition)
 }
 
-/// Names the folder of a deleted topic's partition until it is removed.
+/// Bounds a folder's name, as file systems do.
+const DIR_NAME_BYTES_MAX: usize = 255;
+
+/// Names the folder of a deleted topic's partition until it is removed; what would be too long is cut, for the topic's id tells it apart.
 fn deleted_dir_name(name: &TopicPartition, topic: &TopicId) -> String {
-    format!("{}.{}-delete", dir_name(name), URL_SAFE_NO_PAD.encode(topic))
+    let ending = format!("-{}.{}-delete", name.partition, URL_SAFE_NO_PAD.encode(topic));
+    let topic = name.topic.as_str();
+    format!("{}{ending}", &topic[..topic.len().min(DIR_NAME_BYTES_MAX - ending.len())])
 }
 
 /// Writes the file that says which topic a folder belongs to once more as it is, and syncs it: it may be in the page cache only.
@@ -344,4 +349,21 @@ pub(crate) fn topic_of_dir(disk: &dyn Disk, dir: &Path) -> Option<TopicId> {
     let text = std::str::from_utf8(&raw[..have]).ok()?;
     let encoded = text.strip_prefix("version: 0\ntopic_id: ")?.trim_end();
     URL_SAFE_NO_PAD.decode(encoded).ok()?.try_into().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use skidway_record::TopicName;
+
+    #[test]
+    fn folders_of_the_longest_names_can_be_made_and_deleted() {
+        let name = |partition| TopicPartition::new(TopicName::new(&"n".repeat(249)).unwrap(), partition);
+        assert!(dir_name(&name(999)).len() <= DIR_NAME_BYTES_MAX);
+        let deleted = deleted_dir_name(&name(999), &[255; 16]);
+        assert_eq!(deleted.len(), DIR_NAME_BYTES_MAX);
+        assert!(deleted.ends_with("-999._____________________w-delete"), "{deleted}");
+        let short = deleted_dir_name(&TopicPartition::new(TopicName::new("app").unwrap(), 3), &[0; 16]);
+        assert_eq!(short, "app-3.AAAAAAAAAAAAAAAAAAAAAA-delete");
+    }
 }

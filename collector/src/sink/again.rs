@@ -13,8 +13,9 @@ use super::decisions::{Cut, Intent, Shard};
 use super::file::Finished;
 use super::lane::Rolling;
 use super::parquet::Learning;
+use super::path::cut as cut_to;
 use super::publishing::Failure;
-use super::writing::{Closing, Progress, Writing};
+use super::writing::{Closing, Progress, TOPIC_BYTES_MAX, Writing};
 use crate::blocking::blocking;
 use crate::log::{Log, LogError};
 
@@ -67,7 +68,7 @@ pub(super) async fn write_again(
     (layout, learning): (Layout, Option<Learning>),
 ) -> Result<Closing, NotAgain> {
     let of = TopicPartition::new(shard.topic.clone(), shard.partition);
-    let spool = spool.join(format!("again-{}-{}-{}", of.topic, of.partition, cut.from));
+    let spool = spool.join(folder_name(shard, cut.from));
     let folder = spool.clone();
     blocking(move || std::fs::create_dir_all(folder)).await.map_err(unwritable)?;
     let mut writing = Writing::new(of, (Arc::new(layout), NEVER), spool, cut.from);
@@ -90,6 +91,12 @@ pub(super) async fn write_again(
         }
     }
     blocking(move || writing.cut()).await.map_err(unwritable)
+}
+
+/// Names the folder of a cut that is written again. The topic's name alone may be nearly as long as a folder's; its id tells it apart.
+fn folder_name(shard: &Shard, from: u64) -> String {
+    let id: String = shard.topic_id.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("again-{}-{id}-{}-{from}", cut_to(shard.topic.as_str(), TOPIC_BYTES_MAX), shard.partition)
 }
 
 /// Reads of a partition what a cut was made of.
@@ -119,4 +126,19 @@ fn find_again(intent: &Intent, again: &[(Intent, Finished)]) -> Result<Finished,
 
 fn unwritable(error: io::Error) -> NotAgain {
     NotAgain::Trouble(super::unwritable(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use skidway_record::TopicName;
+
+    use super::*;
+
+    #[test]
+    fn the_folder_of_the_longest_topic_can_be_made_and_is_its_own() {
+        let shard = |id| Shard { topic: TopicName::new(&"n".repeat(249)).unwrap(), topic_id: [id; 16], partition: 999 };
+        let name = folder_name(&shard(255), u64::MAX);
+        assert!(name.len() <= 255, "{} bytes", name.len());
+        assert_ne!(name, folder_name(&shard(254), u64::MAX));
+    }
 }

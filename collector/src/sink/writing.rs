@@ -17,7 +17,7 @@ use super::path::{Kept, cut as cut_to};
 use super::rows::{Format, Rows, extension};
 
 /// Bounds the topic in a file's name, which with all else in it takes at most 255 bytes.
-const TOPIC_BYTES_MAX: usize = 180;
+pub(super) const TOPIC_BYTES_MAX: usize = 180;
 
 /// Stands for a partition's number in the name of a file of several.
 const MERGED: &str = "all";
