@@ -9,7 +9,7 @@ use crate::log::{LogError, StateError};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum GroupError {
     /// A group cannot be called so.
-    #[error("group name {name:?} is not 1 to 249 of A-Z a-z 0-9 . _ -")]
+    #[error("group name {name:?} is not 1 to 249 of A-Z a-z 0-9 . _ - and neither \".\" nor \"..\"")]
     BadName {
         /// As it was asked for.
         name: String,

@@ -14,7 +14,7 @@ pub const GROUP_NAME_BYTES_MAX: usize = 249;
 /// Bounds a member's id.
 pub const MEMBER_ID_BYTES_MAX: usize = 128;
 
-/// Names a group: `[A-Za-z0-9._-]{1,249}`. Cheap to clone.
+/// Names a group: `[A-Za-z0-9._-]{1,249}`, neither `.` nor `..`, which no URL can say. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GroupName(Arc<str>);
 
@@ -24,6 +24,17 @@ impl GroupName {
     /// # Errors
     /// [`GroupError::BadName`] (reject).
     pub fn new(name: &str) -> Result<Self, GroupError> {
+        match name {
+            "." | ".." => Err(GroupError::BadName { name: name.to_owned() }),
+            _ => Self::stored(name),
+        }
+    }
+
+    /// Keeps a name that was stored; earlier builds took `.` and `..`.
+    ///
+    /// # Errors
+    /// [`GroupError::BadName`] (halt).
+    pub(super) fn stored(name: &str) -> Result<Self, GroupError> {
         match is_plain(name, GROUP_NAME_BYTES_MAX) {
             true => Ok(Self(name.into())),
             false => Err(GroupError::BadName { name: name.chars().take(300).collect() }),

@@ -134,7 +134,7 @@ pub fn group_value(state: GroupState) -> Bytes {
 pub fn read(key: &[u8], value: &[u8]) -> Result<Entry, String> {
     let text = std::str::from_utf8(key).map_err(|error| error.to_string())?;
     let parts: Vec<&str> = text.split('/').collect();
-    let name = |name: &str| GroupName::new(name).map_err(|error| error.to_string());
+    let name = |name: &str| GroupName::stored(name).map_err(|error| error.to_string());
     match parts.as_slice() {
         [GROUP_KEY, group] => {
             let state = serde_json::from_slice(value).map_err(|error| error.to_string())?;
