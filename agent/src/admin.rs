@@ -1,14 +1,23 @@
 //! The admin port: health, readiness, metrics, status. Answers from what others tell it; knows nothing itself.
+//!
+//! Bounded, so that nobody who only connects takes the agent's descriptors, which its files need.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
-use tokio::net::TcpListener;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, oneshot};
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::health::Monitor;
@@ -16,6 +25,21 @@ use crate::status::Status;
 
 /// How many may ask for the status at once; the rest wait.
 const QUESTIONS_MAX: usize = 8;
+
+/// Connections open at once; more wait until one of them is answered or has had its time.
+const CONNECTIONS_MAX: usize = 64;
+
+/// Time a client has for the head of its request.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Time a connection has altogether; it asks for one thing.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Bounds the head of a request; hyper takes no less.
+const HEAD_BYTES_MAX: usize = 8 << 10;
+
+/// Waits this long after the system refused to accept, for example for want of descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Asks the one who knows.
 #[derive(Clone)]
@@ -41,10 +65,32 @@ pub async fn serve(listener: TcpListener, asker: Asker, over: CancellationToken)
         .route("/metrics", get(metrics))
         .route("/status", get(status))
         .with_state(asker);
-    let serving = axum::serve(listener, router).with_graceful_shutdown(over.cancelled_owned());
-    if let Err(error) = serving.await {
-        tracing::error!(%error, "the admin port is closed");
+    let mut open = FuturesUnordered::new();
+    loop {
+        tokio::select! {
+            () = over.cancelled() => break,
+            Some(()) = open.next() => {}
+            accepted = listener.accept(), if open.len() < CONNECTIONS_MAX => match accepted {
+                Ok((stream, _)) => open.push(connection(stream, router.clone())),
+                Err(error) => {
+                    tracing::warn!(%error, "a connection to the admin port cannot be accepted");
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
     }
+    let _whoever_is_slow_is_cut_off = timeout(HEAD_TIMEOUT, async { while open.next().await.is_some() {} }).await;
+}
+
+/// Answers one request.
+async fn connection(stream: TcpStream, router: Router) {
+    let serving = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let _whatever_the_client_did = timeout(CONNECTION_TIMEOUT, serving).await;
 }
 
 async fn readiness(State(asker): State<Asker>) -> Response {
