@@ -58,10 +58,16 @@ pub struct HttpConfig {
     pub body_bytes_max: u64,
     /// Bytes of all bodies in flight; 256 MiB, at least `body_bytes_max`. More wait, then get 503.
     pub memory_bytes_max: u64,
+    /// Bytes of all pages that are being written or wait for their readers; 256 MiB. Past them pages come out shorter.
+    pub answer_bytes_max: u64,
     /// Time a client has for the head of a request; 60 s. Idle connections close after it as well.
     pub header_timeout: Duration,
-    /// Time a body may stand still; 30 s.
+    /// Time in which a body has to come on by 16 KiB, or to end; 30 s.
     pub body_idle_timeout: Duration,
+    /// Time in which a whole body has to come; 10 min.
+    pub body_timeout: Duration,
+    /// Time after which a client that takes nothing of its answer is cut off; 5 min.
+    pub send_timeout: Duration,
     /// Time between two heartbeats of a stream; 15 s.
     pub heartbeat_interval: Duration,
     /// Whose web pages may read and write; nobody's.
@@ -126,8 +132,11 @@ impl Default for HttpConfig {
             connections_max: 10_000,
             body_bytes_max: 64 << 20,
             memory_bytes_max: 256 << 20,
+            answer_bytes_max: 256 << 20,
             header_timeout: Duration::from_secs(60),
             body_idle_timeout: Duration::from_secs(30),
+            body_timeout: Duration::from_secs(600),
+            send_timeout: Duration::from_secs(300),
             heartbeat_interval: Duration::from_secs(15),
             allowed_origins: Origins::default(),
             beacons: Vec::new(),
@@ -240,8 +249,14 @@ impl HttpConfig {
             connections_max: http.within("connections_max", default.connections_max, 1..=1_000_000),
             body_bytes_max: body.0,
             memory_bytes_max: memory.0,
+            answer_bytes_max: {
+                let range = ByteSize::mib(1)..=ByteSize::gib(1024);
+                http.within("answer_bytes_max", ByteSize(default.answer_bytes_max), range).0
+            },
             header_timeout: http.within("header_timeout", default.header_timeout, millis(100)..=day),
             body_idle_timeout: http.within("body_idle_timeout", default.body_idle_timeout, millis(100)..=day),
+            body_timeout: http.within("body_timeout", default.body_timeout, millis(100)..=day),
+            send_timeout: http.within("send_timeout", default.send_timeout, millis(100)..=day),
             heartbeat_interval: http.within("heartbeat_interval", default.heartbeat_interval, millis(100)..=day),
             allowed_origins: Origins::read(http, "allowed_origins"),
             beacons: BeaconConfig::all(root),

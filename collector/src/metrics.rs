@@ -17,6 +17,7 @@ pub fn describe() {
     describe_histogram!("skidway_collector_http_seconds", Unit::Seconds, "Until a request's answer starts, by `route`");
     describe_gauge!("skidway_collector_connections", "Open HTTP connections");
     describe_counter!("skidway_collector_connections_refused_total", "Connections refused past http.connections_max");
+    describe_counter!("skidway_collector_connections_closed_idle_total", "Connections closed, silent, for newcomers");
     describe_gauge!("skidway_collector_subscribers", "Open streams; `kind` is ndjson, sse or raw");
     describe_counter!("skidway_collector_sent_bytes_total", Unit::Bytes, "Bytes of records sent, by `kind`");
     describe_counter!("skidway_damaged_batches_total", "Damaged places of the log that readers met, each counted once");
@@ -275,6 +276,11 @@ pub fn answered(route: String, method: &'static str, status: u16, took: Duration
 /// Counts a connection that was refused.
 pub fn connection_refused() {
     counter!("skidway_collector_connections_refused_total").increment(1);
+}
+
+/// Counts a silent connection that was closed for a newcomer.
+pub fn connection_sent_away() {
+    counter!("skidway_collector_connections_closed_idle_total").increment(1);
 }
 
 /// Counts one read of the log by readers.

@@ -14,7 +14,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use hyper::service::service_fn;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use skidway_commitlog::TopicDefaults;
@@ -35,7 +35,9 @@ use crate::groups::Groups;
 use crate::ingest::Ingest;
 use crate::ingest::fleet::Fleet;
 use crate::keys::{Keys, Tables};
+use crate::listen::held::until_sent;
 use crate::listen::http::{Door, Peer, Rooms, SinkControl, router, too_many_connections};
+use crate::listen::lobby::Lobby;
 use crate::log::embedded::EmbeddedLog;
 use crate::log::{Log, LogError, LogReader, LogWriter};
 use crate::metrics;
@@ -48,6 +50,12 @@ const REFUSALS_MAX: usize = 64;
 
 /// Waits this long after the system refused to accept, for example for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Waits this long for a connection that was sent away to end.
+const LEAVE_TIME: Duration = Duration::from_millis(500);
+
+/// Bounds the head of a request, and the buffer that its connection reads with.
+const HEAD_BYTES_MAX: usize = 64 << 10;
 
 /// Keeps this much of the shutdown time-out for closing the log.
 const CLOSE_SHARE: u32 = 4;
@@ -94,6 +102,7 @@ struct Tasks {
     cut_off: CancellationToken,
     room: Arc<Semaphore>,
     refusals: Arc<Semaphore>,
+    lobby: Arc<Lobby>,
 }
 
 impl Server {
@@ -114,6 +123,7 @@ impl Server {
             cut_off: CancellationToken::new(),
             room: Arc::new(Semaphore::new(config.http.connections_max as usize)),
             refusals: Arc::new(Semaphore::new(REFUSALS_MAX)),
+            lobby: Arc::default(),
         };
         let sinks = open_sinks(&config, &log).await?;
         let control = sinks.as_ref().map(|sinks| Sinking { control: sinks.control(), tasks: tasks.clone() });
@@ -292,17 +302,38 @@ async fn accept(listener: &TcpListener, router: &Router, config: &Config, tasks:
                 continue;
             }
         };
-        // Small answers and single events must not wait for an acknowledgement of the bytes before.
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "TCP_NODELAY is not set");
-        }
-        match tasks.room.clone().try_acquire_owned() {
-            Ok(room) => {
+        prepare(&stream, config.http.send_timeout);
+        match room_for_one(tasks).await {
+            Some(room) => {
                 let serve = serve(stream, peer, router.clone(), config.http.header_timeout, tasks.clone(), room);
                 tasks.tracker.spawn(serve);
             }
-            Err(_) => refuse(stream, config.http.header_timeout, tasks),
+            None => refuse(stream, config.http.header_timeout, tasks),
         }
+    }
+}
+
+/// Finds room for a connection: free, or that of the one that has been silent longest.
+async fn room_for_one(tasks: &Tasks) -> Option<OwnedSemaphorePermit> {
+    if let Ok(room) = tasks.room.clone().try_acquire_owned() {
+        return Some(room);
+    }
+    if !tasks.lobby.send_away() {
+        return None;
+    }
+    metrics::connection_sent_away();
+    timeout(LEAVE_TIME, tasks.room.clone().acquire_owned()).await.ok()?.ok()
+}
+
+fn prepare(stream: &TcpStream, send_timeout: Duration) {
+    // Small answers and single events must not wait for an acknowledgement of the bytes before.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "TCP_NODELAY is not set");
+    }
+    // The system alone sees whether a client takes a byte now and then; we only see whole buffers go.
+    let millis = u32::try_from(send_timeout.as_millis()).unwrap_or(u32::MAX);
+    if let Err(error) = rustix::net::sockopt::set_tcp_user_timeout(stream, millis) {
+        tracing::debug!(%error, "TCP_USER_TIMEOUT is not set");
     }
 }
 
@@ -316,15 +347,23 @@ async fn serve(
     _room: OwnedSemaphorePermit,
 ) {
     let _open = metrics::connection();
-    let router = router.layer(axum::Extension(Peer(peer)));
-    let service = TowerToHyperService::new(router);
+    let seat = tasks.lobby.enter();
+    let sent_away = seat.sent_away();
+    let answers = TowerToHyperService::new(router);
+    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(Peer(peer));
+        let (busy, answer) = (seat.ask(), answers.call(request));
+        async move { answer.await.map(|answer| answer.map(|body| until_sent(body, busy))) }
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(header_timeout)
+        .max_buf_size(HEAD_BYTES_MAX)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);
     let served = tokio::select! {
         served = connection.as_mut() => served,
+        () = sent_away.cancelled() => return,
         () = tasks.draining.cancelled() => {
             connection.as_mut().graceful_shutdown();
             tokio::select! {

@@ -1,3 +1,5 @@
-//! The collector's doors. One so far: HTTP.
+//! The collector's doors, one so far: HTTP; and what all doors need of connections.
 
+pub mod lobby;
+pub mod held;
 pub mod http;

@@ -17,6 +17,7 @@ use crate::keys::{Keys, Tables};
 use crate::listen::http::beacon::Beacons;
 use crate::listen::http::body::Memory;
 use crate::listen::http::pace::Pace;
+use crate::listen::http::room::Rooms as PageRooms;
 use crate::log::{Log, LogError};
 use crate::queues::Queues;
 use crate::read::Reader;
@@ -45,6 +46,8 @@ pub struct Door {
     pub(super) config: HttpConfig,
     /// Bounds the bodies in flight.
     pub(super) memory: Memory,
+    /// Bounds the pages that are written and sent.
+    pub(super) rooms: PageRooms,
     /// Keeps very many streams from waking up for every record.
     pub(super) pace: Pace,
     /// Cancelled when the collector stops: streams and long polls end.
@@ -85,6 +88,7 @@ impl Door {
         about: About,
     ) -> Self {
         let memory = Memory::new(config.memory_bytes_max);
+        let page_rooms = PageRooms::new(config.answer_bytes_max);
         let beacons = Arc::new(Beacons::new(std::mem::take(&mut config.beacons)));
         let Rooms { reader, ingest, fleet, sinks, queues, groups, keys, tables } = rooms;
         Self {
@@ -99,6 +103,7 @@ impl Door {
             tables,
             config,
             memory,
+            rooms: page_rooms,
             pace: Pace::default(),
             draining,
             beacons,

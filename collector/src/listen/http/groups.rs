@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
@@ -22,7 +22,7 @@ use crate::listen::http::body::{self, media_type};
 use crate::listen::http::door::Door;
 use crate::listen::http::object::Object;
 use crate::listen::http::openapi::problems::Refused;
-use crate::listen::http::path::GroupParam;
+use crate::listen::http::path::{GroupParam, UrlPath as Path};
 use crate::listen::http::query::{Query, parse_from};
 use crate::read::{Selection, StartAt, Token};
 

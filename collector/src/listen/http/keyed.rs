@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::json::RecordWriter;
 use crate::keys::KeysError;
 use crate::keys::events::KeyReader;
+use crate::listen::held::until_sent;
 use crate::listen::http::answers::Failure;
 use crate::listen::http::door::Door;
 use crate::listen::http::keyed_form::{Shape, StreamWriter};
@@ -79,8 +80,7 @@ async fn page(
     query: &ReadQuery,
     (token, mut reader): (Token, KeyReader),
 ) -> Result<Response, Failure> {
-    let (records_max, bytes_max) = query.page()?;
-    let mut page = Page::new(RecordWriter::new(name, query.inline_json), records_max, bytes_max);
+    let mut page = Page::new(RecordWriter::new(name, query.inline_json), query.page()?, door.rooms.one());
     let deadline = Instant::now() + query.wait;
     loop {
         fill(&mut page, &mut reader).await.map_err(|error| door.keys.noticed(error))?;
@@ -97,9 +97,10 @@ async fn page(
         }
     }
     let next = places::moved(&token, reader.places());
-    let body = page.finish(&next);
+    let (body, room) = page.finish(&next);
     metrics::sent("page", body.len());
-    Ok(([(CONTENT_TYPE, "application/json")], body.freeze()).into_response())
+    let answer = ([(CONTENT_TYPE, "application/json")], body).into_response();
+    Ok(answer.map(|body| until_sent(body, room)))
 }
 
 async fn fill(page: &mut Page, reader: &mut KeyReader) -> Result<(), KeysError> {

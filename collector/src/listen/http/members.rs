@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Extension;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
 use skidway_daemon::config::parse_duration;
@@ -20,7 +20,7 @@ use crate::listen::http::groups::{start_of, topics_of};
 use crate::listen::http::ndjson::Ndjson;
 use crate::listen::http::openapi::problems::Refused;
 use crate::listen::http::openapi::reading::{GroupPage, MemberParams, ReadParams};
-use crate::listen::http::path::GroupParam;
+use crate::listen::http::path::{GroupParam, UrlPath as Path};
 use crate::listen::http::poll;
 use crate::listen::http::query::{Query, ReadQuery, topics_required};
 use crate::listen::http::records::{Kind, accepted};

@@ -4,6 +4,7 @@
 
 pub mod door;
 mod answers;
+mod arrival;
 mod body;
 mod path;
 mod query;
@@ -22,6 +23,7 @@ mod keyed;
 mod prefixed;
 mod table;
 mod raw;
+mod room;
 mod page;
 mod coding;
 mod outbox;
@@ -43,6 +45,8 @@ pub mod origin;
 pub mod beacon;
 mod openapi;
 mod unread;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 
 use std::sync::Arc;
 use std::time::Instant;

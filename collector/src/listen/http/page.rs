@@ -6,16 +6,18 @@ use std::time::Duration;
 
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use skidway_record::{Offset, PartitionId, Record};
 use skidway_wire::Gone;
 use tokio::time::{Instant, timeout_at};
 
 use crate::json::RecordWriter;
+use crate::listen::held::until_sent;
 use crate::listen::http::answers::Failure;
 use crate::listen::http::coding::Coding;
 use crate::listen::http::door::Door;
 use crate::listen::http::query::ReadQuery;
+use crate::listen::http::room::Room;
 use crate::listen::http::stream::{gone, next};
 use crate::log::Damage;
 use crate::metrics;
@@ -36,9 +38,8 @@ pub(super) async fn answer(
     (query, coding): (&ReadQuery, Coding),
     mut subscription: Subscription,
 ) -> Result<Response, Failure> {
-    let (records_max, bytes_max) = query.page()?;
     let bytes_min = query.bytes_min()?;
-    let mut page = Page::new(RecordWriter::of_any(query.inline_json), records_max, bytes_max);
+    let mut page = Page::new(RecordWriter::of_any(query.inline_json), query.page()?, door.rooms.one());
     let deadline = Instant::now() + query.wait;
     loop {
         page.fill(&mut subscription, query).await?;
@@ -46,9 +47,10 @@ pub(super) async fn answer(
             break;
         }
     }
-    let body = page.finish(&subscription.place().encode());
+    let (body, room) = page.finish(&subscription.place().encode());
     metrics::sent("page", body.len());
-    Ok(coding.whole([(CONTENT_TYPE, "application/json")].into_response(), body.freeze()).await)
+    let answer = coding.whole([(CONTENT_TYPE, "application/json")].into_response(), body).await;
+    Ok(answer.map(|body| until_sent(body, room)))
 }
 
 /// Waits for more to read; false if the time is over or the collector stops.
@@ -70,6 +72,7 @@ pub(super) struct Page {
     records: u64,
     records_max: u64,
     bytes_max: usize,
+    room: Room,
     full: bool,
     begun: Instant,
     filtered_bytes: usize,
@@ -83,7 +86,7 @@ pub(super) struct Page {
 
 impl Page {
     /// Begins one with these bounds.
-    pub(super) fn new(writer: RecordWriter, records_max: u64, bytes_max: usize) -> Self {
+    pub(super) fn new(writer: RecordWriter, (records_max, bytes_max): (u64, usize), room: Room) -> Self {
         let body = BytesMut::from(&b"{\"records\":["[..]);
         let (damaged, gone, says, begun) = (Vec::new(), Vec::new(), Vec::new(), Instant::now());
         let filtered_bytes = 0;
@@ -93,6 +96,7 @@ impl Page {
             records: 0,
             records_max,
             bytes_max,
+            room,
             full: false,
             begun,
             filtered_bytes,
@@ -119,7 +123,8 @@ impl Page {
             self.body.extend_from_slice(b",");
         }
         self.writer.write(&mut self.body, partition, offset, record, None);
-        if self.body.len() > self.bytes_max && self.records > 0 {
+        let fits = self.body.len() <= self.bytes_max && self.room.fits(self.body.len());
+        if !fits && self.records > 0 {
             self.body.truncate(before);
             self.full = true;
             return false;
@@ -193,8 +198,8 @@ impl Page {
         Ok(())
     }
 
-    /// Ends it with where to go on.
-    pub(super) fn finish(mut self, next: &str) -> BytesMut {
+    /// Ends it with where to go on; its room is to be held until it was sent.
+    pub(super) fn finish(mut self, next: &str) -> (Bytes, Room) {
         self.body.extend_from_slice(b"],");
         if !self.damaged.is_empty() {
             let damaged = serde_json::to_string(&self.damaged).expect("damage is plain JSON");
@@ -210,6 +215,6 @@ impl Page {
         self.body.extend_from_slice(b"\"next\":\"");
         self.body.extend_from_slice(next.as_bytes());
         self.body.extend_from_slice(b"\"}\n");
-        self.body
+        (self.body.freeze(), self.room)
     }
 }

@@ -2,6 +2,7 @@
 
 use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
+use serde::de::DeserializeOwned;
 use skidway_record::{AgentId, TopicName};
 use utoipa::IntoParams;
 
@@ -52,6 +53,20 @@ pub(super) struct QueuePath(pub(super) TopicName);
 /// Is the agent in a URL.
 pub(super) struct AgentPath(pub(super) AgentId);
 
+/// Is what a URL names, as axum's own; but what is wrong with it is told as all refusals are.
+pub(super) struct UrlPath<T>(pub(super) T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for UrlPath<T> {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        match Path::<T>::from_request_parts(parts, state).await {
+            Ok(Path(named)) => Ok(Self(named)),
+            Err(error) => Err(Failure::new(400, "invalid-url", error.to_string())),
+        }
+    }
+}
+
 impl<S: Send + Sync> FromRequestParts<S> for TopicPath {
     type Rejection = Failure;
 
@@ -85,8 +100,5 @@ impl<S: Send + Sync> FromRequestParts<S> for AgentPath {
 }
 
 async fn segment<S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<String, Failure> {
-    match Path::<String>::from_request_parts(parts, state).await {
-        Ok(Path(segment)) => Ok(segment),
-        Err(error) => Err(Failure::new(400, "invalid-url", error.to_string())),
-    }
+    UrlPath::<String>::from_request_parts(parts, state).await.map(|UrlPath(segment)| segment)
 }

@@ -10,6 +10,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::groups::Poll;
 use crate::json::RecordWriter;
+use crate::listen::held::until_sent;
 use crate::listen::http::answers::Failure;
 use crate::listen::http::coding::Coding;
 use crate::listen::http::door::Door;
@@ -54,8 +55,7 @@ pub(super) async fn answer(
 }
 
 fn look(door: &Arc<Door>, query: &ReadQuery, poll: &Poll) -> Result<Look, Failure> {
-    let (records_max, bytes_max) = query.page()?;
-    let page = Page::new(RecordWriter::of_any(query.inline_json), records_max, bytes_max);
+    let page = Page::new(RecordWriter::of_any(query.inline_json), query.page()?, door.rooms.one());
     let mut subscription = door.reader.assignable();
     let mut seated = Seated::new(door, poll.seat(), &mut subscription);
     let told = seated.adopt(&mut subscription)?;
@@ -113,9 +113,9 @@ impl Look {
         if let Some((_, assignment)) = assignment {
             self.page.say("assignment", assignment.clone());
         }
-        let body = self.page.finish(&self.subscription.place().encode());
+        let (body, room) = self.page.finish(&self.subscription.place().encode());
         metrics::sent("page", body.len());
         let headers = [(CONTENT_TYPE.as_str(), "application/json"), (MEMBER_HEADER, member)];
-        coding.whole(headers.into_response(), body.freeze()).await
+        coding.whole(headers.into_response(), body).await.map(|body| until_sent(body, room))
     }
 }

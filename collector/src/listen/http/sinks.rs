@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::{Body, Bytes};
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{Uri, header};
 use axum::response::{IntoResponse, Response};
 use futures::stream;
@@ -15,6 +15,7 @@ use skidway_wire::{SinkFinding, SinkJob, SinkPlan};
 use crate::listen::http::answers::Failure;
 use crate::listen::http::door::Door;
 use crate::listen::http::openapi::problems::Refused;
+use crate::listen::http::path::UrlPath as Path;
 use crate::listen::http::query::Query;
 
 /// Greatest number of hours that a plan looks back; by default a day.
@@ -47,7 +48,7 @@ pub(super) async fn show(
     responses((status = 200, body = SinkSummary), Refused<400>, Refused<404>, Refused<507>)
 )]
 pub(super) async fn pause(door: State<Arc<Door>>, name: Path<String>, uri: Uri) -> Result<Json<SinkSummary>, Failure> {
-    steer(&door, &name, &uri, true).await
+    steer(&door, &name.0, &uri, true).await
 }
 
 /// Lets a paused sink go on.
@@ -56,7 +57,7 @@ pub(super) async fn pause(door: State<Arc<Door>>, name: Path<String>, uri: Uri) 
     responses((status = 200, body = SinkSummary), Refused<400>, Refused<404>, Refused<507>)
 )]
 pub(super) async fn resume(door: State<Arc<Door>>, name: Path<String>, uri: Uri) -> Result<Json<SinkSummary>, Failure> {
-    steer(&door, &name, &uri, false).await
+    steer(&door, &name.0, &uri, false).await
 }
 
 /// Says what a sink will do in a day, by what came in the last hours.
@@ -88,7 +89,7 @@ pub(super) async fn verify(door: State<Arc<Door>>, name: Path<String>, uri: Uri)
     let mut query = Query::of(&uri)?;
     let deep = query.parsed::<bool>("deep")?.unwrap_or(false);
     query.finish()?;
-    begin(&door, &name, SinkJob::Verify { deep })
+    begin(&door, &name.0, SinkJob::Verify { deep })
 }
 
 /// Makes files again that are missing or damaged.
@@ -98,7 +99,7 @@ pub(super) async fn verify(door: State<Arc<Door>>, name: Path<String>, uri: Uri)
 )]
 pub(super) async fn repair(door: State<Arc<Door>>, name: Path<String>, uri: Uri) -> Result<Response, Failure> {
     Query::of(&uri)?.finish()?;
-    begin(&door, &name, SinkJob::Repair)
+    begin(&door, &name.0, SinkJob::Repair)
 }
 
 /// Makes the files of a topic's time anew, as the configuration says today.
@@ -122,7 +123,7 @@ pub(super) async fn replay(door: State<Arc<Door>>, name: Path<String>, uri: Uri)
     };
     let (from_ms, to_ms) = (time("from")?, time("to")?);
     query.finish()?;
-    begin(&door, &name, SinkJob::Replay { topic, from_ms, to_ms })
+    begin(&door, &name.0, SinkJob::Replay { topic, from_ms, to_ms })
 }
 
 /// Begins a job; its findings are lines of the answer, the last of which is a summary or says why there is none.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderMap, Uri};
 use axum::response::{IntoResponse, Response};
@@ -19,6 +19,7 @@ use tokio::time::{Interval, timeout};
 use crate::json::RecordWriter;
 use crate::keys::table::{Rows, TableReader, Wanted};
 use crate::keys::{KeysError, TablePlace};
+use crate::listen::held::until_sent;
 use crate::listen::http::answers::Failure;
 use crate::listen::http::door::Door;
 use crate::listen::http::keyed;
@@ -27,7 +28,7 @@ use crate::listen::http::ndjson::Ndjson;
 use crate::listen::http::openapi::problems::Refused;
 use crate::listen::http::openapi::reading::{Record, TablePage, TableParams};
 use crate::listen::http::page::Page;
-use crate::listen::http::path::{TopicParam, TopicPath, topic_name};
+use crate::listen::http::path::{TopicParam, TopicPath, UrlPath as Path, topic_name};
 use crate::listen::http::places;
 use crate::listen::http::prefixed::Prefixed;
 use crate::listen::http::query::{Query, ReadQuery};
@@ -119,7 +120,7 @@ pub(super) async fn read(
         ("partition" = Option<u32>, Query, description = "The only one to look in"),
         ("decode" = Option<String>, Query, description = "`json`: a value that is JSON is shown as JSON", pattern = "^json$")
     ),
-    responses((status = 200, body = Record), Refused<400>, Refused<404>, Refused<422>, Refused<429>, Refused<503>)
+    responses((status = 200, body = Record), Refused<400>, Refused<404>, Refused<422>, Refused<503>)
 )]
 pub(super) async fn read_one(
     State(door): State<Arc<Door>>,
@@ -192,8 +193,7 @@ async fn page(
         return Err(Failure::parameter("from", detail));
     };
     let mut reader = reader(door, name, query, watermark, place)?;
-    let (records_max, bytes_max) = query.read.page()?;
-    let mut page = Page::new(RecordWriter::new(name, query.read.inline_json), records_max, bytes_max);
+    let mut page = Page::new(RecordWriter::new(name, query.read.inline_json), query.read.page()?, door.rooms.one());
     while !page.is_full() {
         let Some(rows) = reader.next().await.map_err(|error| door.keys.noticed(error))? else { break };
         for (offset, record) in rows.records() {
@@ -210,9 +210,10 @@ async fn page(
     };
     page.say("watermark", offsets_json(reader.watermark()));
     page.say("end", end.to_string());
-    let body = page.finish(&next);
+    let (body, room) = page.finish(&next);
     metrics::sent("page", body.len());
-    Ok(([(CONTENT_TYPE, "application/json")], body.freeze()).into_response())
+    let answer = ([(CONTENT_TYPE, "application/json")], body).into_response();
+    Ok(answer.map(|body| until_sent(body, room)))
 }
 
 fn encoded((partition, next): (PartitionId, Offset), watermark: &str) -> String {

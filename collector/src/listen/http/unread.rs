@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::listen::http::body::discard;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::Request;
+use axum::http::header::EXPECT;
 use axum::middleware::Next;
 use axum::response::Response;
 use hyper::body::{Frame, SizeHint};
@@ -21,7 +22,8 @@ const TIME_MAX: Duration = Duration::from_secs(1);
 
 /// Answers a request, then reads what is left of its body.
 pub(super) async fn read_on(request: Request, next: Next) -> Response {
-    if request.body().is_end_stream() {
+    // Whoever waits to be told to send a body has sent none, and is not told so by reading it.
+    if request.body().is_end_stream() || request.headers().contains_key(EXPECT) {
         return next.run(request).await;
     }
     let (parts, body) = request.into_parts();
