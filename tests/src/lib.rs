@@ -18,6 +18,7 @@ pub mod program;
 pub mod tools;
 pub mod launch;
 pub mod http;
+pub mod raw;
 pub mod site;
 pub mod collector;
 pub mod agent;

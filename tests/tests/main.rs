@@ -13,6 +13,7 @@
 //! | `event_sourcing` | one key's events, writes that expect a key's offset, tables |
 //! | `real_logs` | sixteen real logs through `skidway up` |
 //! | `http_contract` | topics, producing, problems: the rest of the HTTP interface |
+//! | `bad_input` | what must not be taken: bombs, tricks, silence, very many connections; modules of its own |
 //! | `compaction` | topics compacted by key: small, and no last value lost, whatever is killed |
 //! | `segment_files` | what is on disk, read by kafka-python and by Apache Kafka itself |
 //! | `queues` | records given away one by one: leases, dead letters, order, workers and collector killed; modules of their own |
@@ -38,6 +39,7 @@ mod damage;
 mod event_sourcing;
 mod real_logs;
 mod http_contract;
+mod bad_input;
 mod compaction;
 mod segment_files;
 mod queues;

@@ -128,6 +128,7 @@ pub fn without_generation(name: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn file_stems_follow_the_rule() {
@@ -161,6 +162,19 @@ mod tests {
         let topic = |written| Template::parse(written, &labels).unwrap().topic(facts).as_str().to_owned();
         assert_eq!(topic("logs.{label.env}-{file_stem}"), "logs.prod_eu-___x");
         assert_eq!(topic(".."), "_");
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_a_file_is_called_its_topic_is_a_name(host in ".*", path in "(/|\\.\\.|\\PC|\0|\n){0,400}", label in ".*") {
+            let labels = BTreeMap::from([("l".to_owned(), label)]);
+            let facts = Facts { host: &host, path: &path, labels: &labels };
+            for written in ["{path}", "{file_stem}", "{host}{label.l}", "..{label.l}", ""] {
+                let topic = Template::parse(written, &labels).unwrap().topic(facts);
+                prop_assert!(!matches!(topic.as_str(), "" | "." | "..") && topic.as_str().len() <= TOPIC_NAME_BYTES_MAX);
+                prop_assert!(!topic.as_str().contains(['/', '\\', '\0']));
+            }
+        }
     }
 
     #[test]

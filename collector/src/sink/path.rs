@@ -292,6 +292,7 @@ fn push_value(folder: &mut String, value: Option<&[u8]>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use skidway_record::{Batch, BatchBuilder, Compressor, EncodedHeaders};
 
     fn batch(timestamp_ms: i64, headers: &[(&str, &str)], value: &str) -> Batch {
@@ -375,6 +376,41 @@ mod tests {
                 names.split('/').count() == 2 && names.split('/').all(|name| name.len() <= NAME_BYTES_MAX),
                 "{names}"
             );
+        }
+    }
+
+    /// Text that has what leads elsewhere in it more often than not.
+    fn hostile() -> impl Strategy<Value = String> {
+        let piece = prop_oneof![
+            Just("..".to_owned()),
+            Just(".".to_owned()),
+            Just("/".to_owned()),
+            Just("\\".to_owned()),
+            Just("\0".to_owned()),
+            Just("%2e".to_owned()),
+            Just("~".to_owned()),
+            Just("\r\n".to_owned()),
+            any::<char>().prop_map(String::from),
+            "[a-z]{0,40}",
+        ];
+        proptest::collection::vec(piece, 0..12).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_a_record_says_its_folder_is_below_the_sinks(header in hostile(), field in hostile(), host in hostile()) {
+            let value = serde_json::json!({ "a": field }).to_string();
+            let headers: &[(&str, &str)] = &[("h", &header), ("host", &host)];
+            for text in ["{header:h}/{host}/{field:/a}", ".{header:h}/{host}.", "{header:h}{host}", "{topic}/x={field:/a}/%Y"] {
+                let folder = fill(text, "UTC", (0, headers, &value));
+                prop_assert_eq!(folder.split('/').count(), text.replace(":/", ":").split('/').count(), "{}", &folder);
+                for name in folder.split('/') {
+                    prop_assert!(!matches!(name, "" | "." | "..") && name.len() <= NAME_BYTES_MAX, "{}", &folder);
+                    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-=@,%".contains(&byte);
+                    prop_assert!(name.bytes().all(is_plain), "{}", &folder);
+                }
+                prop_assert!(!folder.starts_with(RESERVED), "{}", &folder);
+            }
         }
     }
 

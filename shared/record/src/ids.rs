@@ -226,6 +226,20 @@ impl fmt::Display for TopicPartition {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn no_name_of_a_topic_or_an_agent_leads_elsewhere_in_a_file_system(name in "(\\.|/|\\\\|\0|[a-z:_-]|\\PC){0,260}") {
+            for name in TopicName::new(&name).iter().map(TopicName::as_str) {
+                prop_assert!(!matches!(name, "" | "." | "..") && name.len() <= TOPIC_NAME_BYTES_MAX, "{}", name);
+                prop_assert!(name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte)), "{}", name);
+            }
+            for id in AgentId::new(&name).iter().map(AgentId::as_str) {
+                prop_assert!(!id.is_empty() && !id.contains(['/', '\\', '\0', '%']), "{}", id);
+            }
+        }
+    }
 
     #[test]
     fn patterns_match_whole_names() {
