@@ -95,6 +95,39 @@ fn a_disk_that_fills_up_and_breaks_down_loses_and_doubles_nothing() {
     assert_eq!(collector.program().stop(), Some(0));
 }
 
+#[test]
+fn a_queue_gives_nothing_away_while_its_counts_cannot_be_kept_and_all_of_it_afterwards() {
+    let site = Site::new();
+    let Some(image) = image(&site) else { return };
+    let collector = site.collector().keeping(&image.path().join("data")).with(ENGINE).started();
+    let client = collector.client();
+    client.put("/v1/topics/t", &json!({"partitions": 1}));
+    client.post("/v1/topics/t/records", "text/plain", "first\nsecond\nthird\n");
+    assert_eq!(client.put("/v1/queues/jobs", &json!({"topic": "t"})).status, 201);
+    let receive = || client.post("/v1/queues/jobs/receive", "application/json", "{\"max_messages\":1,\"wait\":\"5s\"}");
+    let first = receive().json()["messages"][0].clone();
+    assert_eq!(first["value"], "first");
+    let receipts = json!({"receipts": [first["receipt"]]}).to_string();
+    let ack = || client.post("/v1/queues/jobs/ack", "application/json", receipts.as_str());
+
+    let full = image.fill();
+    wait::until("the collector has noticed that the disk is full", || {
+        (client.post("/v1/topics/t/records", "text/plain", "x".repeat(100_000)).status == 507).then_some(())
+    });
+    let refused = receive();
+    assert_eq!((refused.status, &refused.json()["type"]), (507, &json!("no-space")), "{}", refused.text());
+    assert!(refused.retry_after.is_some());
+    assert_eq!(ack().status, 507, "an acknowledgement that cannot be kept is none");
+    assert_eq!(client.put("/v1/queues/other", &json!({"topic": "t"})).status, 507);
+    assert_eq!(client.get("/v1/queues/other").status, 404);
+
+    drop(full);
+    wait::until("the acknowledgement is kept", || (ack().status == 200).then_some(()));
+    let second = wait::until("the queue gives on", || Some(receive()).filter(|answer| answer.status == 200)).json();
+    assert_eq!(second["messages"][0]["value"], "second");
+    assert_eq!(second["messages"][0]["deliveries"], 1, "what was refused was no delivery: {second}");
+}
+
 /// Ends writers and readers when the test fails.
 struct SetOnDrop<'a>(&'a AtomicBool);
 

@@ -13,16 +13,15 @@ use super::{TOKEN, serving};
 const BODY_BYTES_MAX: usize = 4096;
 
 /// Refusals that take more than a request to meet, and the test that does, if there is one.
-const ELSEWHERE: [(&str, u16, &str); 22] = [
+const ELSEWHERE: [(&str, u16, &str); 21] = [
     ("POST /v1/beacons/{token}", 429, "browser"),
     ("POST /v1/commits", 409, "agent"),
     ("GET /v1/topics/{topic}/records", 422, "damage"),
     ("GET /v1/records", 422, "damage"),
-    ("GET /v1/topics/{topic}/table", 413, "none yet: a table past keys.table_bytes"),
-    ("GET /v1/topics/{topic}/table", 422, "none yet"),
-    ("GET /v1/topics/{topic}/table", 429, "none yet"),
-    ("GET /v1/topics/{topic}/table/{key}", 422, "none yet"),
-    ("GET /v1/topics/{topic}/table/{key}", 429, "none yet"),
+    ("GET /v1/topics/{topic}/table", 413, "event_sourcing"),
+    ("GET /v1/topics/{topic}/table", 422, "api::elsewhere"),
+    ("GET /v1/topics/{topic}/table", 429, "api::elsewhere"),
+    ("GET /v1/topics/{topic}/table/{key}", 422, "api::elsewhere"),
     ("POST /v1/topics/{topic}/records", 429, "a bound of the engine's own tests"),
     ("POST /v1/sinks/{sink}/verify", 409, "sinks::jobs"),
     ("POST /v1/sinks/{sink}/repair", 409, "sinks::jobs"),
@@ -32,7 +31,7 @@ const ELSEWHERE: [(&str, u16, &str); 22] = [
     ("GET /v1/groups/{group}/records", 429, "groups"),
     ("GET /v1/groups/{group}/stream", 429, "groups"),
     ("POST /v1/groups/{group}/reset", 429, "groups"),
-    ("POST /v1/queues/{queue}/receive", 429, "none yet: 1,024 asks that wait"),
+    ("POST /v1/queues/{queue}/receive", 429, "api::elsewhere"),
     ("POST /v1/queues/{queue}/ack", 409, "queues"),
     ("POST /v1/queues/{queue}/nack", 409, "queues"),
     ("POST /v1/queues/{queue}/extend", 409, "queues"),
