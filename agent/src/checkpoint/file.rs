@@ -116,7 +116,8 @@ pub fn encode(
     Encoded { len: out.len(), bytes: out }
 }
 
-fn decode(bytes: &[u8]) -> Option<(u64, Checkpoint)> {
+/// Reads a checkpoint and its generation; `None` if it is damaged or another version's.
+pub fn decode(bytes: &[u8]) -> Option<(u64, Checkpoint)> {
     let (mut fields, hash) = bytes.split_at_checked(bytes.len().checked_sub(HASH_BYTES)?)?;
     if twox_hash::XxHash3_128::oneshot(fields).to_be_bytes() != hash {
         return None;
