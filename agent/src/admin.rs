@@ -58,7 +58,7 @@ impl Asker {
 
 /// Serves until `over`.
 pub async fn serve(listener: TcpListener, asker: Asker, over: CancellationToken) {
-    let metrics = || async { skidway_daemon::telemetry::metrics().render() };
+    let metrics = || async { skidway_daemon::telemetry::render() };
     let router = Router::new()
         .route("/healthz", get(health))
         .route("/readyz", get(readiness))

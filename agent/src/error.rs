@@ -175,6 +175,8 @@ impl RequestError {
     pub fn fate(&self) -> Fate {
         match self {
             Self::Refused { status: 409, kind, .. } if matches!(&kind[..], "fenced" | "log-changed") => Fate::Halt,
+            // The address is wrong, not the data.
+            Self::Refused { kind, .. } if kind == "tls-required" => Fate::Retry,
             Self::Refused { status: 400 | 413, .. } => Fate::Reject,
             _ => Fate::Retry,
         }

@@ -4,15 +4,17 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use metrics::{Counter, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use skidway_record::Fate;
 
 const LINES: &str = "skidway_agent_lines_total";
-const READ: &str = "skidway_agent_read_bytes_total";
+const READ: &str = "skidway_agent_acknowledged_bytes_total";
 const SENT: &str = "skidway_agent_sent_bytes_total";
 const REQUESTS: &str = "skidway_agent_requests_total";
 const FAILURES: &str = "skidway_agent_request_failures_total";
 const LATENCY: &str = "skidway_agent_commit_seconds";
-const BEHIND: &str = "skidway_agent_bytes_behind";
+const BEHIND: &str = "skidway_agent_behind_bytes";
 const OLDEST: &str = "skidway_agent_oldest_unacknowledged_seconds";
+const UNANSWERED: &str = "skidway_agent_collector_unanswered_seconds";
 const FILES: &str = "skidway_agent_files";
 const OPEN: &str = "skidway_agent_open_files";
 const OPEN_MAX: &str = "skidway_agent_open_files_max";
@@ -24,8 +26,8 @@ const DELETED: &str = "skidway_agent_deleted_bytes";
 const DELETED_AGE: &str = "skidway_agent_deleted_oldest_seconds";
 const LOST: &str = "skidway_agent_lost_bytes_total";
 const MISSED: &str = "skidway_agent_files_missed_total";
-const NULS: &str = "skidway_agent_nul_bytes_dropped_total";
-const DROPPED: &str = "skidway_agent_long_line_bytes_dropped_total";
+const NULS: &str = "skidway_agent_dropped_nul_bytes_total";
+const DROPPED: &str = "skidway_agent_dropped_long_line_bytes_total";
 const DEAD: &str = "skidway_agent_dead_letters_total";
 const CONFLICTS: &str = "skidway_agent_conflicts_total";
 const REGRESSED: &str = "skidway_agent_log_regressed_total";
@@ -36,10 +38,11 @@ pub fn describe() {
     describe_counter!(READ, "Bytes of files acknowledged by the collector");
     describe_counter!(SENT, "Bytes of commit requests, each counted once");
     describe_counter!(REQUESTS, "Commit requests");
-    describe_counter!(FAILURES, "Tries that got no usable answer");
+    describe_counter!(FAILURES, "Tries that got no usable answer, by `fate`: retry, reject or halt");
     describe_histogram!(LATENCY, "From sending a commit request to its answer, retries included");
     describe_gauge!(BEHIND, "Bytes on disk not acknowledged");
     describe_gauge!(OLDEST, "Age of the oldest byte not acknowledged");
+    describe_gauge!(UNANSWERED, "How long the collector has not answered, though asked; 0 if it does");
     describe_gauge!(FILES, "Files followed");
     describe_gauge!(OPEN, "Files held open");
     describe_gauge!(OPEN_MAX, "How many may be; past it the least recently read are set aside");
@@ -75,8 +78,13 @@ pub(crate) fn request_sent(bytes: usize) {
     counter!(SENT).increment(bytes as u64);
 }
 
-pub(crate) fn request_failed() {
-    counter!(FAILURES).increment(1);
+pub(crate) fn request_failed(fate: Fate) {
+    let fate = match fate {
+        Fate::Retry => "retry",
+        Fate::Reject => "reject",
+        Fate::Halt => "halt",
+    };
+    counter!(FAILURES, "fate" => fate).increment(1);
 }
 
 pub(crate) fn answered(took: Duration) {
@@ -87,6 +95,10 @@ pub(crate) fn backlog(bytes_behind: u64, oldest: Duration, files: usize) {
     gauge!(BEHIND).set(bytes_behind as f64);
     gauge!(OLDEST).set(oldest.as_secs_f64());
     gauge!(FILES).set(files as f64);
+}
+
+pub(crate) fn unanswered(since: Duration) {
+    gauge!(UNANSWERED).set(since.as_secs_f64());
 }
 
 pub(crate) fn open_files(open: usize, max: usize) {

@@ -112,7 +112,7 @@ impl Agent {
         };
         let (sender, mailbox) = mailbox::open().map_err(|error| AgentError::setup("a mailbox", error))?;
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-        let doors = Doors::new(&config.collector)?;
+        let doors = Doors::new(&config, true)?;
         Ok(Self {
             config: Arc::new(config),
             host,
@@ -163,6 +163,7 @@ impl Agent {
         }
         let parts = Parts {
             config: Arc::clone(&self.config),
+            doors: self.doors,
             host: self.host,
             discovery: self.discovery,
             watcher: self.watcher,
@@ -190,7 +191,7 @@ impl Agent {
             machine_id: read_machine_id(),
             host: self.host.clone(),
             version: skidway_daemon::VERSION.to_owned(),
-            follows: 0,
+            follows: Some(0),
         };
         let lane = Lane {
             doors: Arc::clone(&self.doors),

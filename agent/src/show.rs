@@ -38,6 +38,9 @@ fn innermost(error: &dyn std::error::Error) -> String {
 pub fn table(status: &Status) -> String {
     let log = status.log_id.as_deref().unwrap_or("no session");
     let mut out = format!("agent {}  log {log}\n", status.agent);
+    if let Some(why) = &status.refused {
+        out += &format!("not let in by the collector: {why}\n");
+    }
     let mut table = Table::new([
         ("STATE", Align::Left),
         ("POSITION", Align::Right),
@@ -126,6 +129,7 @@ mod tests {
             log_id: None,
             log_epoch: None,
             session_epoch: None,
+            refused: None,
             files: vec![file, idle],
             skipped: vec![SkippedFile { path: "/b".to_owned(), reason: "it does not look like text".to_owned() }],
             skipped_unnamed: 0,

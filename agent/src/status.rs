@@ -13,6 +13,9 @@ pub struct Status {
     pub log_epoch: Option<u64>,
     /// The session's epoch.
     pub session_epoch: Option<u64>,
+    /// Why the collector does not let the agent in; null if it does.
+    #[serde(default)]
+    pub refused: Option<String>,
     /// Every file followed, by path.
     pub files: Vec<FileStatus>,
     /// Files an input asks for that are not followed.

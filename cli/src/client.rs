@@ -7,6 +7,8 @@ use reqwest::{Method, RequestBuilder, Response, Url};
 use serde::de::DeserializeOwned;
 use skidway_wire::{Problem, problem};
 
+use crate::args::Door;
+use crate::credentials;
 use crate::error::Error;
 
 /// A collector that is there accepts within this; it runs on the same machine or in the same network.
@@ -24,18 +26,30 @@ pub struct Client {
 }
 
 impl Client {
-    /// Prepares a client; connects to nothing yet.
+    /// Prepares a client of a collector that asks for nothing; connects to nothing yet.
     ///
     /// # Errors
     /// An address that is none (reject).
     pub fn new(url: &str) -> Result<Self, Error> {
-        let refused = |reason: String| Error::Url { url: url.to_owned(), reason };
+        let nothing =
+            Door { ca_file: None, cert_file: None, key_file: None, token_file: None, json: false, url: url.to_owned() };
+        Self::open(&nothing)
+    }
+
+    /// Prepares a client with what the command line names: authorities, certificate, token. Connects to nothing yet.
+    ///
+    /// # Errors
+    /// An address that is none, a file that cannot be used (reject).
+    pub fn open(door: &Door) -> Result<Self, Error> {
+        let url = &door.url;
+        let refused = |reason: String| Error::Url { url: url.clone(), reason };
         let base = Url::parse(url).map_err(|error| refused(error.to_string()))?;
         if !matches!(base.scheme(), "http" | "https") || !base.has_host() {
             return Err(refused("expected http:// or https:// and a host".to_owned()));
         }
         skidway_daemon::tls::use_ring();
-        let http = reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT).build().map_err(Error::Client)?;
+        let http = reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT);
+        let http = credentials::equip(http, door, &base)?.build().map_err(Error::Client)?;
         Ok(Self { http, base })
     }
 
@@ -86,6 +100,30 @@ impl Client {
         self.fetch(self.request(Method::GET, path, &[])).await
     }
 
+    /// Gets a path and gives the answer as text.
+    ///
+    /// # Errors
+    /// As [`Client::send`].
+    pub async fn text(&self, path: &str) -> Result<String, Error> {
+        let answer = self.send(self.request(Method::GET, path, &[])).await?;
+        answer.text().await.map_err(|source| self.unreachable(source))
+    }
+
+    /// Gives the collector's address without credentials or path.
+    pub fn address(&self) -> String {
+        self.base.origin().ascii_serialization()
+    }
+
+    /// Tells whether the address is https.
+    pub fn is_encrypted(&self) -> bool {
+        self.base.scheme() == "https"
+    }
+
+    /// Tells whether the address is of this machine.
+    pub fn is_local(&self) -> bool {
+        is_local(&self.base)
+    }
+
     /// Says that nobody answers, by the collector's address without credentials or path.
     pub fn unreachable(&self, source: reqwest::Error) -> Error {
         Error::Unreachable { url: self.base.origin().ascii_serialization(), source: source.without_url() }
@@ -109,6 +147,14 @@ impl Client {
                 passing: status.is_server_error(),
             },
         }
+    }
+}
+
+/// Tells whether an address is of this machine's loopback.
+pub fn is_local(url: &Url) -> bool {
+    match url.host_str().unwrap_or_default() {
+        "localhost" => true,
+        host => host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback()),
     }
 }
 

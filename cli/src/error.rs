@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use skidway_daemon::tls::{Knobs, Trouble};
 use skidway_record::Fate;
 use skidway_wire::Problem;
 
@@ -20,8 +21,18 @@ pub enum Error {
     /// The HTTP client could not be made (TLS roots missing, say).
     #[error("cannot make connections: {}", cause(.0))]
     Client(#[source] reqwest::Error),
+    /// A file with what we trust or show cannot be used.
+    #[error("{flag} {}: {reason}", .path.display())]
+    Credentials {
+        /// The flag that names it, or its environment variable.
+        flag: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
     /// Nothing answers there, or the connection was cut.
-    #[error("cannot reach the collector at {url}: {}\nStart one with `skidway up`, or name another with --url or SKIDWAY_URL.", cause(.source))]
+    #[error("cannot reach the collector at {url}: {}\n{}", cause(.source), advice(.source))]
     Unreachable {
         /// The collector's address.
         url: String,
@@ -72,6 +83,12 @@ pub enum Error {
         #[source]
         source: Box<Self>,
     },
+    /// The doctor found something, which it has said.
+    #[error("something is wrong")]
+    Judged {
+        /// The exit code: 1 for warnings, 2 for problems.
+        code: u8,
+    },
     /// It could not be done, for a reason that words say best.
     #[error("{0}")]
     Failed(String),
@@ -96,6 +113,23 @@ impl Error {
     pub fn is_broken_pipe(&self) -> bool {
         matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
     }
+}
+
+/// Names what a person can change when there is no TLS with a collector.
+const KNOBS: Knobs = Knobs {
+    ca_file: "--ca-file or SKIDWAY_CA_FILE",
+    cert_file: "--cert-file and --key-file",
+    url: "--url or SKIDWAY_URL",
+};
+
+/// Says what to do about a collector that cannot be reached.
+fn advice(error: &reqwest::Error) -> String {
+    let Some(trouble) = Trouble::of(error) else {
+        return "Start one with `skidway up`, or name another with --url or SKIDWAY_URL.".to_owned();
+    };
+    let advice = trouble.advice(&KNOBS);
+    let mut letters = advice.chars();
+    letters.next().map_or_else(String::new, |first| format!("{}{}.", first.to_uppercase(), letters.as_str()))
 }
 
 /// Gives the innermost cause, the one that says something: "Connection refused", not "error sending request".

@@ -1,4 +1,4 @@
-//! `skidway`, the program: parse, run, and an exit code of 0, 1 for failures or 64 for wrong usage.
+//! `skidway`, the program: parse, run, and an exit code of 0, 1 for failures or 64 for wrong usage (of `doctor` 1 and 2 for what it found).
 
 use std::process::ExitCode;
 
@@ -30,6 +30,7 @@ fn exit_code(outcome: Result<(), Error>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.is_broken_pipe() => ExitCode::SUCCESS,
+        Err(Error::Judged { code }) => ExitCode::from(code),
         Err(error) => {
             note(format_args!("skidway: {error}"));
             let usage = matches!(error, Error::Usage(_) | Error::Url { .. });

@@ -1,5 +1,8 @@
 //! What an operator may choose. configs/collector.toml shows every key; a test keeps the two the same.
 
+mod exposure;
+mod tls;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,12 +13,15 @@ use skidway_daemon::config::{Bounded, ByteSize, Document, Mistakes, Section, Set
 use skidway_daemon::telemetry::Logging;
 use skidway_record::limits::PARTITIONS_MAX;
 
+use crate::access::AccessConfig;
 use crate::groups::GroupsConfig;
 use crate::ingest::Validation;
 use crate::listen::http::beacon::BeaconConfig;
 use crate::listen::http::origin::Origins;
 use crate::log::{Cleanup, Pins, TopicSettings};
 use crate::sink::config::SinkConfig;
+pub use exposure::Exposed;
+pub use tls::{ClientAuth, TlsConfig};
 
 /// Begins the environment variables that lie over the file: `SKIDWAY_COLLECTOR__HTTP__LISTEN`.
 pub const ENV_PREFIX: &str = "SKIDWAY_COLLECTOR";
@@ -31,6 +37,8 @@ pub struct Config {
     pub logging: Logging,
     /// The HTTP door.
     pub http: HttpConfig,
+    /// Who may do what.
+    pub access: AccessConfig,
     /// The embedded engine.
     pub engine: EngineConfig,
     /// What is checked on the way in.
@@ -74,6 +82,10 @@ pub struct HttpConfig {
     pub allowed_origins: Origins,
     /// URLs that anybody may write events to; none.
     pub beacons: Vec<BeaconConfig>,
+    /// TLS; `None` is plain HTTP.
+    pub tls: Option<TlsConfig>,
+    /// Lets the port be reached by other machines in plain HTTP; no.
+    pub allow_unencrypted: bool,
 }
 
 /// Configures the embedded engine; what is not here has the engine's own default.
@@ -114,6 +126,7 @@ impl Default for Config {
             shutdown_timeout: Duration::from_secs(20),
             logging: Logging::default(),
             http: HttpConfig::default(),
+            access: AccessConfig::default(),
             engine: EngineConfig::default(),
             validation: Validation::Full,
             read_cache_bytes: 64 << 20,
@@ -140,6 +153,8 @@ impl Default for HttpConfig {
             heartbeat_interval: Duration::from_secs(15),
             allowed_origins: Origins::default(),
             beacons: Vec::new(),
+            tls: None,
+            allow_unencrypted: false,
         }
     }
 }
@@ -181,11 +196,12 @@ impl Config {
         let default = Self::default();
         let collector = root.section("collector");
         let seconds = Duration::from_secs;
-        Self {
+        let config = Self {
             data_dir: collector.get("data_dir", default.data_dir),
             shutdown_timeout: collector.within("shutdown_timeout", default.shutdown_timeout, seconds(1)..=seconds(600)),
             logging: Logging::read(&root.section("log")),
             http: HttpConfig::from_section(root),
+            access: AccessConfig::read(&root.section("access")),
             engine: EngineConfig::from_section(&root.section("engine")),
             validation: {
                 let words = [("full", Validation::Full), ("header", Validation::Header)];
@@ -202,6 +218,18 @@ impl Config {
             topics: topics(&root.section("topics")),
             groups: groups(&root.section("groups")),
             sinks: SinkConfig::all(root),
+        };
+        for exposed in config.exposed() {
+            root.section("http").mistake("listen", exposed.to_string());
+        }
+        config
+    }
+
+    /// Gives `engine.durability` as it is written.
+    pub fn durability_word(&self) -> &'static str {
+        match self.engine.durability {
+            Durability::Fsync => "fsync",
+            Durability::Os => "os",
         }
     }
 
@@ -260,6 +288,8 @@ impl HttpConfig {
             heartbeat_interval: http.within("heartbeat_interval", default.heartbeat_interval, millis(100)..=day),
             allowed_origins: Origins::read(http, "allowed_origins"),
             beacons: BeaconConfig::all(root),
+            tls: TlsConfig::read(http),
+            allow_unencrypted: http.get("allow_unencrypted", default.allow_unencrypted),
         }
     }
 }
@@ -434,6 +464,7 @@ mod tests {
     fn the_reference_shows_every_key_with_its_default() {
         assert_eq!(read(REFERENCE), Ok(Config::default()));
         let mut all = read(&uncommented()).unwrap();
+        assert_eq!(all.access.admin_token_file.take(), Some("/etc/skidway/admin-token".into()));
         let rules = std::mem::take(&mut all.topics.rules);
         let sinks = std::mem::take(&mut all.sinks);
         let beacons = std::mem::take(&mut all.http.beacons);

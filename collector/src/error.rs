@@ -3,7 +3,10 @@
 use std::io;
 use std::net::SocketAddr;
 
+use crate::access;
+use crate::config::Exposed;
 use crate::groups::OpenError;
+use crate::listen::tls::TlsError;
 use crate::log::StateError;
 
 /// Tells why the collector did not start. The process ends with 1.
@@ -17,6 +20,12 @@ pub enum StartError {
         /// What the system said.
         source: io::Error,
     },
+    /// Other machines would reach the port, and nothing protects it.
+    #[error("the port is not opened: {0}")]
+    Exposed(Exposed),
+    /// A file of certificates cannot be used.
+    #[error("TLS cannot be spoken: {0}")]
+    Tls(#[from] TlsError),
     /// The log cannot be opened.
     #[error("cannot open the log in {data_dir}: {source}")]
     Log {
@@ -34,6 +43,9 @@ pub enum StartError {
     /// How queues stand cannot be read.
     #[error("cannot open the queues: {0}")]
     Queues(Box<StateError>),
+    /// Who may do what cannot be known.
+    #[error("cannot tell who may do what: {0}")]
+    Access(Box<access::OpenError>),
     /// What groups have committed cannot be read.
     #[error("cannot open the groups: {0}")]
     Groups(Box<OpenError>),

@@ -3,6 +3,7 @@
 pub mod config;
 pub mod server;
 pub mod listen;
+pub mod access;
 pub mod ingest;
 pub mod log;
 pub mod log_tool;

@@ -105,9 +105,15 @@ async fn reload_on(mut hangup: Hangup, path: &Path, reloader: Reloader) {
     loop {
         hangup.next().await;
         match load(path) {
-            Err(mistakes) => tracing::error!("the configuration is not reloaded:\n{mistakes}"),
-            Ok(config) => match reloader.reload(config.topics).await {
-                Ok(()) => tracing::info!(path = %path.display(), "[topics] is reloaded; all else needs a restart"),
+            Err(mistakes) => {
+                tracing::error!("the configuration is not reloaded:\n{mistakes}");
+                // A renewed certificate must not wait until somebody mends the configuration.
+                reloader.look_at_certificates().await;
+            }
+            Ok(config) => match reloader.reload(config).await {
+                Ok(()) => {
+                    tracing::info!(path = %path.display(), "[topics] and [http.tls] are reloaded; all else needs a restart")
+                }
                 Err(error) => tracing::error!(%error, "the configuration is not reloaded"),
             },
         }

@@ -1,10 +1,15 @@
-//! Every metric of the collector: named here, described here, listed in docs/collector.md.
+//! Every metric of the collector: named here, described here, listed in docs/metrics.md.
+
+mod standing;
 
 use std::time::Duration;
 
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 
 use crate::clock::now_ms;
+pub use standing::{
+    agents, configured, disk, refused, sink_stands, tls_certificate, tls_handshake_failed, tls_reload_failed,
+};
 
 /// Describes the metrics to whoever scrapes them. Called once the recorder stands.
 pub fn describe() {
@@ -23,11 +28,12 @@ pub fn describe() {
     describe_counter!("skidway_damaged_batches_total", "Damaged places of the log that readers met, each counted once");
     counter!("skidway_damaged_batches_total").increment(0);
     describe_counter!("skidway_beacon_requests_total", "Requests to beacons, by `topic` and `result`");
+    standing::describe();
     describe_compaction();
     describe_sinks();
     describe_queues();
     describe_groups();
-    describe_gauge!("skidway_key_index_lag", "Offsets that a topic's key index has not read, by `topic`");
+    describe_gauge!("skidway_key_index_lag_records", "Offsets that a topic's key index has not read, by `topic`");
     describe_gauge!("skidway_key_index_entries", "Entries of a topic's key index, by `topic`");
     describe_counter!("skidway_conditional_writes_total", "Writes that expected a key's offset, by `outcome`");
     describe_counter!("skidway_conditional_rounds_repeated_total", "Rounds of such writes that were checked again");
@@ -346,7 +352,7 @@ impl Drop for Open {
 
 /// Shows how far a topic's key index is behind, and how many entries it has.
 pub fn key_index(topic: &str, lag: u64, entries: u64) {
-    gauge!("skidway_key_index_lag", "topic" => topic.to_owned()).set(lag as f64);
+    gauge!("skidway_key_index_lag_records", "topic" => topic.to_owned()).set(lag as f64);
     gauge!("skidway_key_index_entries", "topic" => topic.to_owned()).set(entries as f64);
 }
 

@@ -2,32 +2,27 @@
 //!
 //! Stopping is a sentence: accept no more, end streams with a place to go on from, answer what was asked, close the log.
 
+mod accept;
+
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::response::IntoResponse;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::{Service, service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
-use skidway_commitlog::TopicDefaults;
 use skidway_daemon::descriptors;
 use skidway_disk::RealDisk;
 use skidway_wire::http::{About, SinkList};
 use skidway_wire::{SinkFinding, SinkJob, SinkPlan};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::access::Access;
 use crate::blocking::blocking;
 use crate::config::Config;
 use crate::error::{ServeError, StartError};
@@ -35,27 +30,19 @@ use crate::groups::Groups;
 use crate::ingest::Ingest;
 use crate::ingest::fleet::Fleet;
 use crate::keys::{Keys, Tables};
-use crate::listen::held::until_sent;
-use crate::listen::http::{Door, Peer, Rooms, SinkControl, router, too_many_connections};
+use crate::listen::http::{Door, Rooms, SinkControl, router};
 use crate::listen::lobby::Lobby;
+use crate::listen::tls::Acceptor;
 use crate::log::embedded::EmbeddedLog;
 use crate::log::{Log, LogError, LogReader, LogWriter};
 use crate::metrics;
 use crate::queues::{self, Keeper, Queues};
 use crate::read::Reader;
 use crate::sink::{Control, Sinks};
+use accept::{Port, accept};
 
 /// Bounds the connections that are being told that there are too many.
 const REFUSALS_MAX: usize = 64;
-
-/// Waits this long after the system refused to accept, for example for want of descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// Waits this long for a connection that was sent away to end.
-const LEAVE_TIME: Duration = Duration::from_millis(500);
-
-/// Bounds the head of a request, and the buffer that its connection reads with.
-const HEAD_BYTES_MAX: usize = 64 << 10;
 
 /// Keeps this much of the shutdown time-out for closing the log.
 const CLOSE_SHARE: u32 = 4;
@@ -71,24 +58,46 @@ pub struct Server {
     keeper: Keeper,
     groups: Arc<Groups>,
     keys: Arc<Keys>,
+    access: Arc<Access>,
     tasks: Tasks,
 }
 
-/// Brings a changed configuration to a collector that runs: what `[topics]` says. All else needs a restart.
+/// Brings a changed configuration to a collector that runs: what `[topics]` and `[http.tls]` say. All else needs a restart.
 #[derive(Clone)]
 pub struct Reloader {
     log: EmbeddedLog,
     auto_create: Arc<AtomicBool>,
+    tls: Option<Arc<Acceptor>>,
 }
 
 impl Reloader {
-    /// Lets topics follow other defaults and rules.
+    /// Lets topics follow other defaults and rules, and new connections get the certificates that are in the files now.
     ///
     /// # Errors
     /// [`LogError::Closing`], [`LogError::Failed`].
-    pub async fn reload(&self, topics: TopicDefaults) -> Result<(), LogError> {
-        self.auto_create.store(topics.auto_create, Ordering::Relaxed);
-        self.log.change_defaults(topics).await
+    pub async fn reload(&self, config: Config) -> Result<(), LogError> {
+        match (self.tls.clone(), config.http.tls) {
+            (Some(acceptor), Some(tls)) => blocking(move || acceptor.exchange(tls)).await,
+            (None, None) => {}
+            _ => tracing::error!("the port changes between TLS and plain HTTP with a restart only; it stays as it is"),
+        }
+        self.auto_create.store(config.topics.auto_create, Ordering::Relaxed);
+        self.log.change_defaults(config.topics).await
+    }
+
+    /// Looks whether the files of certificates have changed, and lets new connections get what is in them.
+    pub async fn look_at_certificates(&self) {
+        if let Some(acceptor) = self.tls.clone() {
+            blocking(move || acceptor.look()).await;
+        }
+    }
+
+    /// Looks so now and then, until `stop`.
+    async fn watch_certificates(self, stop: CancellationToken) {
+        let Some(acceptor) = self.tls.clone() else { return };
+        while stop.run_until_cancelled(sleep(acceptor.interval())).await.is_some() {
+            self.look_at_certificates().await;
+        }
     }
 }
 
@@ -109,9 +118,14 @@ impl Server {
     /// Opens the log, recovery included, and the port.
     ///
     /// # Errors
-    /// [`StartError`]: the port is in use, the data folder cannot be used.
+    /// [`StartError`]: the port is in use, or would be open to everybody; the data folder or a certificate cannot be used.
     pub async fn start(config: Config) -> Result<Self, StartError> {
         metrics::describe();
+        if let Some(exposed) = config.exposed().first() {
+            return Err(StartError::Exposed(*exposed));
+        }
+        let tls = config.http.tls.clone().map(Acceptor::open).transpose()?.map(Arc::new);
+        metrics::configured(config.durability_word());
         let address = config.http.listen;
         let listen_error = |source| StartError::Listen { address, source };
         let listener = TcpListener::bind(address).await.map_err(listen_error)?;
@@ -131,11 +145,13 @@ impl Server {
         let (queues, keeper) = opened.map_err(|error| StartError::Queues(Box::new(error)))?;
         let keys = Keys::open(Arc::new(log.clone()), &config.data_dir).await;
         let keys = Arc::new(keys.map_err(|error| StartError::Keys(Box::new(error)))?);
-        let reloader = Reloader { log, auto_create: Arc::new(AtomicBool::new(config.topics.auto_create)) };
+        let access = Access::open(Arc::new(log.clone()), &config.access).await;
+        let access = Arc::new(access.map_err(|error| StartError::Access(Box::new(error)))?);
+        let reloader = Reloader { log, auto_create: Arc::new(AtomicBool::new(config.topics.auto_create)), tls };
         let groups = open_groups(&config, &reloader.log).await?;
-        let rooms = (control, queues, groups.clone(), keys.clone());
+        let rooms = (control, queues, groups.clone(), keys.clone(), access.clone());
         let router = router(Arc::new(open_door(&config, &reloader, rooms, tasks.draining.clone()).await));
-        Ok(Self { config, listener, address, reloader, router, sinks, keeper, groups, keys, tasks })
+        Ok(Self { config, listener, address, reloader, router, sinks, keeper, groups, keys, access, tasks })
     }
 
     /// Tells where it listens; the port that was chosen if the configured one is 0.
@@ -153,12 +169,16 @@ impl Server {
     /// # Errors
     /// [`ServeError::Halted`] at once if the log halts; [`ServeError::Close`].
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), ServeError> {
-        let Self { config, listener, address, reloader, router, sinks, keeper, groups, keys, tasks } = self;
-        let log = reloader.log;
+        let Self { config, listener, address, reloader, router, sinks, keeper, groups, keys, access, tasks } = self;
+        let (log, tls) = (reloader.log.clone(), reloader.tls.clone());
+        tasks.tracker.spawn(reloader.watch_certificates(tasks.draining.clone()));
+        let (header_timeout, send_timeout) = (config.http.header_timeout, config.http.send_timeout);
+        let port = Port { router, tls, header_timeout, send_timeout, tasks: tasks.clone() };
         // Goes on until every request is answered: what they asked for is finished there.
         let stop_groups = CancellationToken::new();
         let keeping = TaskTracker::new();
         keeping.spawn(groups.run(stop_groups.clone()));
+        keeping.spawn(access.run(stop_groups.clone()));
         if let Some(control) = sinks.as_ref().map(Sinks::control) {
             let stop = tasks.draining.clone();
             tasks.tracker.spawn(async move { control.watch(stop).await });
@@ -175,12 +195,13 @@ impl Server {
             });
         }
         tasks.tracker.spawn(keeper.run(tasks.draining.clone()));
-        tracing::info!(%address, data_dir = %config.data_dir.display(), "the collector takes requests");
+        let tls = port.tls.is_some();
+        tracing::info!(%address, tls, data_dir = %config.data_dir.display(), "the collector takes requests");
         tokio::select! {
             biased; // A halted log beats everything: nothing more may be promised.
             reason = log.halted() => return Err(ServeError::Halted(reason)),
             () = shutdown.cancelled() => {}
-            () = accept(&listener, &router, &config, &tasks) => {}
+            () = accept(&listener, &port) => {}
         }
         drop(listener);
         tokio::select! {
@@ -268,7 +289,7 @@ impl SinkControl for Sinking {
 async fn open_door(
     config: &Config,
     reloader: &Reloader,
-    (sinks, queues, groups, keys): (Option<Sinking>, Queues, Arc<Groups>, Arc<Keys>),
+    (sinks, queues, groups, keys, access): (Option<Sinking>, Queues, Arc<Groups>, Arc<Keys>, Arc<Access>),
     draining: CancellationToken,
 ) -> Door {
     let log = &reloader.log;
@@ -287,108 +308,9 @@ async fn open_door(
     let fleet = Fleet::new(known, Instant::now());
     let sinks = sinks.map(|sinks| Arc::new(sinks) as Arc<dyn SinkControl>);
     let tables = Arc::new(Tables::new(keys.clone(), config.table_bytes));
-    let rooms = Rooms { reader, ingest, fleet, sinks, queues, groups, keys, tables };
+    let data_dir = config.data_dir.clone();
+    let rooms = Rooms { reader, ingest, fleet, sinks, queues, groups, keys, tables, access, data_dir };
     Door::new(log, rooms, config.http.clone(), draining, about)
-}
-
-/// Accepts for ever, one task a connection.
-async fn accept(listener: &TcpListener, router: &Router, config: &Config, tasks: &Tasks) {
-    loop {
-        let (stream, peer) = match listener.accept().await {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                tracing::warn!(%error, "a connection cannot be accepted");
-                sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
-        prepare(&stream, config.http.send_timeout);
-        match room_for_one(tasks).await {
-            Some(room) => {
-                let serve = serve(stream, peer, router.clone(), config.http.header_timeout, tasks.clone(), room);
-                tasks.tracker.spawn(serve);
-            }
-            None => refuse(stream, config.http.header_timeout, tasks),
-        }
-    }
-}
-
-/// Finds room for a connection: free, or that of the one that has been silent longest.
-async fn room_for_one(tasks: &Tasks) -> Option<OwnedSemaphorePermit> {
-    if let Ok(room) = tasks.room.clone().try_acquire_owned() {
-        return Some(room);
-    }
-    if !tasks.lobby.send_away() {
-        return None;
-    }
-    metrics::connection_sent_away();
-    timeout(LEAVE_TIME, tasks.room.clone().acquire_owned()).await.ok()?.ok()
-}
-
-fn prepare(stream: &TcpStream, send_timeout: Duration) {
-    // Small answers and single events must not wait for an acknowledgement of the bytes before.
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "TCP_NODELAY is not set");
-    }
-    // The system alone sees whether a client takes a byte now and then; we only see whole buffers go.
-    let millis = u32::try_from(send_timeout.as_millis()).unwrap_or(u32::MAX);
-    if let Err(error) = rustix::net::sockopt::set_tcp_user_timeout(stream, millis) {
-        tracing::debug!(%error, "TCP_USER_TIMEOUT is not set");
-    }
-}
-
-/// Serves one connection until it closes or the collector stops.
-async fn serve(
-    stream: TcpStream,
-    peer: SocketAddr,
-    router: Router,
-    header_timeout: Duration,
-    tasks: Tasks,
-    _room: OwnedSemaphorePermit,
-) {
-    let _open = metrics::connection();
-    let seat = tasks.lobby.enter();
-    let sent_away = seat.sent_away();
-    let answers = TowerToHyperService::new(router);
-    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
-        request.extensions_mut().insert(Peer(peer));
-        let (busy, answer) = (seat.ask(), answers.call(request));
-        async move { answer.await.map(|answer| answer.map(|body| until_sent(body, busy))) }
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(header_timeout)
-        .max_buf_size(HEAD_BYTES_MAX)
-        .serve_connection(TokioIo::new(stream), service);
-    let mut connection = pin!(connection);
-    let served = tokio::select! {
-        served = connection.as_mut() => served,
-        () = sent_away.cancelled() => return,
-        () = tasks.draining.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            tokio::select! {
-                served = connection => served,
-                () = tasks.cut_off.cancelled() => return,
-            }
-        }
-    };
-    if let Err(error) = served {
-        tracing::debug!(%peer, %error, "a connection ended early");
-    }
-}
-
-/// Tells a client, if there is time for it, that there are too many connections.
-fn refuse(stream: TcpStream, limit: Duration, tasks: &Tasks) {
-    metrics::connection_refused();
-    let Ok(room) = tasks.refusals.clone().try_acquire_owned() else { return };
-    tasks.tracker.spawn(async move {
-        let _room = room;
-        let answer = service_fn(|_: hyper::Request<Incoming>| async {
-            Ok::<_, std::convert::Infallible>(too_many_connections().into_response())
-        });
-        let connection = http1::Builder::new().keep_alive(false).serve_connection(TokioIo::new(stream), answer);
-        let _whatever_came_of_it = timeout(limit, connection).await;
-    });
 }
 
 /// Ends streams and waits for requests; what takes too long is cut off, so that the log can still be closed in time.

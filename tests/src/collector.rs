@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::http::Client;
 use crate::program::{Program, free_port};
 use crate::site::Site;
+use crate::tls::{Authority, Issued};
 use crate::wait;
 
 /// Describes a collector; runs it once started.
@@ -16,7 +17,15 @@ pub struct Collector {
     extra: String,
     variables: Vec<(String, String)>,
     log: PathBuf,
+    tls: Option<Trust>,
     program: Option<Program>,
+}
+
+/// Holds what clients of a collector that speaks TLS need: the authority they trust, and what they show.
+#[derive(Debug)]
+struct Trust {
+    authority: String,
+    own: Option<Issued>,
 }
 
 impl Collector {
@@ -29,6 +38,7 @@ impl Collector {
             extra: String::new(),
             variables: Vec::new(),
             log,
+            tls: None,
             program: None,
         }
     }
@@ -45,6 +55,22 @@ impl Collector {
     pub fn with(mut self, toml: &str) -> Self {
         self.extra.push_str(toml);
         self.extra.push('\n');
+        self
+    }
+
+    /// Lets it speak TLS with a certificate of the authority (`ca.pem`, `server.pem` and `server-key.pem` of the site), and these further lines of
+    /// `[http.tls]`. Its clients show `own`.
+    #[must_use]
+    pub fn with_tls(self, site: &Site, authority: &Authority, lines: &str, own: Option<Issued>) -> Self {
+        let [_, cert, key] = authority.equip_server(site);
+        self.trusting(&authority.pem, own)
+            .with(&format!("[http.tls]\ncert_file = {cert:?}\nkey_file = {key:?}\n{lines}"))
+    }
+
+    /// Lets its clients speak TLS, trust this authority (in PEM), and show `own`.
+    #[must_use]
+    pub fn trusting(mut self, authority: &str, own: Option<Issued>) -> Self {
+        self.tls = Some(Trust { authority: authority.to_owned(), own });
         self
     }
 
@@ -84,7 +110,11 @@ impl Collector {
         self.ready();
     }
 
-    fn launch(&mut self) {
+    /// Starts it (again), not waiting for anything.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn launch(&mut self) {
         self.configure();
         let args = ["run".into(), "--config".into(), self.config.display().to_string()];
         let variables: Vec<_> = self.variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
@@ -140,7 +170,7 @@ impl Collector {
 
     /// Gives its address, as agents need it.
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        format!("{}://127.0.0.1:{}", if self.tls.is_some() { "https" } else { "http" }, self.port)
     }
 
     /// Gives its port.
@@ -150,6 +180,9 @@ impl Collector {
 
     /// Gives a client of it.
     pub fn client(&self) -> Client {
-        Client::new(self.url())
+        match &self.tls {
+            None => Client::new(self.url()),
+            Some(trust) => Client::trusting(self.url(), &trust.authority, trust.own.as_ref()),
+        }
     }
 }

@@ -8,8 +8,8 @@ use std::process::{Command, Stdio};
 use crate::Collector;
 use crate::program::binary;
 
-/// What stands in the pages for the collector's address.
-const ADDRESS: &str = "http://127.0.0.1:7070";
+/// What stands in the pages for the collector's address, plain and in TLS.
+const ADDRESSES: [&str; 2] = ["http://127.0.0.1:7070", "https://collector.example.com:7070"];
 
 /// Makes failures fail, and ends after a while what follows for ever: that it still ran is what is expected of it.
 const SHIMS: &str = r#"
@@ -46,6 +46,11 @@ impl Document {
         Self { path, text }
     }
 
+    /// Gives all of it.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
     /// Gives its fenced blocks of a language, in order.
     ///
     /// # Panics
@@ -66,7 +71,8 @@ impl Document {
 pub fn shell(script: &str, collector: &Collector, folder: &Path) -> String {
     let programs = binary("skidway").parent().map(|folder| folder.display().to_string()).unwrap_or_default();
     let path = format!("{programs}:{}", std::env::var("PATH").unwrap_or_default());
-    let script = format!("set -e{SHIMS}{}", script.replace(ADDRESS, &collector.url()));
+    let script = ADDRESSES.iter().fold(script.to_owned(), |script, address| script.replace(address, &collector.url()));
+    let script = format!("set -e{SHIMS}{script}");
     let mut command = Command::new("sh");
     command.args(["-c", &script]).current_dir(folder).stdin(Stdio::null());
     command.env("SKIDWAY_URL", collector.url()).env("PATH", path).env("no_proxy", "127.0.0.1");

@@ -5,6 +5,9 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
 use serde_json::Value;
+use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig};
+
+use crate::tls::Issued;
 
 /// Bounds a streamed line that waits to be read.
 const LINES_WAITING_MAX: usize = 4096;
@@ -17,6 +20,7 @@ const BODY_BYTES_MAX: u64 = 1 << 30;
 pub struct Client {
     base: String,
     agent: ureq::Agent,
+    token: Option<String>,
 }
 
 /// Holds one whole answer.
@@ -49,16 +53,50 @@ impl Answer {
 impl Client {
     /// Makes a client of a server such as `http://127.0.0.1:7070`.
     pub fn new(base: impl Into<String>) -> Self {
+        Self::with(base, TlsConfig::builder().build())
+    }
+
+    /// Makes a client of a server such as `https://127.0.0.1:7070` that trusts this authority alone, and shows a certificate if it has one.
+    ///
+    /// # Panics
+    /// When something is not PEM.
+    pub fn trusting(base: impl Into<String>, authority: &str, own: Option<&Issued>) -> Self {
+        let certificate = |pem: &str| Certificate::from_pem(pem.as_bytes()).expect("a certificate");
+        let own = own.map(|own| {
+            let key = PrivateKey::from_pem(own.key.as_bytes()).expect("a key");
+            ClientCert::new_with_certs(&[certificate(&own.certificate)], key)
+        });
+        let tls =
+            TlsConfig::builder().root_certs(RootCerts::new_with_certs(&[certificate(authority)])).client_cert(own);
+        let ring = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+        Self::with(base, tls.unversioned_rustls_crypto_provider(ring).build())
+    }
+
+    fn with(base: impl Into<String>, tls: TlsConfig) -> Self {
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
+            .tls_config(tls)
             .timeout_connect(Some(Duration::from_secs(10)))
             .timeout_recv_response(Some(Duration::from_secs(60)));
-        Self { base: base.into(), agent: config.build().into() }
+        Self { base: base.into(), agent: config.build().into(), token: None }
+    }
+
+    /// Lets it show a token with every request.
+    #[must_use]
+    pub fn showing(&self, token: &str) -> Self {
+        Self { token: Some(format!("Bearer {token}")), ..self.clone() }
+    }
+
+    fn authorized<B>(&self, request: ureq::RequestBuilder<B>) -> ureq::RequestBuilder<B> {
+        match &self.token {
+            Some(token) => request.header("Authorization", token),
+            None => request,
+        }
     }
 
     /// Asks for a path; `None` if the server cannot be reached or cuts the answer.
     pub fn try_get(&self, path: &str, headers: &[(&str, &str)]) -> Option<Answer> {
-        let mut request = self.agent.get(format!("{}{path}", self.base));
+        let mut request = self.authorized(self.agent.get(format!("{}{path}", self.base)));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -83,7 +121,7 @@ impl Client {
 
     /// Sends a body; `None` if the server cannot be reached or cuts the answer.
     pub fn try_post(&self, path: &str, headers: &[(&str, &str)], body: impl AsRef<[u8]>) -> Option<Answer> {
-        let mut request = self.agent.post(format!("{}{path}", self.base));
+        let mut request = self.authorized(self.agent.post(format!("{}{path}", self.base)));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -108,7 +146,8 @@ impl Client {
 
     /// Puts a JSON document; `None` if the server cannot be reached or cuts the answer.
     pub fn try_put(&self, path: &str, body: &Value) -> Option<Answer> {
-        let request = self.agent.put(format!("{}{path}", self.base)).header("Content-Type", "application/json");
+        let request = self.authorized(self.agent.put(format!("{}{path}", self.base)));
+        let request = request.header("Content-Type", "application/json");
         request.send(body.to_string()).ok().and_then(read)
     }
 
@@ -122,7 +161,7 @@ impl Client {
 
     /// Deletes a path; `None` if the server cannot be reached or cuts the answer.
     pub fn try_delete(&self, path: &str) -> Option<Answer> {
-        self.agent.delete(format!("{}{path}", self.base)).call().ok().and_then(read)
+        self.authorized(self.agent.delete(format!("{}{path}", self.base))).call().ok().and_then(read)
     }
 
     /// Deletes a path.
@@ -139,6 +178,9 @@ impl Client {
     /// When it is no request, or the server cannot be reached.
     pub fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
         let mut request = ureq::http::Request::builder().method(method).uri(format!("{}{path}", self.base));
+        if let Some(token) = &self.token {
+            request = request.header("Authorization", token);
+        }
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -158,7 +200,7 @@ impl Client {
     }
 
     fn body_with(&self, path: &str, accept: &str, headers: &[(&str, &str)]) -> Option<impl Read + Send + use<>> {
-        let mut request = self.agent.get(format!("{}{path}", self.base)).header("Accept", accept);
+        let mut request = self.authorized(self.agent.get(format!("{}{path}", self.base))).header("Accept", accept);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }

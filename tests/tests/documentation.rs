@@ -1,5 +1,10 @@
 //! What docs/subscribing.md, docs/compaction.md and docs/sinks.md show works as it is written there; and no page shows what no test runs.
 
+mod book;
+mod dashboards;
+mod metrics;
+mod reference;
+
 use std::path::Path;
 
 use skidway_tests::document::shell;
@@ -29,6 +34,33 @@ fn every_command_of_the_page_about_sinks_runs() {
 }
 
 #[test]
+fn ten_minutes_go_as_they_are_written() {
+    let said = run("docs/tour.md");
+    let shows: [&[&str]; 5] = [
+        &["ready"],
+        &["hello\nworld\n", "\"next\":\""],
+        &["request 1\nrequest 2\nrequest 3\n", "tour"],
+        &["request 4"],
+        &["looked at the collector", "looked at the agent's configuration"],
+    ];
+    assert_eq!(said.len(), shows.len(), "a block for each step");
+    for (said, shows) in said.iter().zip(shows) {
+        shows.iter().for_each(|words| assert!(said.contains(words), "{words} in {said}"));
+    }
+}
+
+#[test]
+fn every_command_of_the_page_about_operations_runs() {
+    let said = run("docs/operations.md").concat();
+    assert!(said.contains("verbose") && said.contains("skidway-support/doctor.txt"), "{said}");
+}
+
+#[test]
+fn every_command_of_the_page_about_troubleshooting_runs() {
+    assert_eq!(run("docs/troubleshooting.md").len(), 1);
+}
+
+#[test]
 fn every_command_of_the_tour_runs_and_shows_what_it_says() {
     let said = run("docs/subscribing.md");
     let shows: [&[&str]; 7] = [
@@ -53,10 +85,12 @@ fn each_page_that_shows_commands_is_run_by_a_test() {
     let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let tests: String = [
         "documentation.rs",
+        "access/keeping.rs",
         "event_sourcing.rs",
         "groups/documented.rs",
         "queues/documentation.rs",
         "subscription/examples.rs",
+        "tls.rs",
     ]
     .map(|test| std::fs::read_to_string(top.join("tests/tests").join(test)).unwrap())
     .concat();

@@ -104,7 +104,7 @@ fn a_queue_gives_nothing_away_while_its_counts_cannot_be_kept_and_all_of_it_afte
     client.put("/v1/topics/t", &json!({"partitions": 1}));
     client.post("/v1/topics/t/records", "text/plain", "first\nsecond\nthird\n");
     assert_eq!(client.put("/v1/queues/jobs", &json!({"topic": "t"})).status, 201);
-    let receive = || client.post("/v1/queues/jobs/receive", "application/json", "{\"max_messages\":1,\"wait\":\"5s\"}");
+    let receive = || client.post("/v1/queues/jobs/receive", "application/json", "{\"max\":1,\"wait\":\"5s\"}");
     let first = receive().json()["messages"][0].clone();
     assert_eq!(first["value"], "first");
     let receipts = json!({"receipts": [first["receipt"]]}).to_string();

@@ -161,6 +161,20 @@ fn collector_rooms_never_import_what_lies_above_them() {
             "queues",
             &["crate::listen", "crate::ingest", "crate::read", "crate::server", "crate::sink", "skidway_commitlog"],
         ),
+        (
+            "access",
+            &[
+                "crate::listen",
+                "crate::ingest",
+                "crate::read",
+                "crate::groups",
+                "crate::queues",
+                "crate::keys",
+                "crate::sink",
+                "crate::server",
+                "skidway_commitlog",
+            ],
+        ),
         ("log", &["crate::listen", "crate::ingest", "crate::read", "crate::server", "crate::sink"]),
     ];
     let mut faults = Vec::new();
@@ -197,6 +211,7 @@ fn collectors_keys_are_documented_and_documented_keys_exist() {
         "configs/collector.toml",
         &[
             "collector/src/config",
+            "collector/src/access/config",
             "collector/src/listen/http/beacon",
             "collector/src/sink/config",
             "collector/src/sink/store",

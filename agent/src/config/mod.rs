@@ -40,6 +40,8 @@ pub struct Agent {
     pub state_dir: PathBuf,
     /// `admin_listen`: serves health, metrics and status. Default `127.0.0.1:7071`; `""` is off.
     pub admin_listen: Option<SocketAddr>,
+    /// `admin_allow_unprotected`: lets other machines reach it. Default no.
+    pub admin_allow_unprotected: bool,
     /// `[agent.labels]`: headers on every record.
     pub labels: BTreeMap<String, String>,
     /// `scan_interval`: how often folders are listed beside watching them. Default `10s`, `100ms` to `1h`. Lower it where
@@ -78,6 +80,9 @@ pub struct Collector {
     pub urls: Vec<reqwest::Url>,
     /// `token_file`: holds the bearer token. It is read again when the collector refuses it.
     pub token_file: Option<PathBuf>,
+    /// `join_token_file`: holds a join token, with which the agent gets a credential of its own when the collector asks for one; it is kept in
+    /// `state_dir`, and the file is not needed any more then.
+    pub join_token_file: Option<PathBuf>,
     /// `compression_level`: of zstd. Default 1, 1 to 19. Raise it where the network is dearer than the CPU.
     pub compression_level: i32,
     /// `linger`: how long lines are collected under load. Default `12ms`, up to `1s`. A lone line never waits.
@@ -120,6 +125,7 @@ impl Default for Agent {
             id: default_id(),
             state_dir: PathBuf::from("/var/lib/skidway-agent"),
             admin_listen: Some(SocketAddr::from(([127, 0, 0, 1], 7071))),
+            admin_allow_unprotected: false,
             labels: BTreeMap::new(),
             scan_interval: Duration::from_secs(10),
             memory_bytes_max: 12 << 20,
@@ -140,6 +146,7 @@ impl Default for Collector {
         Self {
             urls: vec![reqwest::Url::parse("http://127.0.0.1:7070").expect("a valid URL")],
             token_file: None,
+            join_token_file: None,
             compression_level: 1,
             linger: Duration::from_millis(12),
             request_timeout: Duration::from_secs(30),
@@ -184,10 +191,18 @@ impl Agent {
             .optional::<String>("id")
             .and_then(|id| AgentId::new(&id).map_err(|error| agent.mistake("id", error.to_string())).ok());
         let size = |key, default, min| agent.within(key, ByteSize(default), ByteSize(min)..=ByteSize(1 << 50)).0;
+        let admin_listen: Option<SocketAddr> = agent.get("admin_listen", default.admin_listen);
+        let admin_allow_unprotected = agent.get("admin_allow_unprotected", default.admin_allow_unprotected);
+        if admin_listen.is_some_and(|it| !it.ip().to_canonical().is_loopback()) && !admin_allow_unprotected {
+            let reason = "other machines would reach it, without TLS and unasked, and see file names and how shipping stands. Listen on 127.0.0.1, or, \
+                          if that is what you want, set agent.admin_allow_unprotected = true";
+            agent.mistake("admin_listen", reason);
+        }
         Self {
             id: id.unwrap_or(default.id),
             state_dir: agent.get("state_dir", default.state_dir),
-            admin_listen: agent.get("admin_listen", default.admin_listen),
+            admin_listen,
+            admin_allow_unprotected,
             labels: agent.get("labels", default.labels),
             scan_interval: agent.within("scan_interval", default.scan_interval, ms(100)..=hours(1)),
             memory_bytes_max: agent
@@ -209,9 +224,14 @@ impl Collector {
     fn read(collector: &Section<'_>) -> Self {
         let default = Self::default();
         let on_new_log = [("refuse", OnNewLog::Refuse), ("continue", OnNewLog::Continue), ("replay", OnNewLog::Replay)];
+        let (token_file, join_token_file) = (collector.optional("token_file"), collector.optional("join_token_file"));
+        if token_file.is_some() && join_token_file.is_some() {
+            collector.mistake("join_token_file", "means nothing with token_file: the agent shows that token");
+        }
         Self {
             urls: read_urls(collector, default.urls),
-            token_file: collector.optional("token_file"),
+            token_file,
+            join_token_file,
             compression_level: collector.within("compression_level", default.compression_level, 1..=19),
             linger: collector.within("linger", default.linger, ms(0)..=ms(1000)),
             request_timeout: collector.within("request_timeout", default.request_timeout, ms(100)..=ms(600_000)),
@@ -353,6 +373,19 @@ mod tests {
             "inputs.2.name: \"t\" names an earlier input too",
         ] {
             assert!(mistakes.contains(part), "{part}\nnot in\n{mistakes}");
+        }
+    }
+
+    #[test]
+    fn other_machines_reach_the_admin_door_only_in_so_many_words() {
+        let with = |keys: &str| read(&format!("[agent]\n{keys}\n[[inputs]]\ninclude = ['/a']\ntopic = 't'\n"));
+        for listen in ["0.0.0.0:7071", "[::]:7071", "10.0.0.1:7071"] {
+            let error = with(&format!("admin_listen = '{listen}'")).unwrap_err();
+            assert!(error.contains("agent.toml:2: agent.admin_listen: other machines"), "{error}");
+            assert!(with(&format!("admin_listen = '{listen}'\nadmin_allow_unprotected = true")).is_ok());
+        }
+        for listen in ["", "127.0.0.1:7071", "[::1]:7071"] {
+            assert!(with(&format!("admin_listen = '{listen}'")).is_ok(), "{listen}");
         }
     }
 

@@ -14,6 +14,12 @@ impl Config {
         keep("collector.urls", &self.collector.urls, &mut collector.urls, &mut waiting);
         keep("collector.token_file", &self.collector.token_file, &mut collector.token_file, &mut waiting);
         keep(
+            "collector.join_token_file",
+            &self.collector.join_token_file,
+            &mut collector.join_token_file,
+            &mut waiting,
+        );
+        keep(
             "collector.request_timeout",
             &self.collector.request_timeout,
             &mut collector.request_timeout,

@@ -44,6 +44,7 @@ use crate::discover::network::FileSystems;
 use crate::discover::watch::{Change, Watcher};
 use crate::flow::{Errand, FileSlot, Session};
 use crate::health::Pulse;
+use crate::ship::http::Doors;
 use crate::status::Totals;
 use crate::tail::Turns;
 use copies::{Leaving, Stems};
@@ -66,6 +67,7 @@ const REST: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct Parts {
     pub(super) config: Arc<Config>,
+    pub(super) doors: Arc<Doors>,
     pub(super) host: String,
     pub(super) discovery: Discovery,
     pub(super) watcher: Watcher,

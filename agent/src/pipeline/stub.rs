@@ -104,7 +104,7 @@ async fn about(State(stub): State<Stub>) -> Response {
 
 async fn open(State(stub): State<Stub>, body: Bytes) -> Response {
     let mut inner = stub.inner.lock().unwrap();
-    if OpenSession::decode(body).unwrap().follows != inner.epoch {
+    if OpenSession::decode(body).unwrap().follows != Some(inner.epoch) {
         let problem = Problem::new(409, "session-superseded", "as always").with("current_epoch", inner.epoch);
         return (StatusCode::CONFLICT, serde_json::to_vec(&problem).unwrap()).into_response();
     }

@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use reqwest::{Certificate, Client, Identity};
+use skidway_daemon::secret;
 
 use crate::config::{Collector, Tls};
 use crate::error::AgentError;
@@ -84,11 +85,16 @@ fn client(request_timeout: Duration, tls: &Tls) -> Result<Client, AgentError> {
         .timeout(request_timeout)
         .tcp_nodelay(true);
     if let Some(path) = &tls.ca_file {
-        let bundle = Certificate::from_pem_bundle(&read("collector.tls.ca_file", path)?);
-        client = client.tls_certs_only(bundle.map_err(|error| unusable("collector.tls.ca_file", path, error))?);
+        let key = "collector.tls.ca_file";
+        let bundle = Certificate::from_pem_bundle(&read(key, path)?).map_err(|error| unusable(key, path, error))?;
+        if bundle.is_empty() {
+            return Err(unusable(key, path, "holds no certificate; expected -----BEGIN CERTIFICATE-----"));
+        }
+        client = client.tls_certs_only(bundle);
     }
     if let (Some(cert), Some(key)) = (&tls.cert_file, &tls.key_file) {
         let mut pem = read("collector.tls.cert_file", cert)?;
+        pem.push(b'\n');
         pem.extend(read("collector.tls.key_file", key)?);
         let identity = Identity::from_pem(&pem);
         client = client.identity(identity.map_err(|error| unusable("collector.tls.cert_file", cert, error))?);
@@ -98,7 +104,7 @@ fn client(request_timeout: Duration, tls: &Tls) -> Result<Client, AgentError> {
 
 fn stamps(tls: &Tls) -> Vec<Stamp> {
     let stamp = |path: &PathBuf| {
-        let file = std::fs::metadata(path).ok()?;
+        let file = std::fs::metadata(secret::path(path).ok()?).ok()?;
         Some((file.ino(), file.len(), file.mtime(), file.mtime_nsec()))
     };
     [&tls.ca_file, &tls.cert_file, &tls.key_file].into_iter().flatten().map(stamp).collect()
@@ -109,7 +115,8 @@ fn stamps(tls: &Tls) -> Vec<Stamp> {
 /// # Errors
 /// It cannot be read (halt).
 pub(super) fn read(key: &'static str, path: &Path) -> Result<Vec<u8>, AgentError> {
-    std::fs::read(path).map_err(|error| unusable(key, path, error))
+    let located = secret::path(path).map_err(|error| unusable(key, path, error))?;
+    std::fs::read(located).map_err(|error| unusable(key, path, error))
 }
 
 /// Says that such a file is of no use.

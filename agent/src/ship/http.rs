@@ -1,20 +1,22 @@
 //! Requests to the collector, one at a time: through the door that worked last, never retried here.
 
-use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use reqwest::{Method, Response, Url};
+use skidway_daemon::tls::{self, Knobs, Trouble};
 use skidway_record::SourceId;
+use skidway_wire::access::enrol_path;
 use skidway_wire::commit::MEDIA_TYPE;
 use skidway_wire::http::{About, COMMITS_PATH, TopicDescription, records_path, session_path, sources_path};
 use skidway_wire::{CommitAnswer, OpenSession, Problem, SessionOpened, SourcePage};
 
-use super::connections::{Connections, read, unusable};
-use crate::config::Collector;
+use super::connections::Connections;
+use super::credential::Credential;
+use crate::config::Config;
 use crate::error::{AgentError, RequestError};
 
 /// How many sources a page holds.
@@ -30,25 +32,27 @@ pub struct Doors {
     connections: Connections,
     urls: Vec<Url>,
     current: AtomicUsize,
-    token_file: Option<PathBuf>,
-    token: Mutex<Option<HeaderValue>>,
+    agent: String,
+    credential: Credential,
+    /// Held by the lane that has the agent enrolled, if one may.
+    enrolling: Option<tokio::sync::Mutex<()>>,
 }
 
 impl Doors {
-    /// Prepares a client; connects nowhere yet.
+    /// Prepares a client; connects nowhere yet. One that is not `enrols` shows what credential there is, and never has the agent enrolled.
     ///
     /// # Errors
     /// A certificate, key or token file cannot be used (halt).
-    pub fn new(config: &Collector) -> Result<Arc<Self>, AgentError> {
-        skidway_daemon::tls::use_ring();
+    pub fn new(config: &Config, enrols: bool) -> Result<Arc<Self>, AgentError> {
+        tls::use_ring();
         let doors = Self {
-            connections: Connections::new(config)?,
-            urls: config.urls.clone(),
+            connections: Connections::new(&config.collector)?,
+            urls: config.collector.urls.clone(),
             current: AtomicUsize::new(0),
-            token_file: config.token_file.clone(),
-            token: Mutex::new(None),
+            agent: config.agent.id.as_str().to_owned(),
+            credential: Credential::open(config)?,
+            enrolling: enrols.then(tokio::sync::Mutex::default),
         };
-        doors.read_token()?;
         Ok(Arc::new(doors))
     }
 
@@ -125,9 +129,14 @@ impl Doors {
     async fn request(&self, method: Method, path: &str, body: Option<Bytes>) -> Result<(Url, Bytes), RequestError> {
         let door = self.current.load(Ordering::Relaxed);
         let base = &self.urls[door % self.urls.len()];
-        let answer = self.request_at(base, method, path, body).await;
-        if let Err(error) = &answer {
-            self.learn_from(door, error);
+        let shown = self.credential.shown();
+        let mut answer = self.request_at(base, (method.clone(), path), body.clone(), shown.clone()).await;
+        if matches!(answer, Err(RequestError::Refused { status: 401, .. })) && self.enrol(base, shown).await {
+            answer = self.request_at(base, (method, path), body, self.credential.shown()).await;
+        }
+        match &answer {
+            Ok(_) => self.credential.is_let_in(),
+            Err(error) => self.learn_from(door, error),
         }
         answer.map(|body| (base.clone(), body))
     }
@@ -135,17 +144,18 @@ impl Doors {
     async fn request_at(
         &self,
         base: &Url,
-        method: Method,
-        path: &str,
+        (method, path): (Method, &str),
         body: Option<Bytes>,
+        shown: Option<HeaderValue>,
     ) -> Result<Bytes, RequestError> {
         let url = base.join(path).map_err(|error| nonsense(base, error))?;
         let mut request = self.connections.client().request(method, url);
-        if let Some(token) = self.token() {
+        if let Some(token) = shown {
             request = request.header(AUTHORIZATION, token);
         }
         if let Some(body) = body {
-            request = request.header(CONTENT_TYPE, MEDIA_TYPE).body(body);
+            let media_type = if path.ends_with("/enrol") { "application/json" } else { MEDIA_TYPE };
+            request = request.header(CONTENT_TYPE, media_type).body(body);
         } else if path.contains("/records?") {
             request = request.header(ACCEPT, BATCHES_MEDIA_TYPE);
         }
@@ -167,25 +177,49 @@ impl Doors {
         if matches!(error, RequestError::Unanswered { .. }) {
             self.connections.was_not_answered();
         }
+        if matches!(error, RequestError::Refused { status: 401 | 403, .. }) {
+            self.credential.is_refused(&error.to_string());
+        }
         if matches!(error, RequestError::Refused { status: 401, .. })
-            && let Err(error) = self.read_token()
+            && let Err(error) = self.credential.read_token()
         {
             tracing::error!(%error, "keeping the old token");
         }
     }
 
-    fn read_token(&self) -> Result<(), AgentError> {
-        let Some(path) = &self.token_file else { return Ok(()) };
-        let bytes = read("collector.token_file", path)?;
-        let mut token = HeaderValue::from_bytes(&[b"Bearer ", bytes.trim_ascii()].concat())
-            .map_err(|error| unusable("collector.token_file", path, error))?;
-        token.set_sensitive(true);
-        *self.token.lock().unwrap_or_else(PoisonError::into_inner) = Some(token);
-        Ok(())
+    /// Says why the collector does not let the agent in, if it does not.
+    pub fn refused(&self) -> Option<String> {
+        self.credential.refused()
     }
 
-    fn token(&self) -> Option<HeaderValue> {
-        self.token.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// Has the agent enrolled, unless another lane just did; tells whether there is a credential that was not refused yet.
+    async fn enrol(&self, base: &Url, refused: Option<HeaderValue>) -> bool {
+        let Some(enrolling) = &self.enrolling else { return false };
+        let _one_lane = enrolling.lock().await;
+        if self.credential.shown() != refused {
+            return true;
+        }
+        let (join, request) = match self.credential.to_enrol() {
+            Ok(Some(offer)) => offer,
+            Ok(None) => return false,
+            Err(error) => {
+                tracing::error!(%error, "the agent cannot enrol");
+                return false;
+            }
+        };
+        let body = serde_json::to_vec(&request).expect("a request is plain JSON");
+        let path = enrol_path(&self.agent);
+        match self.request_at(base, (Method::POST, &path), Some(body.into()), Some(join)).await {
+            Ok(_) => {
+                tracing::info!(credential = request.id, "the agent has enrolled");
+                true
+            }
+            Err(error) => {
+                self.credential.is_refused(&error.to_string());
+                tracing::debug!(%error, "the agent has not enrolled");
+                false
+            }
+        }
     }
 }
 
@@ -193,13 +227,18 @@ fn nonsense(url: &Url, reason: impl ToString) -> RequestError {
     RequestError::Nonsense { url: url.to_string(), reason: reason.to_string() }
 }
 
-/// Keeps the innermost cause, which alone says something ("Connection refused").
+/// Names what a person can change when there is no TLS with a collector.
+const KNOBS: Knobs =
+    Knobs { ca_file: "collector.tls.ca_file", cert_file: "collector.tls.cert_file", url: "collector.urls" };
+
+/// Keeps the innermost cause, which alone says something ("Connection refused"), and what to do where that is known.
 fn unanswered(url: &Url, error: &reqwest::Error) -> RequestError {
+    let advice = Trouble::of(error).map_or_else(String::new, |trouble| format!(": {}", trouble.advice(&KNOBS)));
     let mut cause: &dyn std::error::Error = error;
     while let Some(source) = cause.source() {
         cause = source;
     }
-    RequestError::Unanswered { url: url.to_string(), reason: cause.to_string() }
+    RequestError::Unanswered { url: url.to_string(), reason: format!("{cause}{advice}") }
 }
 
 async fn refusal(url: &Url, response: Response) -> RequestError {

@@ -2,6 +2,7 @@
 //! fate, waits as asked, splits what is too large. What the answers mean for the files is not its business.
 
 mod connections;
+mod credential;
 pub mod http;
 
 use std::sync::Arc;
@@ -71,7 +72,7 @@ impl Lane {
 
     async fn try_open(&self, known_log: Option<LogId>, newest: u64) -> Result<Opened, RequestError> {
         let new_log = self.is_new_log(known_log).await?;
-        let introduction = OpenSession { follows: newest, ..self.introduction.clone() };
+        let introduction = OpenSession { follows: Some(newest), ..self.introduction.clone() };
         let opened = self.doors.open_session(self.agent.as_str(), &introduction).await?;
         let (mut sources, mut after) = (Vec::new(), None);
         loop {
@@ -120,6 +121,9 @@ impl Lane {
                 }
                 Err(error) => error,
             };
+            if error.fate() != Fate::Retry {
+                metrics::request_failed(error.fate());
+            }
             match error.fate() {
                 Fate::Retry => patience.wait(&error).await,
                 Fate::Halt if error.kind() == "fenced" => return Outcome::Fenced { epoch },
@@ -168,7 +172,7 @@ impl Patience {
 
     async fn wait(&mut self, error: &RequestError) {
         self.tries += 1;
-        metrics::request_failed();
+        metrics::request_failed(Fate::Retry);
         let asked = error.retry_after().unwrap_or_default().min(RETRY_AFTER_MAX);
         let wait = self.backoff.next(rand::random()).max(asked);
         if self.complained.is_none_or(|at| at.elapsed() >= COMPLAINT_INTERVAL) {

@@ -3,6 +3,8 @@
 mod groups;
 mod sinks;
 mod queues;
+mod tokens;
+mod doctor;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -14,9 +16,11 @@ use skidway_daemon::config::{ByteSize, parse_duration};
 use skidway_record::TopicName;
 use skidway_record::limits::PARTITIONS_MAX;
 
+pub use doctor::{Doctor, SupportBundle};
 pub use groups::{GroupAction, Groups};
 pub use queues::{QueueAction, QueuePut, Queues};
 pub use sinks::{SinkAction, Sinks};
+pub use tokens::{TokenAction, TokenJoin, TokenMake, TokenQuotas, Tokens};
 
 /// Follows log files, and works with a Skidway collector
 #[derive(Debug, Parser)]
@@ -36,6 +40,18 @@ pub struct Door {
     /// The collector's address
     #[arg(long, global = true, env = "SKIDWAY_URL", value_name = "URL", default_value = "http://127.0.0.1:7070")]
     pub url: String,
+    /// PEM file of the authorities that sign the collector's certificate [default: those of the system]
+    #[arg(long, global = true, env = "SKIDWAY_CA_FILE", value_name = "FILE")]
+    pub ca_file: Option<PathBuf>,
+    /// PEM file of a certificate to show to the collector
+    #[arg(long, global = true, env = "SKIDWAY_CERT_FILE", value_name = "FILE")]
+    pub cert_file: Option<PathBuf>,
+    /// PEM file of that certificate's private key
+    #[arg(long, global = true, env = "SKIDWAY_KEY_FILE", value_name = "FILE")]
+    pub key_file: Option<PathBuf>,
+    /// File of the token to send to the collector
+    #[arg(long, global = true, env = "SKIDWAY_TOKEN_FILE", value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
     /// Print JSON instead of tables and text
     #[arg(long, global = true)]
     pub json: bool,
@@ -62,6 +78,12 @@ pub enum Command {
     Groups(Groups),
     /// Give records away one by one: make queues, see how they stand, receive, acknowledge, redrive
     Queues(Queues),
+    /// Say who may do what: make tokens, list and revoke them, let agents join
+    Tokens(Tokens),
+    /// Say what is wrong and what to do: exit code 0 if nothing is, 1 for warnings, 2 for problems
+    Doctor(Doctor),
+    /// Write a file for whoever is asked for help: how things stand, without records and secrets
+    SupportBundle(SupportBundle),
     /// Print what a shell needs to complete commands: source <(skidway completion bash)
     Completion {
         /// The shell.
@@ -73,6 +95,17 @@ pub enum Command {
         #[arg(long, value_name = "FOLDER")]
         folder: Option<PathBuf>,
     },
+}
+
+impl Command {
+    /// Tells whether it talks to the collector that the options name.
+    pub fn asks_a_collector(&self) -> bool {
+        match self {
+            Self::Up(_) | Self::Completion { .. } | Self::Man { .. } => false,
+            Self::Tokens(tokens) => !matches!(tokens.action, Some(TokenAction::Generate)),
+            _ => true,
+        }
+    }
 }
 
 /// Holds the arguments of `skidway up`.
@@ -91,6 +124,12 @@ pub struct Up {
     /// Where to listen
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7070")]
     pub listen: SocketAddr,
+    /// Listen where other machines reach it though nothing is encrypted
+    #[arg(long)]
+    pub allow_unencrypted: bool,
+    /// Listen where other machines reach it though nobody is asked who they are
+    #[arg(long)]
+    pub allow_unauthenticated: bool,
 }
 
 /// Holds the arguments of `skidway tail`.
@@ -299,6 +338,9 @@ mod tests {
             "topics alter t --partitions 9",
             "topics delete t --yes",
             "agents --json",
+            "doctor --json",
+            "doctor --agent http://127.0.0.1:7071 --config agent.toml",
+            "support-bundle -o b.tar.gz --config a.toml --config b.toml --log c.log",
             "completion bash",
             "man --folder /tmp/man1",
             "groups",
@@ -308,6 +350,12 @@ mod tests {
             "groups reset g --topic app-* --to -5 --dry-run",
             "groups reset g --offset app:3=17 --force",
             "groups delete g --yes",
+            "tokens",
+            "tokens generate",
+            "tokens create --name ci --scope consume --scope produce=out-* --topics web-* --expires 90d --json",
+            "tokens create --name w --scope commit --topics * --agent web-1",
+            "tokens join --uses 10 --expires 1h --token-file f",
+            "tokens revoke 0123456789abcdef",
         ];
         for line in cases {
             let parsed = Cli::try_parse_from(format!("skidway {line}").split(' '));
@@ -329,6 +377,9 @@ mod tests {
             ("groups reset g --topic t", "--to"),
             ("groups reset g", "--offset"),
             ("groups commit g --offset app=17", "expected TOPIC:PARTITION=OFFSET"),
+            ("tokens create --name x", "--scope"),
+            ("tokens create --name x --scope write", "expected produce, consume, commit, metrics or admin"),
+            ("tokens create --name x --scope admin --expires soon", "expected a duration such as 24h"),
             ("up --listen localhost", "invalid socket address"),
         ];
         for (line, reason) in cases {

@@ -13,6 +13,7 @@ use std::io::{self, IsTerminal, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use skidway_agent::{Agent, Exit};
+use skidway_collector::config::{Config, Exposed};
 use skidway_collector::server::Server;
 use skidway_daemon::telemetry::{self, Logging};
 use skidway_daemon::{notify, shutdown};
@@ -43,7 +44,9 @@ pub async fn run(args: args::Up) -> Result<(), Error> {
     let log = args.demo.then(|| demo::Log::open(&folders.demo())).transpose();
     let log = log.map_err(failed("cannot write the demo's log"))?;
     let plan = Plan::make(&args.globs, &folders, args.demo)?;
-    let server = Server::start(collector_config(&folders, args.listen)).await;
+    let config = collector_config(&folders, &args);
+    declared(&config)?;
+    let server = Server::start(config).await;
     let server = server.map_err(|error| cannot_start(&error, args.listen))?;
     let listen = reachable(server.local_addr());
     let agent = Agent::start(agent_config(&plan, &folders, listen)?).await.map_err(failed("the agent cannot start"))?;
@@ -139,10 +142,30 @@ fn fenced() -> Error {
     )
 }
 
-fn collector_config(folders: &Folders, listen: SocketAddr) -> skidway_collector::config::Config {
-    let mut config = skidway_collector::config::Config { data_dir: folders.log(), ..Default::default() };
-    config.http.listen = listen;
+fn collector_config(folders: &Folders, args: &args::Up) -> Config {
+    let mut config = Config { data_dir: folders.log(), ..Default::default() };
+    config.http.listen = args.listen;
+    config.http.allow_unencrypted = args.allow_unencrypted;
+    config.access.allow_unauthenticated = args.allow_unauthenticated;
     config
+}
+
+/// Refuses to be reached by other machines unless that is wanted in so many words.
+fn declared(config: &Config) -> Result<(), Error> {
+    let flag = |exposed: &Exposed| match exposed {
+        Exposed::Unencrypted(_) => "--allow-unencrypted",
+        Exposed::Unauthenticated(_) => "--allow-unauthenticated",
+    };
+    let flags: Vec<&str> = config.exposed().iter().map(flag).collect();
+    if flags.is_empty() {
+        return Ok(());
+    }
+    Err(Error::Usage(format!(
+        "other machines reach {}, and whoever does may read, write and delete every topic, unencrypted. Listen on 127.0.0.1; or run skidway-collector, \
+         which speaks TLS and asks who one is; or, if this is what you want, say so: {}",
+        config.http.listen,
+        flags.join(" ")
+    )))
 }
 
 fn agent_config(plan: &Plan, folders: &Folders, collector: SocketAddr) -> Result<skidway_agent::Config, Error> {
@@ -210,6 +233,21 @@ mod tests {
 
         let other = Wrapped(io::Error::from(io::ErrorKind::PermissionDenied));
         assert_eq!(cannot_start(&other, listen).to_string(), "the collector cannot start: cannot open the door");
+    }
+
+    #[test]
+    fn other_machines_are_let_in_only_in_so_many_words() {
+        let folders = Folders::new("/home/me".into(), std::path::Path::new("data"));
+        let declared_by = |listen: &str, allow_unencrypted, allow_unauthenticated| {
+            let (globs, data_dir, listen) = (Vec::new(), "data".into(), listen.parse().unwrap());
+            let args = args::Up { globs, demo: false, data_dir, listen, allow_unencrypted, allow_unauthenticated };
+            declared(&collector_config(&folders, &args)).map_err(|error| error.to_string())
+        };
+        let error = declared_by("0.0.0.0:7070", false, false).unwrap_err();
+        assert!(error.ends_with("say so: --allow-unencrypted --allow-unauthenticated"), "{error}");
+        assert!(declared_by("[::]:7070", true, false).unwrap_err().ends_with("say so: --allow-unauthenticated"));
+        assert_eq!(declared_by("0.0.0.0:7070", true, true), Ok(()));
+        assert_eq!(declared_by("[::1]:7070", false, false), Ok(()));
     }
 
     #[test]

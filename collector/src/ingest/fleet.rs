@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use skidway_record::AgentId;
+use skidway_wire::codec::VERSION;
 
 use crate::ingest::IngestError;
 use crate::log::AgentState;
@@ -28,6 +29,7 @@ struct Member {
     address: String,
     heard_at: Instant,
     report: Option<Report>,
+    protocol: u8,
 }
 
 /// Holds what an agent last said of itself.
@@ -50,6 +52,7 @@ impl Fleet {
                 address: "unknown".to_owned(),
                 heard_at: now,
                 report: None,
+                protocol: VERSION,
             };
             (state.session.agent, member)
         });
@@ -84,9 +87,26 @@ impl Fleet {
             silent.and_then(|id| members.remove(&id));
         }
         let report = Report { at_ms, bytes_behind: None, oldest_unacknowledged_ms: None };
-        let member =
-            Member { machine_id: machine.to_owned(), address: address.to_owned(), heard_at: now, report: Some(report) };
+        let member = Member {
+            machine_id: machine.to_owned(),
+            address: address.to_owned(),
+            heard_at: now,
+            report: Some(report),
+            protocol: VERSION,
+        };
         members.insert(agent.clone(), member);
+    }
+
+    /// Notes in which version of the agents' protocol an agent opened its session.
+    pub fn speaks(&self, agent: &AgentId, protocol: u8) {
+        if let Some(member) = self.lock().get_mut(agent) {
+            member.protocol = protocol;
+        }
+    }
+
+    /// Gives that version; ours if the agent has not spoken since the start.
+    pub fn spoken_by(&self, agent: &AgentId) -> u8 {
+        self.lock().get(agent).map_or(VERSION, |member| member.protocol)
     }
 
     /// Notes what an agent said of itself with the proof of its session.
@@ -100,6 +120,19 @@ impl Fleet {
     /// Gives what an agent last said; `None` if it has not spoken since the start.
     pub fn report(&self, agent: &AgentId) -> Option<Report> {
         self.lock().get(agent).and_then(|member| member.report)
+    }
+
+    /// Lists the agents that have spoken since the start, by id: how long ago, and what they said; and counts those that have not.
+    pub fn heard(&self, now: Instant) -> (Vec<(AgentId, Duration, Report)>, usize) {
+        let members = self.lock();
+        let spoken = |(id, member): (&AgentId, &Member)| {
+            Some((id.clone(), now.saturating_duration_since(member.heard_at), member.report?))
+        };
+        let mut heard: Vec<_> = members.iter().filter_map(spoken).collect();
+        let unheard = members.len() - heard.len();
+        drop(members);
+        heard.sort_unstable_by(|(a, ..), (b, ..)| a.cmp(b));
+        (heard, unheard)
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<AgentId, Member>> {
@@ -130,6 +163,8 @@ mod tests {
         fleet.reported(&agent(), report, start + Duration::from_secs(30));
         assert_eq!((may("b", 89), may("b", 90)), (false, true));
         assert_eq!(fleet.report(&agent()), Some(report));
+        let heard = fleet.heard(start + Duration::from_secs(40));
+        assert_eq!(heard, (vec![(agent(), Duration::from_secs(10), report)], 0));
     }
 
     #[test]
@@ -142,5 +177,6 @@ mod tests {
         assert!(refused.contains("unknown") && refused.contains("10.0.0.2:1"), "{refused}");
         assert!(fleet.may_open(&agent(), "a", "10.0.0.1:1", start).is_ok());
         assert_eq!(fleet.report(&agent()), None);
+        assert_eq!(fleet.heard(start), (vec![], 1));
     }
 }

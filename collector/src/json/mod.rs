@@ -9,6 +9,8 @@
 mod escape;
 mod timestamp;
 
+use std::collections::HashMap;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::BytesMut;
@@ -203,8 +205,14 @@ fn write_member(out: &mut BytesMut, name: &str, bytes: Option<&[u8]>) {
     }
 }
 
+/// Past so many headers, repeated ones are found by a map: whoever sends a million must not cost each reader a million millions.
+const FEW_HEADERS: u32 = 16;
+
 /// Writes the members of `headers`: a repeated one as an array, at the place where it first appears.
 fn write_headers(out: &mut BytesMut, record: &Record<'_>) {
+    if record.header_count() > FEW_HEADERS {
+        return write_many_headers(out, record);
+    }
     let mut written = 0;
     for (index, header) in record.headers().enumerate() {
         if index > 0 && record.headers().take(index).any(|earlier| earlier.key == header.key) {
@@ -228,6 +236,35 @@ fn write_headers(out: &mut BytesMut, record: &Record<'_>) {
             write_header_value(out, &later);
         }
         out.extend_from_slice(b"]");
+    }
+}
+
+/// Does what [`write_headers`] does, in time that grows with their number alone.
+fn write_many_headers(out: &mut BytesMut, record: &Record<'_>) {
+    let headers: Vec<Header<'_>> = record.headers().collect();
+    let mut places: HashMap<&[u8], Vec<usize>> = HashMap::new();
+    for (index, header) in headers.iter().enumerate() {
+        places.entry(header.key).or_default().push(index);
+    }
+    for (index, header) in headers.iter().enumerate() {
+        let same = &places[header.key];
+        if same[0] != index {
+            continue;
+        }
+        if index > 0 {
+            out.extend_from_slice(b",");
+        }
+        write_text(out, &String::from_utf8_lossy(header.key));
+        out.extend_from_slice(if same.len() > 1 { b":[" } else { b":" });
+        for (nth, place) in same.iter().enumerate() {
+            if nth > 0 {
+                out.extend_from_slice(b",");
+            }
+            write_header_value(out, &headers[*place]);
+        }
+        if same.len() > 1 {
+            out.extend_from_slice(b"]");
+        }
     }
 }
 
@@ -287,6 +324,17 @@ mod tests {
     }
 
     const START: &str = r#"{"topic":"t","partition":2,"offset":41,"timestamp":"2023-11-14T22:13:20.123Z","#;
+
+    #[test]
+    fn many_headers_are_written_as_few_are() {
+        let names: Vec<String> = (0..30).map(|n| format!("h{}", n % 12)).collect();
+        let headers: Vec<(&str, Bytes<'_>)> = names.iter().map(|name| (name.as_str(), Some(name.as_bytes()))).collect();
+        let text = shown(None, None, &headers, false);
+        assert!(text.contains(r#""headers":{"h0":["h0","h0","h0"],"h1":["h1","h1","h1"],"#), "{text}");
+        assert!(text.contains(r#""h6":["h6","h6"],"h7":["h7","h7"]"#), "{text}");
+        let single = shown(None, None, &headers[..12], false);
+        assert!(single.contains(r#""headers":{"h0":"h0","h1":"h1","#), "{single}");
+    }
 
     #[test]
     fn text_is_shown_as_text_and_bytes_as_base64() {

@@ -45,14 +45,15 @@ impl Lobby {
 pub struct Seat(Arc<Place>);
 
 impl Seat {
-    /// Begins a request; it runs until what is given is dropped.
-    pub fn ask(&self) -> Busy {
+    /// Begins a request; it runs until what is given is dropped. `None` if the connection was sent away before: nothing may be done any more.
+    pub fn ask(&self) -> Option<Busy> {
         let mut running = self.0.running();
-        running.requests += 1;
-        if let Some(ticket) = running.ticket.take() {
-            self.0.lobby.waiting().remove(&ticket);
+        if let Some(ticket) = running.ticket {
+            self.0.lobby.waiting().remove(&ticket)?;
+            running.ticket = None;
         }
-        Busy(self.0.clone())
+        running.requests += 1;
+        Some(Busy(self.0.clone()))
     }
 
     /// Is cancelled when the connection has to make room.
@@ -120,13 +121,14 @@ mod tests {
         let lobby = Arc::new(Lobby::default());
         let [first, second, third] = [lobby.enter(), lobby.enter(), lobby.enter()];
         let gone = |seat: &Seat| seat.sent_away().is_cancelled();
-        let asking = first.ask();
+        let asking = first.ask().unwrap();
         assert!(lobby.send_away());
         assert_eq!([&first, &second, &third].map(gone), [false, true, false], "the first asks");
         drop(asking);
         assert!(lobby.send_away());
         assert_eq!([&first, &second, &third].map(gone), [false, true, true], "the first was silent for less time");
-        let busy = (first.ask(), first.ask());
+        assert!(second.ask().is_none(), "it may not ask any more");
+        let busy = (first.ask().unwrap(), first.ask().unwrap());
         drop(busy.0);
         assert!(!lobby.send_away(), "one answer is still on its way");
         drop(busy.1);
@@ -139,7 +141,7 @@ mod tests {
     fn a_connection_that_ends_leaves_nothing_behind() {
         let lobby = Arc::new(Lobby::default());
         let seat = lobby.enter();
-        let answer = seat.ask();
+        let answer = seat.ask().unwrap();
         drop(seat);
         drop(answer);
         drop(lobby.enter());

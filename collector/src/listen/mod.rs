@@ -1,5 +1,6 @@
-//! The collector's doors, one so far: HTTP; and what all doors need of connections.
+//! The collector's doors, one so far: HTTP, plain or in TLS; and what all doors need of connections.
 
 pub mod lobby;
 pub mod held;
+pub mod tls;
 pub mod http;

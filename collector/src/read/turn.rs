@@ -78,7 +78,8 @@ impl<T, A: Iterator<Item = T>, B: Iterator<Item = T>> Iterator for Records<A, B>
 }
 
 impl Turn {
-    pub(super) fn new((of, shard): (TopicPartition, Shard), batch: Arc<Decoded>, from: Offset) -> Self {
+    /// Gives the records of a batch from an offset on.
+    pub fn new((of, shard): (TopicPartition, Shard), batch: Arc<Decoded>, from: Offset) -> Self {
         Self { of, shard, batch, from, only: None }
     }
 

@@ -15,7 +15,8 @@ const SOURCE: SourceId = SourceId([7; 16]);
 
 /// Opens the session after `follows`.
 async fn open_after(collector: &Collector, machine: &str, follows: u64) -> Answer {
-    let open = OpenSession { machine_id: machine.into(), host: "h".into(), version: "1".into(), follows };
+    let open =
+        OpenSession { machine_id: machine.into(), host: "h".into(), version: "1".into(), follows: Some(follows) };
     collector.post("/v1/agents/web-1/session").body(commit::MEDIA_TYPE, open.encode()).send().await
 }
 

@@ -4,7 +4,9 @@
 
 pub mod config;
 pub mod telemetry;
+pub mod process;
 pub mod tls;
+pub mod secret;
 pub mod descriptors;
 pub mod shutdown;
 pub mod notify;

@@ -9,8 +9,8 @@ use std::time::Duration;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
 
-use crate::VERSION;
 use crate::config::Section;
+use crate::{VERSION, process};
 
 /// Says how log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -75,9 +75,17 @@ pub fn metrics() -> &'static PrometheusHandle {
         let handle = recorder().install_recorder().expect("nobody else installs a metrics recorder");
         metrics::describe_gauge!("skidway_build_info", "Always 1; the labels tell the build");
         metrics::gauge!("skidway_build_info", "version" => VERSION).set(1.0);
+        process::describe();
         keep_up(handle.clone());
         handle
     })
+}
+
+/// Gives the metrics as Prometheus scrapes them, those of the process itself brought up to date.
+pub fn render() -> String {
+    let handle = metrics();
+    process::show();
+    handle.render()
 }
 
 /// From 100 µs (one fsync on a good disk) to 10 s (a disk or a network in trouble).

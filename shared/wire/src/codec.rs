@@ -2,6 +2,10 @@
 //!
 //! Every frame: `SKWY` | version u8 = 3 | kind u8 | fields. Integers are little-endian and of fixed width; bytes and text have a
 //! u32 length before them; an option is a u8 0 or 1 and the value; a list is a u32 count and its items.
+//!
+//! Version 2 added `follows` to the opening of a session, version 3 `expected_carry` to spans and the item that hands over. Frames of the older
+//! versions are read, and answered in their own: a fleet is not upgraded in one moment. What the collector answers has been the same in all of
+//! them, so only the number differs.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
@@ -12,6 +16,25 @@ pub const MAGIC: &[u8; 4] = b"SKWY";
 
 /// Numbers the protocol this build speaks.
 pub const VERSION: u8 = 3;
+
+/// Numbers the oldest protocol this build reads.
+pub const VERSION_MIN: u8 = 1;
+
+/// Gives the number of the protocol that a frame says it is of; [`VERSION`] for bytes that are none.
+pub fn version_of(frame: &[u8]) -> u8 {
+    frame.get(MAGIC.len()).copied().unwrap_or(VERSION)
+}
+
+/// Gives an answer's frame the number of the protocol that was asked in, [`VERSION_MIN`] to [`VERSION`].
+#[must_use]
+pub fn in_version(answer: Bytes, version: u8) -> Bytes {
+    if version == VERSION {
+        return answer;
+    }
+    let mut frame = BytesMut::from(answer);
+    frame[MAGIC.len()] = version;
+    frame.freeze()
+}
 
 /// Writes the fields of one frame.
 pub(crate) struct Writer(BytesMut);
@@ -73,7 +96,10 @@ impl Writer {
 }
 
 /// Reads the fields of one frame; byte fields share the frame's memory.
-pub(crate) struct Reader(Bytes);
+pub(crate) struct Reader {
+    rest: Bytes,
+    version: u8,
+}
 
 impl Reader {
     pub(crate) fn new(mut frame: Bytes, expected: u8) -> Result<Self, WireError> {
@@ -82,34 +108,39 @@ impl Reader {
         }
         frame.advance(4);
         let (found, kind) = (frame.get_u8(), frame.get_u8());
-        if found != VERSION {
+        if !(VERSION_MIN..=VERSION).contains(&found) {
             return Err(WireError::Version { found, supported: VERSION });
         }
         if kind != expected {
             return Err(WireError::Kind { found: kind, expected });
         }
-        Ok(Self(frame))
+        Ok(Self { rest: frame, version: found })
+    }
+
+    /// Gives the version the frame is of.
+    pub(crate) fn version(&self) -> u8 {
+        self.version
     }
 
     pub(crate) fn u8(&mut self, field: &'static str) -> Result<u8, WireError> {
         self.need(1, field)?;
-        Ok(self.0.get_u8())
+        Ok(self.rest.get_u8())
     }
 
     pub(crate) fn u32(&mut self, field: &'static str) -> Result<u32, WireError> {
         self.need(4, field)?;
-        Ok(self.0.get_u32_le())
+        Ok(self.rest.get_u32_le())
     }
 
     pub(crate) fn u64(&mut self, field: &'static str) -> Result<u64, WireError> {
         self.need(8, field)?;
-        Ok(self.0.get_u64_le())
+        Ok(self.rest.get_u64_le())
     }
 
     pub(crate) fn array(&mut self, field: &'static str) -> Result<[u8; 16], WireError> {
         self.need(16, field)?;
         let mut value = [0; 16];
-        self.0.copy_to_slice(&mut value);
+        self.rest.copy_to_slice(&mut value);
         Ok(value)
     }
 
@@ -120,7 +151,7 @@ impl Reader {
             return Err(WireError::field(field, format_args!("{length} bytes, at most {max}")));
         }
         self.need(length, field)?;
-        Ok(self.0.split_to(length))
+        Ok(self.rest.split_to(length))
     }
 
     /// Takes a text field of at most 64 KiB.
@@ -168,10 +199,10 @@ impl Reader {
     }
 
     pub(crate) fn finish(self) -> Result<(), WireError> {
-        if self.0.is_empty() { Ok(()) } else { Err(WireError::Trailing(self.0.len())) }
+        if self.rest.is_empty() { Ok(()) } else { Err(WireError::Trailing(self.rest.len())) }
     }
 
     fn need(&self, bytes: usize, field: &'static str) -> Result<(), WireError> {
-        if self.0.len() < bytes { Err(WireError::CutShort(field)) } else { Ok(()) }
+        if self.rest.len() < bytes { Err(WireError::CutShort(field)) } else { Ok(()) }
     }
 }

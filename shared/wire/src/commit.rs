@@ -40,8 +40,8 @@ pub struct OpenSession {
     /// The agent's build.
     pub version: String,
     /// The agent's newest session, 0 for none: the opening is refused (409 `session-superseded`, with `current_epoch`) if it is not that, so
-    /// that a late copy of an opening does nothing.
-    pub follows: u64,
+    /// that a late copy of an opening does nothing. Agents of version 1 cannot say it: `None` follows whichever is the newest.
+    pub follows: Option<u64>,
 }
 
 /// Answers [`OpenSession`].
@@ -90,7 +90,7 @@ impl OpenSession {
         out.text(&self.machine_id);
         out.text(&self.host);
         out.text(&self.version);
-        out.u64(self.follows);
+        out.u64(self.follows.unwrap_or_default());
         out.finish()
     }
 
@@ -101,7 +101,8 @@ impl OpenSession {
     pub fn decode(frame: Bytes) -> Result<Self, WireError> {
         let mut input = Reader::new(frame, KIND_OPEN_SESSION)?;
         let (machine_id, host) = (input.text("machine id")?, input.text("host")?);
-        let (version, follows) = (input.text("version")?, input.u64("follows")?);
+        let version = input.text("version")?;
+        let follows = if input.version() < 2 { None } else { Some(input.u64("follows")?) };
         input.finish()?;
         Ok(Self { machine_id, host, version, follows })
     }

@@ -210,7 +210,10 @@ fn read_span(input: &mut Reader) -> Result<Item, WireError> {
         return Err(WireError::field("span", "it ends before it starts"));
     }
     let kind = read_kind(input)?;
-    let expected_carry = input.option("expected carry", |input| input.bytes("expected carry", CARRY_BYTES_MAX))?;
+    let expected_carry = match input.version() {
+        ..3 => None,
+        _ => input.option("expected carry", |input| input.bytes("expected carry", CARRY_BYTES_MAX))?,
+    };
     let carry = input.bytes("carry", CARRY_BYTES_MAX)?;
     let (head, anchor) = (read_fingerprint(input)?, read_fingerprint(input)?);
     let path = input.option("path", |input| input.bytes("path", PATH_BYTES_MAX))?;

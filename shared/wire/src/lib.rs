@@ -2,6 +2,7 @@
 //!
 //! Opens no socket, reads no clock. Values in, bytes out, and back.
 
+pub mod access;
 pub mod error;
 pub mod codec;
 pub mod source;

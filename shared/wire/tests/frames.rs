@@ -8,6 +8,7 @@ use proptest::option;
 use proptest::prelude::*;
 use skidway_record::source::{FINGERPRINT_BYTES_MAX, Fingerprint, NewSource, Partitioning, PhysicalId, StoredSource};
 use skidway_record::{AgentId, LogId, SourceId, TopicName};
+use skidway_wire::codec::{VERSION, VERSION_MIN, in_version, version_of};
 use skidway_wire::{
     CommitAnswer, CommitRequest, Item, ItemResult, OpenSession, SessionOpened, SourcePage, SpanKind, WireError,
 };
@@ -146,7 +147,12 @@ fn commit_request() -> impl Strategy<Value = CommitRequest> {
 
 fn open_session() -> impl Strategy<Value = OpenSession> {
     let fields = (text(), text(), text(), any::<u64>());
-    fields.prop_map(|(machine_id, host, version, follows)| OpenSession { machine_id, host, version, follows })
+    fields.prop_map(|(machine_id, host, version, follows)| OpenSession {
+        machine_id,
+        host,
+        version,
+        follows: Some(follows),
+    })
 }
 
 fn session_opened() -> impl Strategy<Value = SessionOpened> {
@@ -179,7 +185,9 @@ fn check<T: PartialEq + std::fmt::Debug>(value: &T, frame: &Bytes, decode: impl 
         decode(Bytes::from(bytes))
     };
     assert_eq!(with(0, b'X'), Err(WireError::Magic));
-    assert_eq!(with(4, 2), Err(WireError::Version { found: 2, supported: 3 }));
+    for found in [0, 4] {
+        assert_eq!(with(4, found), Err(WireError::Version { found, supported: 3 }));
+    }
     assert!(matches!(with(5, 0xee), Err(WireError::Kind { found: 0xee, .. })));
 }
 
@@ -235,6 +243,24 @@ proptest! {
     fn arbitrary_fields_never_panic(kind in 0..8_u8, fields in vec(any::<u8>(), 0..200)) {
         read_as_everything(&Bytes::from([b"SKWY\x03", &[kind][..], &fields].concat()));
     }
+}
+
+#[test]
+fn answers_take_the_number_of_the_protocol_asked_in_and_are_read() {
+    let value = CommitAnswer { results: vec![ItemResult::Accepted, ItemResult::UnknownSource] };
+    for version in VERSION_MIN..=VERSION {
+        let frame = in_version(value.encode(), version);
+        assert_eq!(version_of(&frame), version);
+        assert_eq!(CommitAnswer::decode(frame), Ok(value.clone()));
+    }
+}
+
+#[test]
+fn an_opening_of_version_1_follows_whichever_session_is_the_newest() {
+    let open = OpenSession { machine_id: "m".into(), host: "h".into(), version: "v".into(), follows: Some(7) };
+    let newer = open.encode();
+    let older = in_version(newer.slice(..newer.len() - 8), 1);
+    assert_eq!(OpenSession::decode(older), Ok(OpenSession { follows: None, ..open }));
 }
 
 #[test]

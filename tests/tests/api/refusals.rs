@@ -13,8 +13,10 @@ use super::{TOKEN, serving};
 const BODY_BYTES_MAX: usize = 4096;
 
 /// Refusals that take more than a request to meet, and the test that does, if there is one.
-const ELSEWHERE: [(&str, u16, &str); 21] = [
+const ELSEWHERE: [(&str, u16, &str); 23] = [
     ("POST /v1/beacons/{token}", 429, "browser"),
+    ("DELETE /v1/tokens/{id}", 404, "access"),
+    ("POST /v1/agents/{agent}/enrol", 409, "access"),
     ("POST /v1/commits", 409, "agent"),
     ("GET /v1/topics/{topic}/records", 422, "damage"),
     ("GET /v1/records", 422, "damage"),
@@ -71,6 +73,7 @@ fn path(template: &str, there_are: bool) -> String {
         ("queue", "jobs"),
         ("sink", "archive"),
         ("agent", "web-1"),
+        ("id", "0123456789abcdef"),
         ("token", TOKEN),
     ];
     names.iter().fold(template.to_owned(), |path, (name, value)| {
@@ -130,6 +133,9 @@ fn one_by_one(client: &Client) -> Vec<Refused<'static>> {
             refused("POST /v1/beacons/{token}", 403, format!("/v1/beacons/{TOKEN}"))
                 .with("Origin", "https://other.example"),
         ),
+        refused("POST /v1/tokens", 409, "/v1/tokens").json(&json!({"name": "x", "grants": [{"scope": "admin"}]})),
+        refused("POST /v1/tokens/join", 409, "/v1/tokens/join"),
+        refused("DELETE /v1/tokens/{id}", 409, "/v1/tokens/0123456789abcdef"),
         refused("PUT /v1/topics/{topic}", 403, "/v1/topics/__x").json(&partitions()),
         refused("PUT /v1/topics/{topic}", 409, "/v1/topics/app").json(&partitions()),
         refused("DELETE /v1/topics/{topic}", 403, "/v1/topics/__x"),

@@ -20,7 +20,7 @@ fn post(victim: &Victim, path: &str, frame: &[u8]) -> Answer {
 }
 
 fn opening() -> Bytes {
-    OpenSession { machine_id: "m".into(), host: "h".into(), version: "1".into(), follows: 0 }.encode()
+    OpenSession { machine_id: "m".into(), host: "h".into(), version: "1".into(), follows: Some(0) }.encode()
 }
 
 fn opened(victim: &Victim) -> SessionOpened {

@@ -29,7 +29,7 @@ use skidway_tests::{Client, Collector, Site};
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Memory that all attacks of one test together may cost: what the allocator keeps, and a few bodies.
-const GROWTH_BYTES_MAX: u64 = 96 << 20;
+const GROWTH_BYTES_MAX: u64 = 128 << 20;
 
 /// Is a collector under attack, beside others' requests.
 struct Victim {

@@ -121,9 +121,7 @@ fn is_stored(client: &Client, page: &Value, lines: &str) -> bool {
     })
 }
 
-fn kill(collector: &mut Collector, kills: u64) {
-    let seed = scale::seed();
-    eprintln!("SKIDWAY_TEST_SEED={seed}");
+fn kill(collector: &mut Collector, kills: u64, seed: u64) {
     let mut random = StdRng::seed_from_u64(seed);
     for _ in 0..kills {
         wait::pause(Duration::from_millis(random.random_range(300..1500)));
@@ -137,12 +135,13 @@ fn a_pipeline_has_each_records_output_exactly_once_over_kills() {
     let (_site, mut collector, client) = serving("rebalance_timeout = \"1s\"");
     let records = scale::amount(100_000, 4_000);
     (0..records / 1000).for_each(|part| produce(&client, part * 1000..(part + 1) * 1000));
-    let stop = AtomicBool::new(false);
+    let (stop, seed) = (AtomicBool::new(false), scale::seed());
+    eprintln!("SKIDWAY_TEST_SEED={seed}");
     std::thread::scope(|scope| {
         for _ in 0..WORKERS {
             scope.spawn(|| work(&client, &stop));
         }
-        kill(&mut collector, scale::amount(40, 3));
+        kill(&mut collector, scale::amount(40, 3), seed);
         wait::until("everything is read", || (show(&client, "g")["lag"] == 0).then_some(()));
         stop.store(true, Ordering::Relaxed);
     });

@@ -219,6 +219,7 @@ impl Follow {
             oldest.and_then(|(since, slot)| Some(Waiting { path: self.sources.get(&slot)?.path.to_path_buf(), since }));
         self.parts.pulse.send_modify(|pulse| pulse.oldest = oldest);
         metrics::backlog(behind, age, self.sources.len());
+        metrics::unanswered(self.age_of(self.unanswered_since));
         metrics::read_rate(self.read_rate.measure(self.now), self.read_rate.max());
         metrics::open_files(self.open_files.len(), self.open_files.max());
     }
@@ -276,6 +277,7 @@ impl Follow {
             log_id: session.map(|session| session.log_id.to_string()),
             log_epoch: session.map(|session| session.log_epoch),
             session_epoch: session.map(|session| session.epoch),
+            refused: self.parts.doors.refused(),
             files,
             skipped,
             skipped_unnamed,

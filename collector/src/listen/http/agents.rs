@@ -9,10 +9,12 @@ use axum::http::{HeaderMap, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use bytes::Bytes;
-use skidway_record::SourceId;
+use skidway_record::{AgentId, SourceId};
+use skidway_wire::codec::{in_version, version_of};
 use skidway_wire::http::{AgentList, AgentSummary};
 use skidway_wire::{SessionOpened, SourcePage, commit};
 
+use crate::access::Caller;
 use crate::clock::now_ms;
 use crate::json::rfc3339;
 use crate::listen::http::answers::Failure;
@@ -44,13 +46,19 @@ pub(super) async fn open_session(
     body: axum::body::Body,
 ) -> Result<Response, Failure> {
     let body = read_frame(&door, &headers, body).await?;
+    let version = version_of(&body.bytes);
     let asked = skidway_wire::OpenSession::decode(body.bytes)?;
     let (address, machine_id) = (peer.to_string(), asked.machine_id.clone());
     door.fleet.may_open(&agent, &machine_id, &address, Instant::now())?;
     let open =
         OpenSession { agent: agent.clone(), machine_id: asked.machine_id, host: asked.host, version: asked.version };
-    let session = door.ingest.open_session(open, asked.follows).await?;
+    let follows = match asked.follows {
+        Some(follows) => follows,
+        None => newest_session(&door, &agent).await?,
+    };
+    let session = door.ingest.open_session(open, follows).await?;
     door.fleet.opened(&agent, &machine_id, &address, Instant::now(), now_ms());
+    door.fleet.speaks(&agent, version);
     tracing::info!(%agent, epoch = session.epoch, address, "session opened");
     let log = door.log.identity();
     let opened = SessionOpened {
@@ -59,7 +67,13 @@ pub(super) async fn open_session(
         log_epoch: log.epoch,
         opened_inputs: session.opened_inputs,
     };
-    Ok(frame(opened.encode()))
+    Ok(frame(in_version(opened.encode(), version)))
+}
+
+/// Gives the session that an agent of version 1 means, which cannot say: the newest there is.
+async fn newest_session(door: &Door, agent: &AgentId) -> Result<u64, Failure> {
+    let agents = door.log.agents().await?;
+    Ok(agents.iter().find(|state| state.session.agent == *agent).map_or(0, |state| state.epoch))
 }
 
 /// Pages an agent's sources. Agents' own protocol.
@@ -81,16 +95,26 @@ pub(super) async fn sources(
     let after = query.parsed::<SourceId>("after")?;
     let limit = query.within("limit", 1..=SOURCES.1)?.unwrap_or(SOURCES.0) as usize;
     query.finish()?;
+    // A request without a frame: what the agent speaks is known from its session.
+    let version = door.fleet.spoken_by(&agent);
     let sources = door.log.sources(agent, after, limit).await?;
     let next = sources.last().filter(|_| sources.len() == limit).map(|stored| stored.source.id);
-    Ok(frame(SourcePage { sources, next }.encode()))
+    Ok(frame(in_version(SourcePage { sources, next }.encode(), version)))
 }
 
-/// Lists the agents that ever opened a session.
+/// Lists the agents that ever opened a session; to an agent itself.
 #[utoipa::path(get, path = "/v1/agents", tag = "agents", responses((status = 200, body = AgentList), Refused<400>))]
-pub(super) async fn list(State(door): State<Arc<Door>>, uri: Uri) -> Result<Json<AgentList>, Failure> {
+pub(super) async fn list(
+    State(door): State<Arc<Door>>,
+    Extension(caller): Extension<Caller>,
+    uri: Uri,
+) -> Result<Json<AgentList>, Failure> {
     Query::of(&uri)?.finish()?;
-    let agents = door.log.agents().await?;
+    if caller.agent().is_none() {
+        caller.administers()?;
+    }
+    let mut agents = door.log.agents().await?;
+    agents.retain(|state| caller.is_administrator() || caller.agent() == Some(state.session.agent.as_str()));
     Ok(Json(AgentList { agents: agents.into_iter().map(|state| summary(&door, state)).collect() }))
 }
 

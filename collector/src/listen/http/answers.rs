@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, UPGRADE};
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, UPGRADE, WWW_AUTHENTICATE};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::Value;
 use skidway_wire::{Problem, WireError, problem};
 
+use crate::access::quota::OverQuota;
+use crate::access::{AccessError, Denied, NotIdentified};
 use crate::groups::{GroupError, Shard};
 use crate::ingest::IngestError;
 use crate::keys::KeysError;
@@ -61,6 +63,12 @@ impl Failure {
         self
     }
 
+    /// Says it in other words.
+    pub(super) fn saying(mut self, detail: String) -> Self {
+        self.problem.detail = detail;
+        self
+    }
+
     /// Gives the problem document.
     pub(super) fn problem(&self) -> &Problem {
         &self.problem
@@ -78,14 +86,28 @@ impl IntoResponse for Failure {
         if let Some((name, value)) = self.header {
             response.headers_mut().insert(name, value);
         }
+        response.extensions_mut().insert(ProblemKind(self.problem.kind));
         response
     }
 }
+
+/// Tells whoever hands a refusal on which kind it is of.
+#[derive(Debug, Clone)]
+pub(super) struct ProblemKind(pub(super) String);
 
 /// Refuses a connection past `http.connections_max`.
 pub fn too_many_connections() -> Failure {
     Failure::new(503, "too-many-connections", "the collector has as many connections as http.connections_max allows")
         .retry_after(Duration::from_secs(1))
+}
+
+/// Refuses plain HTTP where TLS is spoken.
+pub fn wants_tls() -> Failure {
+    Failure::new(
+        400,
+        "tls-required",
+        "this port speaks TLS, and plain HTTP was sent to it; use https:// in the address",
+    )
 }
 
 impl From<LogError> for Failure {
@@ -244,6 +266,63 @@ impl From<KeysError> for Failure {
             KeysError::Full => Self::new(503, "busy", detail).retry_after(soon),
             KeysError::Log(error) => error.into(),
             KeysError::Store(_) => Self::new(503, "key-index-broken", detail).retry_after(soon),
+        }
+    }
+}
+
+/// Retention makes room now and then.
+const STORAGE_RETRY: Duration = Duration::from_secs(30);
+
+impl From<NotIdentified> for Failure {
+    /// Says the same of a token that is not known, is over, or has another secret.
+    fn from(error: NotIdentified) -> Self {
+        let mut failure = match error {
+            NotIdentified::NoToken => {
+                let detail = "this collector asks for a token: Authorization: Bearer sk1_...; `skidway --token-file FILE` sends one";
+                Self::new(401, "token-required", detail)
+            }
+            _ => Self::new(401, "token-not-valid", "the token is not valid: not known, revoked, or its time is over"),
+        };
+        failure.header = Some((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"skidway\"")));
+        failure
+    }
+}
+
+impl From<Denied> for Failure {
+    fn from(denied: Denied) -> Self {
+        let detail = denied.to_string();
+        match denied {
+            Denied::Scope { scope, object, .. } => {
+                let failure = Self::new(403, "missing-scope", detail).with("scope", scope.name());
+                if object.is_empty() { failure } else { failure.with("on", object) }
+            }
+            Denied::Kind(_) => Self::new(403, "wrong-kind-of-token", detail),
+            Denied::OtherAgent { .. } => Self::new(403, "other-agent", detail),
+            Denied::OverQuota(OverQuota::Requests(wait) | OverQuota::Bytes(wait)) => {
+                Self::new(429, "over-quota", detail).retry_after(wait + Duration::from_millis(999))
+            }
+            Denied::OverQuota(OverQuota::Storage { max }) => {
+                Self::new(507, "storage-quota", detail).with("storage_bytes", max).retry_after(STORAGE_RETRY)
+            }
+            Denied::OverQuota(OverQuota::Topics { max }) => Self::new(403, "topic-quota", detail).with("topics", max),
+        }
+    }
+}
+
+impl From<AccessError> for Failure {
+    fn from(error: AccessError) -> Self {
+        let detail = error.to_string();
+        match error {
+            AccessError::Open => Self::new(409, "access-is-open", detail),
+            AccessError::Invalid { member, .. } => {
+                Self::new(400, "invalid-token-request", detail).with("member", member)
+            }
+            AccessError::UnknownToken(_) => Self::new(404, "token-not-found", detail),
+            AccessError::OfFile(_) => Self::new(409, "token-of-file", detail),
+            AccessError::TooMany { .. } => Self::new(409, "too-many-tokens", detail),
+            AccessError::UsedUp => Self::new(403, "join-token-used-up", detail),
+            AccessError::AgentEnrolled { .. } => Self::new(409, "agent-enrolled", detail),
+            AccessError::Log(error) => error.into(),
         }
     }
 }

@@ -3,18 +3,23 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use axum::Extension;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use skidway_record::SourceId;
+use skidway_wire::access::Scope;
+use skidway_wire::codec::{in_version, version_of};
 use skidway_wire::{CommitAnswer, CommitRequest, Item, ItemResult, SpanKind};
 
+use crate::access::Caller;
 use crate::clock::now_ms;
 use crate::ingest::agent::{AgentItem, Outcome};
 use crate::ingest::fleet::Report;
 use crate::listen::http::agents::{FRAMES, frame, read_frame};
 use crate::listen::http::answers::Failure;
 use crate::listen::http::door::Door;
+use crate::listen::http::guard::may_add;
 use crate::listen::http::openapi::problems::Refused;
 use crate::log::{Advance, HandOver, Refusal, SessionRef, SourceChange};
 
@@ -28,23 +33,38 @@ use crate::log::{Advance, HandOver, Refusal, SessionRef, SourceChange};
 )]
 pub(super) async fn commit(
     State(door): State<Arc<Door>>,
+    Extension(caller): Extension<Caller>,
     headers: HeaderMap,
     body: axum::body::Body,
 ) -> Result<Response, Failure> {
     let body = read_frame(&door, &headers, body).await?;
     let request = CommitRequest::decode(body.bytes.clone())?;
+    caller.is_agent(&request.agent)?;
     check_log(&door, &request)?;
     let now_ms = now_ms();
     let session = SessionRef { agent: request.agent.clone(), epoch: request.epoch };
-    let items = request.items.into_iter().map(|item| translate(item, now_ms)).collect::<Result<_, _>>()?;
-    let outcomes = door.ingest.commit(session, items, now_ms).await?;
+    let denied: Vec<Option<ItemResult>> = request.items.iter().map(|item| denied(&door, &caller, item)).collect();
+    let allowed = request.items.into_iter().zip(&denied).filter(|(_, denied)| denied.is_none());
+    let items = allowed.map(|(item, _)| translate(item, now_ms)).collect::<Result<_, _>>()?;
+    let mut outcomes = door.ingest.commit(session, items, now_ms).await?.into_iter().map(result);
     let report = Report {
         at_ms: now_ms,
         bytes_behind: Some(request.bytes_behind),
         oldest_unacknowledged_ms: Some(request.oldest_unacknowledged_ms),
     };
     door.fleet.reported(&request.agent, report, Instant::now());
-    Ok(frame(CommitAnswer { results: outcomes.into_iter().map(result).collect() }.encode()))
+    let results = denied.into_iter().map(|denied| denied.or_else(|| outcomes.next()));
+    let answer = CommitAnswer { results: results.map(|it| it.expect("each item has its outcome")).collect() };
+    Ok(frame(in_version(answer.encode(), version_of(&body.bytes))))
+}
+
+/// Refuses a new source whose topic the agent may not ship to, and it alone: the agent keeps the file's lines and asks again. What a source's
+/// topic is was decided when it was created.
+fn denied(door: &Door, caller: &Caller, item: &Item) -> Option<ItemResult> {
+    let Item::Create(source) = item else { return None };
+    let may = caller.may(Scope::Commit, source.topic.as_str());
+    let denied = may.and_then(|()| may_add(door, caller, &source.topic)).err()?;
+    Some(ItemResult::Rejected { batch: None, status: 403, reason: denied.to_string() })
 }
 
 /// Makes sure that the agent means this log, and not one it was before a restore.

@@ -1,6 +1,7 @@
 //! What every handler may reach.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
@@ -9,6 +10,7 @@ use skidway_wire::{SinkFinding, SinkJob, SinkPlan};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::access::Access;
 use crate::config::HttpConfig;
 use crate::groups::Groups;
 use crate::ingest::Ingest;
@@ -42,6 +44,8 @@ pub struct Door {
     pub(super) queues: Queues,
     /// Consumer groups.
     pub(super) groups: Arc<Groups>,
+    /// Who may do what.
+    pub(super) access: Arc<Access>,
     /// The door's own limits.
     pub(super) config: HttpConfig,
     /// Bounds the bodies in flight.
@@ -56,6 +60,8 @@ pub struct Door {
     pub(super) beacons: Arc<Beacons>,
     /// Answers `GET /v1`.
     pub(super) about: About,
+    /// Where everything is kept, to tell what room there is.
+    pub(super) data_dir: PathBuf,
 }
 
 /// Names the rooms behind the HTTP door.
@@ -76,6 +82,10 @@ pub struct Rooms {
     pub keys: Arc<Keys>,
     /// Gives the latest record of each.
     pub tables: Arc<Tables>,
+    /// Who may do what.
+    pub access: Arc<Access>,
+    /// Where everything is kept.
+    pub data_dir: PathBuf,
 }
 
 impl Door {
@@ -90,7 +100,7 @@ impl Door {
         let memory = Memory::new(config.memory_bytes_max);
         let page_rooms = PageRooms::new(config.answer_bytes_max);
         let beacons = Arc::new(Beacons::new(std::mem::take(&mut config.beacons)));
-        let Rooms { reader, ingest, fleet, sinks, queues, groups, keys, tables } = rooms;
+        let Rooms { reader, ingest, fleet, sinks, queues, groups, keys, tables, access, data_dir } = rooms;
         Self {
             log,
             reader,
@@ -101,6 +111,7 @@ impl Door {
             groups,
             keys,
             tables,
+            access,
             config,
             memory,
             rooms: page_rooms,
@@ -108,6 +119,7 @@ impl Door {
             draining,
             beacons,
             about,
+            data_dir,
         }
     }
 }
@@ -130,3 +142,7 @@ pub trait SinkControl: Send + Sync {
 /// Is the address a request came from, put into its extensions by whoever accepted the connection.
 #[derive(Debug, Clone, Copy)]
 pub struct Peer(pub SocketAddr);
+
+/// Is the name that a verified certificate gives the client: its first DNS name, or else its common name. Put beside [`Peer`], if there is one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientCertificate(pub Arc<str>);

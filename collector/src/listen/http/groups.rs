@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::{Extension, Json};
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use skidway_record::{Offset, TopicName, TopicPartition};
@@ -14,6 +14,9 @@ use skidway_wire::groups::{
     GroupSummary, GroupWasReset, PartitionName, PartitionOffset, PartitionReset,
 };
 
+use skidway_wire::access::Scope;
+
+use crate::access::{Caller, Denied};
 use crate::groups::commits::{Moved, Place, ResetTo};
 use crate::groups::registry::PartitionView;
 use crate::groups::{GroupError, GroupName, MemberId, Shard, Stamp, Start, View};
@@ -32,11 +35,17 @@ const METADATA_BYTES_MAX: usize = 4096;
 /// Bounds the names and patterns of a member.
 const TOPICS_MAX: usize = 100;
 
-/// Lists consumer groups.
+/// Lists consumer groups; to a token those whose names it may consume.
 #[utoipa::path(get, path = "/v1/groups", tag = "groups", responses((status = 200, body = GroupList), Refused<400>))]
-pub(super) async fn list(State(door): State<Arc<Door>>, uri: Uri) -> Result<Json<GroupList>, Failure> {
+pub(super) async fn list(
+    State(door): State<Arc<Door>>,
+    Extension(caller): Extension<Caller>,
+    uri: Uri,
+) -> Result<Json<GroupList>, Failure> {
     Query::of(&uri)?.finish()?;
-    Ok(Json(GroupList { groups: door.groups.list().iter().map(summary).collect() }))
+    let groups = door.groups.list();
+    let seen = groups.iter().filter(|view| caller.may(Scope::Consume, view.name.as_str()).is_ok());
+    Ok(Json(GroupList { groups: seen.map(summary).collect() }))
 }
 
 /// Shows a group: its members, and how far it is in each partition.
@@ -77,6 +86,7 @@ pub(super) async fn delete(
 pub(super) async fn commit(
     State(door): State<Arc<Door>>,
     Path(name): Path<String>,
+    Extension(caller): Extension<Caller>,
     uri: Uri,
     headers: HeaderMap,
     body: axum::body::Body,
@@ -92,6 +102,7 @@ pub(super) async fn commit(
         (Some(token), None, None) => commit_token(&door, name, &token, metadata).await?,
         (None, Some(offsets), member) => {
             let member = member.map(|id| member_id(&id).ok_or_else(|| invalid(format!("member: {id:?} is no id"))));
+            may_consume(&caller, offsets.iter().map(|it| it.topic.as_str()))?;
             let offsets = offsets_of(&offsets)?;
             door.groups.commit_offsets(name, member.transpose()?, offsets, metadata).await?
         }
@@ -132,6 +143,7 @@ pub(super) fn places(token: &str) -> Result<(Stamp, (u64, Vec<Place>)), GroupErr
 pub(super) async fn reset(
     State(door): State<Arc<Door>>,
     Path(name): Path<String>,
+    Extension(caller): Extension<Caller>,
     uri: Uri,
     headers: HeaderMap,
     body: axum::body::Body,
@@ -139,6 +151,8 @@ pub(super) async fn reset(
     Query::of(&uri)?.finish()?;
     let name = GroupName::new(&name)?;
     let GroupReset { topics, to, offsets, force, dry_run } = read(&door, &headers, body).await?;
+    may_consume(&caller, topics.iter().flatten().map(|topic| topic.trim()))?;
+    may_consume(&caller, offsets.iter().flatten().map(|it| it.topic.as_str()))?;
     let to = match (topics, to, offsets) {
         (Some(topics), Some(to), None) => {
             ResetTo::Start(topics_of(topics.iter().map(String::as_str), "topics")?, start(&to, "to")?)
@@ -154,6 +168,11 @@ pub(super) async fn reset(
         to: moved.to.0,
     };
     Ok(Json(GroupWasReset { dry_run, partitions: moved.iter().map(shown).collect() }))
+}
+
+/// Makes sure of topics and patterns that a body names.
+fn may_consume<'a>(caller: &Caller, mut topics: impl Iterator<Item = &'a str>) -> Result<(), Denied> {
+    topics.try_for_each(|topic| caller.may(Scope::Consume, topic))
 }
 
 async fn read<T: DeserializeOwned>(door: &Door, headers: &HeaderMap, body: axum::body::Body) -> Result<T, Failure> {

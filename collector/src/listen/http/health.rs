@@ -12,6 +12,7 @@ use skidway_wire::http::{About, Health};
 use crate::listen::http::answers::Failure;
 use crate::listen::http::door::Door;
 use crate::listen::http::openapi::problems::Refused;
+use crate::listen::http::standing;
 
 /// Says that the process runs.
 #[utoipa::path(get, path = "/healthz", tag = "health", responses((status = 200, body = Health)))]
@@ -30,8 +31,9 @@ pub(super) async fn ready(State(door): State<Arc<Door>>) -> Result<Json<Health>,
 
 /// Gives the metrics as Prometheus scrapes them.
 #[utoipa::path(get, path = "/metrics", tag = "health", responses((status = 200, content_type = "text/plain", body = String)))]
-pub(super) async fn metrics() -> impl IntoResponse {
-    ([(CONTENT_TYPE, "text/plain; version=0.0.4")], telemetry::metrics().render())
+pub(super) async fn metrics(State(door): State<Arc<Door>>) -> impl IntoResponse {
+    standing::show(&door).await;
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4")], telemetry::render())
 }
 
 /// Says which log this is.

@@ -15,6 +15,7 @@ use skidway_record::{Offset, TopicName};
 use tokio::time::{Instant, Interval, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use crate::access::{Leave, NotIdentified};
 use crate::json::RecordWriter;
 use crate::keys::KeysError;
 use crate::keys::events::KeyReader;
@@ -127,6 +128,7 @@ async fn stream(
         writer: StreamWriter::new(shape, name, query.inline_json, token.partitions()),
         door: door.clone(),
         draining: door.draining.clone(),
+        leave: query.leave.clone(),
         heartbeat: heartbeats(door),
         follow: query.follow,
         records_left: query.max_records.unwrap_or(u64::MAX),
@@ -153,6 +155,7 @@ struct KeyStream {
     reader: KeyReader,
     writer: StreamWriter,
     draining: CancellationToken,
+    leave: Leave,
     heartbeat: Interval,
     follow: bool,
     records_left: u64,
@@ -187,6 +190,9 @@ impl KeyStream {
                 self.ended = true;
                 return;
             }
+            if self.leave.is_over() {
+                return self.over();
+            }
             match self.reader.next().await {
                 Ok(Some(events)) => self.take(&events),
                 Ok(None) => {
@@ -220,6 +226,7 @@ impl KeyStream {
                 self.beat();
                 self.ended = true;
             }
+            () = self.leave.over() => self.over(),
             _ = self.heartbeat.tick() => self.beat(),
             changed = self.reader.changed() => if let Err(error) = changed {
                 self.fail(error);
@@ -230,6 +237,12 @@ impl KeyStream {
     fn beat(&mut self) {
         let place = places::moved(&self.token, self.reader.places());
         self.writer.heartbeat(&mut self.out, &self.reader.high_watermarks(), &place);
+    }
+
+    /// Ends because the token is not valid any more.
+    fn over(&mut self) {
+        self.writer.error(&mut self.out, Failure::from(NotIdentified::Unknown).problem());
+        self.ended = true;
     }
 
     fn fail(&mut self, error: KeysError) {

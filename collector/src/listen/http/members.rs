@@ -10,6 +10,7 @@ use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
 use skidway_daemon::config::parse_duration;
 
+use crate::access::Caller;
 use crate::clock::now_ms;
 use crate::groups::membership::Joining;
 use crate::groups::{GroupName, MemberId, Poll, Seat, Start};
@@ -56,11 +57,12 @@ struct MemberQuery {
 pub(super) async fn read(
     State(door): State<Arc<Door>>,
     Path(name): Path<String>,
+    Extension(caller): Extension<Caller>,
     peer: Option<Extension<Peer>>,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
-    answer(&door, &name, (accepted(&headers)?, Coding::of(&headers)), peer, &uri).await
+    answer(&door, &name, (accepted(&headers)?, Coding::of(&headers)), (&caller, peer), &uri).await
 }
 
 /// Streams to a member of a group as server-sent events, whatever is accepted.
@@ -71,25 +73,27 @@ pub(super) async fn read(
 pub(super) async fn stream(
     State(door): State<Arc<Door>>,
     Path(name): Path<String>,
+    Extension(caller): Extension<Caller>,
     peer: Option<Extension<Peer>>,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
-    answer(&door, &name, (Kind::Sse, Coding::of(&headers)), peer, &uri).await
+    answer(&door, &name, (Kind::Sse, Coding::of(&headers)), (&caller, peer), &uri).await
 }
 
 async fn answer(
     door: &Arc<Door>,
     name: &str,
     (kind, coding): (Kind, Coding),
-    peer: Option<Extension<Peer>>,
+    (caller, peer): (&Caller, Option<Extension<Peer>>),
     uri: &Uri,
 ) -> Result<Response, Failure> {
     let name = GroupName::new(name)?;
     let mut query = Query::of(uri)?;
     let asked = MemberQuery::of(&mut query)?;
     let start = start_of(&mut query)?;
-    let reading = ReadQuery::read_many(query)?;
+    let mut reading = ReadQuery::read_many(query)?;
+    reading.leave = caller.leave();
     let client = asked.client.clone().or_else(|| peer.map(|Extension(Peer(address))| address.to_string()));
     let client = client.unwrap_or_default();
     let joining = |session_timeout: Duration| joining(&asked, start, client, session_timeout);

@@ -10,6 +10,7 @@ mod path;
 mod query;
 mod object;
 mod health;
+mod standing;
 mod topics;
 mod key_index;
 mod produce;
@@ -33,6 +34,9 @@ mod rendering;
 mod ndjson;
 mod sse;
 mod agents;
+mod enrol;
+mod tokens;
+mod guard;
 mod sinks;
 mod queues;
 mod queue_answers;
@@ -54,20 +58,34 @@ use std::time::Instant;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request};
 use axum::http::{Method, Uri};
-use axum::middleware::{Next, from_fn};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::metrics;
-use answers::Failure;
-pub use answers::too_many_connections;
-pub use door::{Door, Peer, Rooms, SinkControl};
+use answers::{Failure, ProblemKind};
+pub use answers::{too_many_connections, wants_tls};
+pub use door::{ClientCertificate, Door, Peer, Rooms, SinkControl};
 
 /// Makes the router of all URLs.
 pub fn router(door: Arc<Door>) -> Router {
     let (origins, beacons) = (door.config.allowed_origins.clone(), door.beacons.clone());
-    let described = OpenApiRouter::with_openapi(openapi::document())
+    let router = openapi::serve(described())
+        .method_not_allowed_fallback(wrong_method)
+        .fallback(unknown_url)
+        // Bodies are bounded by `body`, which knows the configured limit.
+        .layer(DefaultBodyLimit::disable())
+        .layer(from_fn_with_state(door.clone(), guard::let_in))
+        .layer(from_fn(unread::read_on))
+        .with_state(door.clone());
+    let guarded = origin::guard(router, &origins, &beacons);
+    guarded.layer(from_fn_with_state(door, guard::note_foreign_pages)).layer(from_fn(measure))
+}
+
+/// Says which URL leads where. What each needs is in `guard`, and whatever is not there is refused.
+fn described() -> OpenApiRouter<Arc<Door>> {
+    OpenApiRouter::with_openapi(openapi::document())
         .routes(routes!(health::alive))
         .routes(routes!(health::ready))
         .routes(routes!(health::metrics))
@@ -106,15 +124,11 @@ pub fn router(door: Arc<Door>) -> Router {
         .routes(routes!(agents::open_session))
         .routes(routes!(agents::sources))
         .routes(routes!(commits::commit))
-        .routes(routes!(beacon::send));
-    let router = openapi::serve(described)
-        .method_not_allowed_fallback(wrong_method)
-        .fallback(unknown_url)
-        // Bodies are bounded by `body`, which knows the configured limit.
-        .layer(DefaultBodyLimit::disable())
-        .layer(from_fn(unread::read_on))
-        .with_state(door);
-    origin::guard(router, &origins, &beacons).layer(from_fn(measure))
+        .routes(routes!(enrol::enrol))
+        .routes(routes!(tokens::list, tokens::make))
+        .routes(routes!(tokens::join))
+        .routes(routes!(tokens::revoke))
+        .routes(routes!(beacon::send))
 }
 
 async fn unknown_url(uri: Uri) -> Failure {
@@ -130,6 +144,9 @@ async fn measure(route: Option<MatchedPath>, request: Request, next: Next) -> Re
     let method = known_method(request.method());
     let start = Instant::now();
     let response = next.run(request).await;
+    if let Some(ProblemKind(kind)) = response.extensions().get() {
+        metrics::refused(kind, response.status().as_u16());
+    }
     metrics::answered(route, method, response.status().as_u16(), start.elapsed());
     response
 }

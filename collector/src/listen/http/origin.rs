@@ -16,12 +16,14 @@ use tower_http::csrf::{CsrfLayer, ProtectionError};
 
 use crate::listen::http::answers::Failure;
 use crate::listen::http::beacon::{Beacons, token_in};
+use crate::listen::http::guard::ForeignPage;
 
 /// Browsers ask again after this long whether a page may call.
 const PREFLIGHT_MAX_AGE: Duration = Duration::from_secs(3600);
 
 /// Headers that pages may send, beside those that need no leave.
-const REQUEST_HEADERS: [&str; 7] = [
+const REQUEST_HEADERS: [&str; 8] = [
+    "authorization",
     "content-type",
     "last-event-id",
     "producer-id",
@@ -90,7 +92,9 @@ pub(super) fn guard(router: Router, origins: &Origins, beacons: &Arc<Beacons>) -
 fn cross_site(origins: &Origins) -> CsrfLayer<fn(ProtectionError) -> Response<Body>> {
     let refuse: fn(ProtectionError) -> Response<Body> = |_| {
         let detail = "a web page of another origin sent this, and http.allowed_origins does not name it";
-        Failure::new(403, "origin-not-allowed", detail).into_response()
+        let mut refusal = Failure::new(403, "origin-not-allowed", detail).into_response();
+        refusal.extensions_mut().insert(ForeignPage);
+        refusal
     };
     let layer = CsrfLayer::new().with_insecure_bypass(|_, uri| token_in(uri).is_some()).with_rejection_response(refuse);
     // What is no origin was told as a mistake.

@@ -36,6 +36,11 @@ pub(super) fn consumed(headers: &HeaderMap) -> Result<Option<Consumed>, Failure>
 }
 
 impl Consumed {
+    /// Gives the group that consumed them.
+    pub(super) fn group(&self) -> &str {
+        self.group.as_str()
+    }
+
     /// Refuses what else would decide whether the records are stored.
     pub(super) fn check(&self, conditions: &Conditions, expected: Option<&Expected>) -> Result<(), Failure> {
         if conditions.producer.is_some() {

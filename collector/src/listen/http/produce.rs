@@ -3,13 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, Uri};
+use axum::{Extension, Json};
 use bytes::Bytes;
 use skidway_record::{Batch, Offset, TopicName};
+use skidway_wire::access::Scope;
 use skidway_wire::http::{Produced, ProducedOffsets};
 
+use crate::access::Caller;
 use crate::blocking::blocking;
 use crate::clock::now_ms;
 use crate::ingest::encoder::Encoder;
@@ -61,6 +63,7 @@ pub(super) type Encoded = (Vec<(u32, Batch)>, u64);
 pub(super) async fn produce(
     State(door): State<Arc<Door>>,
     TopicPath(name): TopicPath,
+    Extension(caller): Extension<Caller>,
     uri: Uri,
     headers: HeaderMap,
     body: axum::body::Body,
@@ -73,6 +76,7 @@ pub(super) async fn produce(
     let conditions = conditions(&headers, partition)?;
     let expected = conditional::expected(&headers)?;
     if let Some(consumed) = output::consumed(&headers)? {
+        caller.may(Scope::Consume, consumed.group())?;
         consumed.check(&conditions, expected.as_ref())?;
         return output::store(&door, &name, consumed, (format, &body.bytes), (partition, conditions)).await;
     }

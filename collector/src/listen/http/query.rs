@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use skidway_daemon::config::{Bounded, ByteSize, parse_duration};
 use skidway_record::{Offset, PartitionId};
 
+use crate::access::Leave;
 use crate::listen::http::answers::Failure;
 use crate::read::{Filter, Scope, Selection, StartAt};
 
@@ -106,6 +107,8 @@ pub(super) struct ReadQuery {
     pub(super) tokens: bool,
     /// Whether values that are JSON are shown as JSON.
     pub(super) inline_json: bool,
+    /// How long who asks may read.
+    pub(super) leave: Leave,
 }
 
 impl ReadQuery {
@@ -142,6 +145,7 @@ impl ReadQuery {
             skip_damaged: flag(&mut query, "skip_damaged", false)?,
             tokens: flag(&mut query, "tokens", false)?,
             inline_json: decode(&mut query)?,
+            leave: Leave::default(),
         };
         query.finish()?;
         Ok(read)

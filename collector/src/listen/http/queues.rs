@@ -18,11 +18,15 @@ use skidway_wire::queues::{
     Redriven, SettleResult, Settlement, Settlements,
 };
 
+use skidway_wire::access::Scope;
+
+use crate::access::Caller;
 use crate::clock::now_ms;
 use crate::json::rfc3339;
 use crate::listen::http::answers::Failure;
 use crate::listen::http::body::{self, media_type};
 use crate::listen::http::door::{Door, Peer};
+use crate::listen::http::guard::may_add;
 use crate::listen::http::object::Object;
 use crate::listen::http::openapi::problems::Refused;
 use crate::listen::http::openapi::reading::Received;
@@ -56,11 +60,17 @@ const REDRIVE_MAX: (u64, u64) = (1_000, 10_000);
 /// Bounds the offsets that a redrive may name.
 const OFFSETS_MAX: usize = 1_000;
 
-/// Lists the queues and how they stand.
+/// Lists the queues and how they stand; to a token those whose names it may consume.
 #[utoipa::path(get, path = "/v1/queues", tag = "queues", responses((status = 200, body = QueueList), Refused<400>))]
-pub(super) async fn list(State(door): State<Arc<Door>>, uri: Uri) -> Result<Json<QueueList>, Failure> {
+pub(super) async fn list(
+    State(door): State<Arc<Door>>,
+    Extension(caller): Extension<Caller>,
+    uri: Uri,
+) -> Result<Json<QueueList>, Failure> {
     Query::of(&uri)?.finish()?;
-    Ok(Json(QueueList { queues: door.queues.list().await? }))
+    let mut queues = door.queues.list().await?;
+    queues.retain(|queue| caller.may(Scope::Consume, &queue.name).is_ok());
+    Ok(Json(QueueList { queues }))
 }
 
 /// Shows a queue.
@@ -85,11 +95,20 @@ pub(super) async fn show(
 pub(super) async fn put(
     State(door): State<Arc<Door>>,
     QueuePath(name): QueuePath,
+    Extension(caller): Extension<Caller>,
     uri: Uri,
     headers: HeaderMap,
     body: Body,
 ) -> Result<(StatusCode, Json<QueueDescription>), Failure> {
     let change: QueueChange = request(&door, &uri, &headers, body).await?;
+    let topic = change.topic.as_deref().unwrap_or(name.as_str());
+    caller.may(Scope::Consume, topic)?;
+    if let Some(dead_letters) = &change.dead_letter_topic {
+        caller.may(Scope::Produce, dead_letters)?;
+    }
+    if let Ok(topic) = TopicName::new(topic) {
+        may_add(&door, &caller, &topic)?;
+    }
     let (created, description) = door.queues.put(name, change).await?;
     Ok((if created { StatusCode::CREATED } else { StatusCode::OK }, Json(description)))
 }

@@ -14,6 +14,7 @@ use bytes::{Bytes, BytesMut};
 use skidway_record::Batch;
 use tokio_util::sync::CancellationToken;
 
+use crate::access::Leave;
 use crate::listen::http::answers::Failure;
 use crate::listen::http::door::Door;
 use crate::listen::http::pace::Paced;
@@ -50,6 +51,7 @@ pub(super) fn answer(door: &Arc<Door>, query: &ReadQuery, subscription: Subscrip
     let stream = Stream {
         subscription,
         draining: door.draining.clone(),
+        leave: query.leave.clone(),
         follow: query.follow,
         skip_damaged: query.skip_damaged,
         bytes_left: query.max_bytes.unwrap_or(u64::MAX),
@@ -68,6 +70,7 @@ pub(super) fn answer(door: &Arc<Door>, query: &ReadQuery, subscription: Subscrip
 struct Stream {
     subscription: Subscription,
     draining: CancellationToken,
+    leave: Leave,
     follow: bool,
     skip_damaged: bool,
     bytes_left: u64,
@@ -85,6 +88,9 @@ impl Stream {
                 self.pace.write();
                 metrics::sent(KIND, chunk.len());
                 return Ok(Some(chunk));
+            }
+            if self.leave.is_over() {
+                return Err(io::Error::other("the token is not valid any more"));
             }
             if self.draining.is_cancelled() || self.bytes_left == 0 {
                 return Ok(None);
@@ -125,6 +131,8 @@ impl Stream {
     async fn sleep(&mut self) -> io::Result<()> {
         let changed = tokio::select! {
             () = self.draining.cancelled() => return Ok(()),
+            // Which the next chunk says.
+            () = self.leave.over() => return Ok(()),
             changed = self.subscription.changed() => changed,
         };
         self.pace.wait().await;

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::State;
 use axum::http::header::ACCEPT;
 use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
 use skidway_record::TopicName;
 
+use crate::access::Caller;
 use crate::listen::http::answers::Failure;
 use crate::listen::http::coding::Coding;
 use crate::listen::http::door::Door;
@@ -54,10 +56,11 @@ pub(super) enum Kind {
 pub(super) async fn read(
     State(door): State<Arc<Door>>,
     TopicPath(name): TopicPath,
+    Extension(caller): Extension<Caller>,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
-    of_topic(&door, &name, accepted(&headers)?, &uri, &headers).await
+    of_topic(&door, &name, (accepted(&headers)?, &caller), &uri, &headers).await
 }
 
 /// Streams a topic as server-sent events, whatever is accepted.
@@ -68,10 +71,11 @@ pub(super) async fn read(
 pub(super) async fn stream(
     State(door): State<Arc<Door>>,
     TopicPath(name): TopicPath,
+    Extension(caller): Extension<Caller>,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
-    of_topic(&door, &name, Kind::Sse, &uri, &headers).await
+    of_topic(&door, &name, (Kind::Sse, &caller), &uri, &headers).await
 }
 
 /// Reads many topics: one page of records, or a stream of them, by what is accepted.
@@ -84,10 +88,11 @@ pub(super) async fn stream(
 )]
 pub(super) async fn read_many(
     State(door): State<Arc<Door>>,
+    Extension(caller): Extension<Caller>,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
-    of_many(&door, accepted(&headers)?, &uri, &headers).await
+    of_many(&door, (accepted(&headers)?, &caller), &uri, &headers).await
 }
 
 /// Streams many topics as server-sent events, whatever is accepted.
@@ -97,22 +102,24 @@ pub(super) async fn read_many(
 )]
 pub(super) async fn stream_many(
     State(door): State<Arc<Door>>,
+    Extension(caller): Extension<Caller>,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
-    of_many(&door, Kind::Sse, &uri, &headers).await
+    of_many(&door, (Kind::Sse, &caller), &uri, &headers).await
 }
 
 async fn of_topic(
     door: &Arc<Door>,
     name: &TopicName,
-    kind: Kind,
+    (kind, caller): (Kind, &Caller),
     uri: &Uri,
     headers: &HeaderMap,
 ) -> Result<Response, Failure> {
     let mut query = Query::of(uri)?;
     let key = keyed::key(&mut query)?;
-    let query = ReadQuery::rest(query)?;
+    let mut query = ReadQuery::rest(query)?;
+    query.leave = caller.leave();
     if let Some(key) = key {
         return keyed::answer(door, name, kind, (key, query), headers).await;
     }
@@ -124,8 +131,14 @@ async fn of_topic(
     answer(door, kind, (&query, Coding::of(headers)), subscription).await
 }
 
-async fn of_many(door: &Arc<Door>, kind: Kind, uri: &Uri, headers: &HeaderMap) -> Result<Response, Failure> {
-    let (query, selection) = ReadQuery::of_many(uri)?;
+async fn of_many(
+    door: &Arc<Door>,
+    (kind, caller): (Kind, &Caller),
+    uri: &Uri,
+    headers: &HeaderMap,
+) -> Result<Response, Failure> {
+    let (mut query, selection) = ReadQuery::of_many(uri)?;
+    query.leave = caller.leave();
     if kind == Kind::Raw {
         return Err(Failure::new(406, "not-acceptable", "stored batches are answered of one topic's partition only"));
     }

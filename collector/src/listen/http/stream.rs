@@ -17,6 +17,7 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 
+use crate::access::{Leave, NotIdentified};
 use crate::listen::http::answers::Failure;
 use crate::listen::http::coding::Coding;
 use crate::listen::http::door::Door;
@@ -139,6 +140,7 @@ struct Stream<F> {
     framing: F,
     heartbeat: Interval,
     draining: CancellationToken,
+    leave: Leave,
     follow: bool,
     filter: Option<Arc<Filter>>,
     /// Bytes of records that the filter looked through since the place was told last.
@@ -156,6 +158,8 @@ struct Stream<F> {
 /// Says why a stream at its head wakes up.
 enum Wake {
     Stop,
+    /// The token is not valid any more.
+    Over,
     Heartbeat,
     /// The group has changed, which the next fill looks at.
     Group,
@@ -178,6 +182,7 @@ impl<F: Framing> Stream<F> {
             framing,
             heartbeat,
             draining: door.draining.clone(),
+            leave: query.leave.clone(),
             follow: query.follow,
             filter: query.filter.clone(),
             filtered_bytes: 0,
@@ -219,6 +224,9 @@ impl<F: Framing> Stream<F> {
         while self.out.len() < CHUNK_BYTES && !self.ended {
             if self.draining.is_cancelled() {
                 return self.stop();
+            }
+            if self.leave.is_over() {
+                return self.fail(&NotIdentified::Unknown.into());
             }
             self.heed_group();
             if self.ended {
@@ -330,12 +338,14 @@ impl<F: Framing> Stream<F> {
         let wake = tokio::select! {
             biased; // Stopping beats all; a heartbeat is never put off by records that keep coming.
             () = self.draining.cancelled() => Wake::Stop,
+            () = self.leave.over() => Wake::Over,
             _ = self.heartbeat.tick() => Wake::Heartbeat,
             () = Seated::changed(self.seated.as_mut()) => Wake::Group,
             changed = self.subscription.changed() => Wake::News(changed),
         };
         match wake {
             Wake::Stop => self.stop(),
+            Wake::Over => self.fail(&NotIdentified::Unknown.into()),
             Wake::Heartbeat => self.write_heartbeat(),
             Wake::Group => {}
             Wake::News(Ok(())) => self.pace.wait().await,

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
@@ -16,6 +17,7 @@ use futures::{FutureExt, StreamExt};
 use skidway_record::{Offset, PartitionId, TopicName};
 use tokio::time::{Interval, timeout};
 
+use crate::access::{Caller, Leave, NotIdentified};
 use crate::json::RecordWriter;
 use crate::keys::table::{Rows, TableReader, Wanted};
 use crate::keys::{KeysError, TablePlace};
@@ -26,7 +28,7 @@ use crate::listen::http::keyed;
 use crate::listen::http::keyed_form::{Shape, StreamWriter};
 use crate::listen::http::ndjson::Ndjson;
 use crate::listen::http::openapi::problems::Refused;
-use crate::listen::http::openapi::reading::{Record, TablePage, TableParams};
+use crate::listen::http::openapi::reading::{Record, TableAnswer, TableParams};
 use crate::listen::http::page::Page;
 use crate::listen::http::path::{TopicParam, TopicPath, UrlPath as Path, topic_name};
 use crate::listen::http::places;
@@ -80,17 +82,19 @@ enum Begin {
 #[utoipa::path(
     get, path = "/v1/topics/{topic}/table", tag = "records", params(TopicParam, TableParams),
     responses(
-        (status = 200, content((TablePage = "application/json"), (String = "application/x-ndjson"), (String = "text/event-stream"))),
+        (status = 200, content((TableAnswer = "application/json"), (String = "application/x-ndjson"), (String = "text/event-stream"))),
         Refused<400>, Refused<404>, Refused<406>, Refused<410>, Refused<413>, Refused<422>, Refused<429>, Refused<503>
     )
 )]
 pub(super) async fn read(
     State(door): State<Arc<Door>>,
     TopicPath(name): TopicPath,
+    Extension(caller): Extension<Caller>,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
-    let query = TableQuery::of(&uri)?;
+    let mut query = TableQuery::of(&uri)?;
+    query.read.leave = caller.leave();
     if let Some(key) = &query.key {
         return one(&door, &name, key.clone(), &query.read).await;
     }
@@ -238,7 +242,7 @@ async fn streamed(
     };
     let reader = reader(door, name, query, subscription.place(), place)?;
     let writer = StreamWriter::new(shape, name, query.read.inline_json, reader.watermark().len());
-    let mut stream = TableStream::new(door, reader, writer, subscription.place().encode());
+    let mut stream = TableStream::new(door, (reader, query.read.leave.clone()), writer, subscription.place().encode());
     // What cannot be had at all is answered as such, before there is a stream; if it takes long, there is one meanwhile.
     if let Ok(next) = timeout(FIRST_WITHIN, &mut stream.next).await {
         stream.take(next.map_err(|error| door.keys.noticed(error))?);
@@ -300,6 +304,7 @@ struct TableStream {
     /// Where the reader stands.
     place: String,
     next: Next,
+    leave: Leave,
     heartbeat: Interval,
     out: BytesMut,
     phase: Phase,
@@ -308,17 +313,19 @@ struct TableStream {
 /// Says why a stream of a table wakes up.
 enum Wake {
     Stop,
+    /// The token is not valid any more.
+    Over,
     Heartbeat,
     Read(Box<Result<(TableReader, Option<Rows>), KeysError>>),
 }
 
 impl TableStream {
-    fn new(door: &Arc<Door>, reader: TableReader, writer: StreamWriter, tail: String) -> Self {
+    fn new(door: &Arc<Door>, (reader, leave): (TableReader, Leave), writer: StreamWriter, tail: String) -> Self {
         let heartbeat = stream::heartbeats(door);
         let (watermark, place) = (reader.watermark().to_vec(), place_of(&reader, &tail));
         let (door, next, mut out, phase) = (door.clone(), read_on(reader), BytesMut::new(), Phase::Table);
         writer.open(&mut out, &place);
-        Self { door, writer, watermark, tail, place, next, heartbeat, out, phase }
+        Self { door, writer, watermark, tail, place, next, leave, heartbeat, out, phase }
     }
 
     /// Gives the next bytes to send; `None` when the table is at its end, or broken off.
@@ -327,6 +334,7 @@ impl TableStream {
             let wake = tokio::select! {
                 biased; // Stopping beats all; a heartbeat is never put off by records that keep coming.
                 () = self.door.draining.cancelled() => Wake::Stop,
+                () = self.leave.over() => Wake::Over,
                 _ = self.heartbeat.tick() => Wake::Heartbeat,
                 read = &mut self.next => Wake::Read(Box::new(read)),
             };
@@ -338,6 +346,10 @@ impl TableStream {
                 Wake::Heartbeat => {
                     self.writer.heartbeat(&mut self.out, &self.watermark, &self.place);
                     break;
+                }
+                Wake::Over => {
+                    self.writer.error(&mut self.out, Failure::from(NotIdentified::Unknown).problem());
+                    self.phase = Phase::Broken;
                 }
                 Wake::Stop => {
                     self.writer.heartbeat(&mut self.out, &self.watermark, &self.place);

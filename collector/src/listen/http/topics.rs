@@ -4,9 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::{Extension, Json};
 use serde::Deserialize;
 use skidway_daemon::config::{Bounded, ByteSize, parse_duration};
 use skidway_record::{Offset, TopicName, TopicPartition};
@@ -14,6 +14,7 @@ use skidway_wire::http::{self, PartitionDescription, RecordsDeleted, TopicDescri
 use utoipa::ToSchema;
 use utoipa::openapi::{ObjectBuilder, OneOfBuilder, Schema, Type};
 
+use crate::access::Caller;
 use crate::listen::http::answers::Failure;
 use crate::listen::http::body::{self, media_type};
 use crate::listen::http::door::Door;
@@ -24,12 +25,18 @@ use crate::listen::http::path::{TopicParam, TopicPath};
 use crate::listen::http::query::Query;
 use crate::log::{Cleanup, Topic, TopicChange, TopicConfig, TopicSettings};
 
-/// Lists the topics by name, our own (`__…`) included.
+/// Lists the topics by name, our own (`__…`) included; to a token those that it may do something with.
 #[utoipa::path(get, path = "/v1/topics", tag = "topics", responses((status = 200, body = TopicList), Refused<400>))]
-pub(super) async fn list(State(door): State<Arc<Door>>, uri: Uri) -> Result<Json<TopicList>, Failure> {
+pub(super) async fn list(
+    State(door): State<Arc<Door>>,
+    Extension(caller): Extension<Caller>,
+    uri: Uri,
+) -> Result<Json<TopicList>, Failure> {
     Query::of(&uri)?.finish()?;
     let summary = |topic: Topic| TopicSummary { name: topic.name.to_string(), partitions: topic.config.partitions };
-    Ok(Json(TopicList { topics: door.log.topics().into_iter().map(summary).collect() }))
+    Ok(Json(TopicList {
+        topics: door.log.topics().into_iter().filter(|topic| caller.sees(&topic.name)).map(summary).collect(),
+    }))
 }
 
 /// Describes a topic: its settings in force and how far each partition reaches.

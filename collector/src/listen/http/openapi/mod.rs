@@ -27,8 +27,9 @@ const STREAMS: [&str; 2] = ["text/event-stream", "application/x-ndjson"];
 /// Begins an empty document.
 pub(super) fn document() -> OpenApi {
     let license = LicenseBuilder::new().name("Apache-2.0").identifier(Some("Apache-2.0")).build();
-    let description =
-        "Produce to topics, read them and subscribe to them. Errors are application/problem+json (RFC 9457).";
+    let description = "Produce to topics, read them and subscribe to them. Errors are application/problem+json (RFC 9457). Where access.mode is \
+                       \"tokens\", every call but probes and beacons needs `Authorization: Bearer`, and any may be answered 401, 403 \
+                       (missing-scope) and 429 (over-quota).";
     let info = InfoBuilder::new().title("Skidway").version(env!("CARGO_PKG_VERSION")).description(Some(description));
     // Refusals refer to it.
     let components = ComponentsBuilder::new().schema_from::<Problem>().build();

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 
 use skidway_wire::Gone;
 use skidway_wire::groups::{GroupAssignment, GroupGap};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::openapi::schema::{OneOfBuilder, Schema};
+use utoipa::openapi::{Ref, RefOr};
+use utoipa::{IntoParams, PartialSchema, ToSchema};
 
 /// Holds the parameters of every URL that gives records. Pages heed what streams do not, and the other way round.
 #[derive(IntoParams)]
@@ -152,6 +154,28 @@ pub(in crate::listen::http) struct TablePage {
     end: bool,
     /// Where to go on: in the table (`/table?from=`), at its end in the topic (`/records?from=`).
     next: String,
+}
+
+/// Is what a table answers: a page, or with `key` that key's record.
+pub(in crate::listen::http) struct TableAnswer;
+
+impl PartialSchema for TableAnswer {
+    fn schema() -> RefOr<Schema> {
+        let either = [TablePage::name(), Record::name()].map(Ref::from_schema_name);
+        let one_of = either.into_iter().fold(OneOfBuilder::new(), OneOfBuilder::item);
+        RefOr::T(Schema::OneOf(one_of.build()))
+    }
+}
+
+impl ToSchema for TableAnswer {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        schemas.extend([
+            (TablePage::name().into_owned(), TablePage::schema()),
+            (Record::name().into_owned(), Record::schema()),
+        ]);
+        TablePage::schemas(schemas);
+        Record::schemas(schemas);
+    }
 }
 
 /// Is a page of records.

@@ -1,0 +1,191 @@
+//! The port: connections are accepted, each in a task of its own, TLS first where it is configured; how many, and how they end.
+//!
+//! The loop itself waits for nobody: handshakes, refusals and requests are their tasks' own.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::response::IntoResponse;
+use hyper::body::Incoming;
+use hyper::rt::{Read, Write};
+use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{sleep, timeout};
+
+use super::Tasks;
+use crate::listen::held::until_sent;
+use crate::listen::http::{ClientCertificate, Peer, too_many_connections, wants_tls};
+use crate::listen::lobby::Seat;
+use crate::listen::tls::{Acceptor, Opened};
+use crate::metrics;
+
+/// Waits this long after the system refused to accept, for example for want of descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Waits this long for a connection that was sent away to end.
+const LEAVE_TIME: Duration = Duration::from_millis(500);
+
+/// Bounds the head of a request, and the buffer that its connection reads with.
+const HEAD_BYTES_MAX: usize = 64 << 10;
+
+/// Holds what every connection needs.
+#[derive(Clone)]
+pub(super) struct Port {
+    pub(super) router: Router,
+    /// `None`: plain HTTP.
+    pub(super) tls: Option<Arc<Acceptor>>,
+    /// Bounds a handshake, and then the head of a request.
+    pub(super) header_timeout: Duration,
+    /// How long a client may take nothing of what is sent to it.
+    pub(super) send_timeout: Duration,
+    pub(super) tasks: Tasks,
+}
+
+/// Accepts for ever, one task a connection.
+pub(super) async fn accept(listener: &TcpListener, port: &Port) {
+    loop {
+        let (stream, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "a connection cannot be accepted");
+                sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        prepare(&stream, port.send_timeout);
+        let (port, tracker) = (port.clone(), &port.tasks.tracker);
+        match port.room_for_one().await {
+            Some(room) => drop(tracker.spawn(port.serve(stream, peer, room))),
+            None => {
+                metrics::connection_refused();
+                if let Ok(room) = port.tasks.refusals.clone().try_acquire_owned() {
+                    tracker.spawn(port.refuse(stream, peer, room));
+                }
+            }
+        }
+    }
+}
+
+fn prepare(stream: &TcpStream, send_timeout: Duration) {
+    // Small answers and single events must not wait for an acknowledgement of the bytes before.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "TCP_NODELAY is not set");
+    }
+    // The system alone sees whether a client takes a byte now and then; we only see whole buffers go.
+    let millis = u32::try_from(send_timeout.as_millis()).unwrap_or(u32::MAX);
+    if let Err(error) = rustix::net::sockopt::set_tcp_user_timeout(stream, millis) {
+        tracing::debug!(%error, "TCP_USER_TIMEOUT is not set");
+    }
+}
+
+impl Port {
+    /// Finds room for a connection: free, or that of the one that has been silent longest.
+    async fn room_for_one(&self) -> Option<OwnedSemaphorePermit> {
+        let room = &self.tasks.room;
+        if let Ok(room) = room.clone().try_acquire_owned() {
+            return Some(room);
+        }
+        if !self.tasks.lobby.send_away() {
+            return None;
+        }
+        metrics::connection_sent_away();
+        timeout(LEAVE_TIME, room.clone().acquire_owned()).await.ok()?.ok()
+    }
+
+    /// Serves one connection until it closes, has to make room, or the collector stops.
+    async fn serve(self, stream: TcpStream, peer: SocketAddr, _room: OwnedSemaphorePermit) {
+        let _open = metrics::connection();
+        let seat = self.tasks.lobby.enter();
+        let sent_away = seat.sent_away();
+        let serve = async {
+            let opened = self.tasks.draining.run_until_cancelled(self.open(stream, peer)).await.flatten();
+            match opened {
+                None => {}
+                Some(Opened::Tls(stream, certificate)) => {
+                    self.converse(TokioIo::new(stream), (peer, certificate), seat).await;
+                }
+                Some(Opened::Plain(stream)) if self.tls.is_some() => {
+                    self.answer_once(TokioIo::new(stream), wants_tls).await;
+                }
+                Some(Opened::Plain(stream)) => self.converse(TokioIo::new(stream), (peer, None), seat).await,
+            }
+        };
+        let _made_room = sent_away.run_until_cancelled(serve).await;
+    }
+
+    /// Tells a client, if there is time for it, that there are too many connections.
+    async fn refuse(self, stream: TcpStream, peer: SocketAddr, _room: OwnedSemaphorePermit) {
+        let Some(opened) = self.tasks.draining.run_until_cancelled(self.open(stream, peer)).await.flatten() else {
+            return;
+        };
+        match opened {
+            Opened::Tls(stream, _) => self.answer_once(TokioIo::new(stream), too_many_connections).await,
+            Opened::Plain(stream) if self.tls.is_some() => self.answer_once(TokioIo::new(stream), wants_tls).await,
+            Opened::Plain(stream) => self.answer_once(TokioIo::new(stream), too_many_connections).await,
+        }
+    }
+
+    /// Makes the handshake, where there is one to make; `None` if that failed.
+    async fn open(&self, stream: TcpStream, peer: SocketAddr) -> Option<Opened> {
+        let Some(tls) = &self.tls else { return Some(Opened::Plain(stream)) };
+        tls.handshake(stream, peer, self.header_timeout).await
+    }
+
+    /// Answers what is asked on a connection, each request with whose it is.
+    async fn converse(
+        &self,
+        stream: impl Read + Write + Unpin + 'static,
+        (peer, certificate): (SocketAddr, Option<ClientCertificate>),
+        seat: Seat,
+    ) {
+        let answers = TowerToHyperService::new(self.router.clone());
+        let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+            request.extensions_mut().insert(Peer(peer));
+            if let Some(certificate) = &certificate {
+                request.extensions_mut().insert(certificate.clone());
+            }
+            let (busy, answer) = (seat.ask(), answers.call(request));
+            async move {
+                let busy = busy.ok_or("the connection made room for another one")?;
+                let answer = answer.await.unwrap_or_else(|never| match never {});
+                Ok::<_, &str>(answer.map(|body| until_sent(body, busy)))
+            }
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.header_timeout)
+            .max_buf_size(HEAD_BYTES_MAX)
+            .serve_connection(stream, service);
+        let mut connection = pin!(connection);
+        let served = tokio::select! {
+            served = connection.as_mut() => served,
+            () = self.tasks.draining.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                tokio::select! {
+                    served = connection => served,
+                    () = self.tasks.cut_off.cancelled() => return,
+                }
+            }
+        };
+        if let Err(error) = served {
+            tracing::debug!(%peer, %error, "a connection ended early");
+        }
+    }
+
+    /// Gives one answer, whatever is asked, and closes.
+    async fn answer_once<A: IntoResponse>(&self, stream: impl Read + Write + Unpin, answer: fn() -> A) {
+        let service =
+            service_fn(|_: hyper::Request<Incoming>| async move { Ok::<_, Infallible>(answer().into_response()) });
+        let connection = http1::Builder::new().keep_alive(false).serve_connection(stream, service);
+        let in_time = timeout(self.header_timeout, connection);
+        let _whatever_came_of_it = self.tasks.draining.run_until_cancelled(in_time).await;
+    }
+}

@@ -1,0 +1,135 @@
+//! `tls [--mib 1024] [--rounds 5] [--readers 2]`: with TLS against without, in turn. See bench/tls.
+//!
+//! One case is an agent that ships a file of real log lines, `run --once`, from its start to its end; the other, clients that read the stored
+//! batches of what it shipped, as they are, all at once. Client and collector share the machine.
+
+#![expect(clippy::print_stdout, reason = "its output is its result")]
+
+use std::io::{Read, Write};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use skidway_tests::arguments::number;
+use skidway_tests::program::used;
+use skidway_tests::tls::Authority;
+use skidway_tests::{Client, Collector, Site, topic};
+
+/// The least share of the plain rate that TLS is to leave.
+const GOAL: f64 = 0.85;
+const BATCHES: &str = "application/vnd.kafka.recordbatch";
+
+/// Holds what one round took.
+#[derive(Clone, Copy)]
+struct Round {
+    /// MB/s of lines shipped.
+    shipped: f64,
+    /// MB/s of batches read, all readers together.
+    read: f64,
+    /// Of the collector.
+    cpu_seconds: f64,
+}
+
+fn main() {
+    let (mib, rounds, readers): (usize, usize, usize) =
+        (number("--mib", 1024), number("--rounds", 5), number("--readers", 2));
+    let lines = corpus(mib << 20);
+    println!(
+        "# TLS against plain HTTP\n\n{} bytes of real log lines, {readers} readers, {rounds} rounds in turn.\n",
+        lines.len()
+    );
+    println!("| round | transport | agent MB/s | readers MB/s | collector CPU s |");
+    println!("|---|---|---|---|---|");
+    let (mut plain, mut tls) = (Vec::new(), Vec::new());
+    for round in 0..rounds {
+        // Each is first in every other round: who comes second finds the machine warmer.
+        let order = if round % 2 == 0 { [false, true] } else { [true, false] };
+        for with_tls in order {
+            let measured = measure(&lines, with_tls, readers);
+            let name = if with_tls { "TLS" } else { "plain" };
+            let Round { shipped, read, cpu_seconds } = measured;
+            println!("| {} | {name} | {shipped:.0} | {read:.0} | {cpu_seconds:.2} |", round + 1);
+            if with_tls { &mut tls } else { &mut plain }.push(measured);
+        }
+    }
+    let ratio = |of: fn(&Round) -> f64| median(&tls, of) / median(&plain, of);
+    let (shipped, read) = (ratio(|it| it.shipped), ratio(|it| it.read));
+    println!(
+        "\nOf the medians, TLS is {shipped:.3} of plain for the agent (goal: {GOAL}), and {read:.3} for readers of stored batches."
+    );
+}
+
+fn median(rounds: &[Round], of: fn(&Round) -> f64) -> f64 {
+    let mut figures: Vec<f64> = rounds.iter().map(of).collect();
+    figures.sort_by(f64::total_cmp);
+    figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+fn measure(lines: &[u8], with_tls: bool, readers: usize) -> Round {
+    let (site, authority) = (Site::new(), Authority::new());
+    let mut file = std::fs::File::create(site.path("logs/a.log")).expect("a file");
+    file.write_all(lines).and_then(|()| file.sync_all()).expect("the lines are written");
+    let mut collector = site.collector().with("[topics]\npartitions = 1\n[engine]\ndurability = \"fsync\"");
+    let mut agent_tls = String::new();
+    if with_tls {
+        collector = collector.with_tls(&site, &authority, "", None);
+        agent_tls = format!("[collector.tls]\nca_file = {:?}", site.text("ca.pem"));
+    }
+    let mut collector = collector.started();
+    let agent = site.agent("bench", &collector.url()).with(&agent_tls).follows(&site.text("logs/*.log"), "app");
+
+    let started = Instant::now();
+    let (code, said) = agent.once();
+    let took = started.elapsed();
+    assert_eq!(code, Some(0), "{said}");
+    let records = lines.iter().filter(|byte| **byte == b'\n').count() as u64;
+    assert_eq!(topic::count(&collector.client(), "app"), records, "every line is stored");
+
+    let started = Instant::now();
+    let bytes = read_all(&collector, readers);
+    let read_took = started.elapsed();
+    let (cpu_seconds, _) = used(collector.program().pid());
+    Round { shipped: rate(lines.len() as u64, took), read: rate(bytes, read_took), cpu_seconds }
+}
+
+/// Reads the topic's batches with so many clients at once; gives how many bytes they got together.
+fn read_all(collector: &Collector, readers: usize) -> u64 {
+    let read = |client: Client| {
+        let url = "/v1/topics/app/records?partition=0&offset=0&follow=false";
+        let mut body = client.body(url, BATCHES).expect("the stored batches");
+        let (mut piece, mut bytes) = (vec![0; 256 << 10], 0);
+        loop {
+            match body.read(&mut piece).expect("the stream goes on") {
+                0 => return bytes,
+                len => bytes += len as u64,
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        let clients = (0..readers).map(|_| collector.client());
+        let running: Vec<_> = clients.map(|client| scope.spawn(move || read(client))).collect();
+        running.into_iter().map(|reader| reader.join().expect("a reader reads")).sum()
+    })
+}
+
+fn rate(bytes: u64, took: Duration) -> f64 {
+    bytes as f64 / 1e6 / took.as_secs_f64()
+}
+
+/// Gives the lines of bench/data over and over, at least so many bytes.
+fn corpus(bytes: usize) -> Vec<u8> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../bench/data");
+    let mut paths: Vec<_> = std::fs::read_dir(folder).expect("the sample logs").flatten().map(|it| it.path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|ending| ending == "log"));
+    paths.sort();
+    let mut sample: Vec<u8> = Vec::new();
+    for path in paths {
+        let text = std::fs::read(path).expect("a sample log");
+        let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        lines.for_each(|line| sample.extend([line, b"\n"].concat()));
+    }
+    let mut lines = Vec::with_capacity(bytes + sample.len());
+    while lines.len() < bytes {
+        lines.extend_from_slice(&sample);
+    }
+    lines
+}

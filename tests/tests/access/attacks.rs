@@ -1,0 +1,214 @@
+//! What somebody may try who should not get in, each refused with the right status and written down.
+
+use serde_json::{Value, json};
+use skidway_tests::{Client, Site, wait};
+
+use super::{Guarded, guarded, text};
+
+/// Starts a collector with two tenants' topics, a line in each.
+fn two_tenants(site: &Site) -> Guarded {
+    let it = guarded(site, "");
+    for topic in ["web-a", "db-a"] {
+        assert_eq!(it.admin.put(&format!("/v1/topics/{topic}"), &json!({"partitions": 1})).status, 201);
+        assert_eq!(it.admin.post(&format!("/v1/topics/{topic}/records"), "text/plain", "line\n").status, 200);
+    }
+    it
+}
+
+/// Makes sure of a refusal's status and type.
+#[track_caller]
+fn refused(answer: &skidway_tests::Answer, status: u16, kind: &str) {
+    assert_eq!((answer.status, answer.json()["type"].as_str()), (status, Some(kind)), "{}", answer.text());
+    assert_eq!(answer.content_type, "application/problem+json");
+}
+
+#[test]
+fn a_token_does_what_its_scope_says_and_nothing_else() {
+    let site = Site::new();
+    let it = two_tenants(&site);
+    let (id, reader) = it.scoped("consume", &["web-*"]);
+    assert_eq!(reader.get("/v1/topics/web-a/records").json()["records"][0]["value"], "line");
+    let there = reader.get("/v1/topics/db-a/records");
+    refused(&there, 403, "missing-scope");
+    assert_eq!((&there.json()["scope"], &there.json()["on"]), (&json!("consume"), &json!("db-a")));
+    let not_there = reader.get("/v1/topics/db-z/records");
+    assert_eq!(not_there.text().replace("db-z", "db-a"), there.text(), "what is there is not told");
+    for path in ["/v1/topics/db-a", "/v1/topics/__skidway.audit/records", "/v1/topics/__skidway.tokens/records"] {
+        refused(&reader.get(path), 403, "missing-scope");
+    }
+    for path in ["/v1/tokens", "/v1/sinks", "/v1/agents", "/metrics"] {
+        refused(&reader.get(path), 403, "missing-scope");
+    }
+    refused(&reader.post("/v1/topics/web-a/records", "text/plain", "x"), 403, "missing-scope");
+    refused(&reader.put("/v1/topics/web-b", &json!({})), 403, "missing-scope");
+    refused(&reader.delete("/v1/topics/web-a"), 403, "missing-scope");
+    let record = it.audited("what was refused", |it| it["object"] == "db-a" && it["outcome"] == "refused");
+    let told = (&record["who"]["token"], &record["action"], &record["status"], &record["reason"]);
+    assert_eq!(told, (&json!(id), &json!("records.read"), &json!(403), &json!("missing-scope")));
+    assert_eq!(record["who"]["peer"], "127.0.0.1");
+}
+
+#[test]
+fn nobody_gets_in_without_a_token_that_is_valid_whatever_is_tried_instead() {
+    let site = Site::new();
+    let it = two_tenants(&site);
+    let nobody = it.collector.client();
+    let path = "/v1/topics/web-a/records";
+    refused(&nobody.get(path), 401, "token-required");
+    let admin = std::fs::read_to_string(&it.admin_file).unwrap();
+    let admin = admin.trim();
+    let other_secret = format!("{}_{}", admin.rsplit_once('_').unwrap().0.get(..20).unwrap(), "A".repeat(43));
+    let unknown = format!("sk1_0123456789abcdef_{}", "A".repeat(43));
+    let answers: Vec<_> = [&other_secret, &unknown].iter().map(|token| nobody.showing(token).get(path)).collect();
+    for answer in &answers {
+        refused(answer, 401, "token-not-valid");
+        assert_eq!(answer.body, answers[0].body, "an unknown token and another secret are answered alike");
+    }
+    for header in [
+        ("Authorization", format!("Basic {admin}")),
+        ("Authorization", admin.to_owned()),
+        ("Authorization", format!("Bearer {}", admin.to_uppercase())),
+        ("Authorization", format!("Bearer {admin}, Bearer {admin}")),
+        ("Authorization", format!("Bearer {}", "x".repeat(4000))),
+        ("X-Authorization", format!("Bearer {admin}")),
+        ("Proxy-Authorization", format!("Bearer {admin}")),
+        ("Cookie", format!("token={admin}; Authorization=Bearer {admin}")),
+        ("X-Forwarded-For", "127.0.0.1".to_owned()),
+        ("X-HTTP-Method-Override", "GET".to_owned()),
+    ] {
+        let answer = nobody.get_with(path, &[(header.0, &header.1)]);
+        assert_eq!(answer.status, 401, "{}: {}", header.0, answer.text());
+    }
+    let twice = [("Authorization", &*format!("Bearer {admin}")), ("Authorization", &*format!("Bearer {admin}"))];
+    assert_eq!(nobody.get_with(path, &twice).status, 401);
+    for query in ["token", "access_token", "authorization", "bearer"] {
+        assert_eq!(nobody.get(&format!("{path}?{query}={admin}")).status, 401);
+    }
+    for (method, path) in [("POST", "/v1/commits"), ("PUT", "/v1/topics/x"), ("DELETE", "/v1/tokens/x"), ("HEAD", path)]
+    {
+        assert_eq!(nobody.ask(method, path, &[], b"").status, 401, "{method} {path}");
+    }
+    for path in ["/healthz", "/readyz"] {
+        assert_eq!(nobody.get(path).status, 200);
+    }
+    for reason in ["no-token", "unknown-token", "malformed-token"] {
+        it.audited(reason, |record| record["reason"] == reason && record["status"] == 401);
+    }
+}
+
+#[test]
+fn a_token_that_is_over_or_revoked_lets_nobody_in_and_ends_what_is_open() {
+    let site = Site::new();
+    let it = two_tenants(&site);
+    let grants = json!([{"scope": "consume", "topics": ["web-*"]}]);
+    let (revoked, short) =
+        (it.token(&json!({"grants": grants})), it.token(&json!({"grants": grants, "expires": "5s"})));
+    let follow = "/v1/topics/web-a/records?from=earliest&follow=true";
+    let streams = [
+        revoked.1.stream("/v1/topics/web-a/stream?from=earliest", "text/event-stream", &[]),
+        short.1.stream("/v1/topics/web-a/stream?from=earliest", "text/event-stream", &[]),
+    ];
+    let lines = revoked.1.stream(follow, "application/x-ndjson", &[]);
+    streams.iter().for_each(|stream| assert!(stream.next_record(wait::PATIENCE).is_some()));
+    assert_eq!(it.admin.delete(&format!("/v1/tokens/{}", revoked.0)).status, 200);
+    for stream in &streams {
+        let error = wait::until("the stream ends with an error", || {
+            let event = stream.next_event(wait::PATIENCE).unwrap();
+            (event.name.as_deref() == Some("error")).then_some(event)
+        });
+        assert_eq!(error.json()["type"], "token-not-valid", "{error:?}");
+    }
+    let last = std::iter::from_fn(|| lines.next_within(wait::PATIENCE)).last().unwrap();
+    assert!(last.contains("token-not-valid"), "{last}");
+    for (_, client) in [&revoked, &short] {
+        refused(&client.get("/v1/topics/web-a/records"), 401, "token-not-valid");
+    }
+    it.audited("the end of a token", |record| record["reason"] == "expired-token");
+    it.audited("who revoked", |record| record["action"] == "tokens.revoke" && record["object"] == json!(revoked.0));
+}
+
+#[test]
+fn tenants_see_and_touch_nothing_of_each_other() {
+    let site = Site::new();
+    let it = two_tenants(&site);
+    let (_, web) = it.token(&json!({"grants": [{"scope": "admin", "topics": ["web-*"]}]}));
+    let names = |list: Value, of: &str| -> Vec<String> {
+        list[of].as_array().unwrap().iter().map(|it| text(&it["name"])).collect()
+    };
+    for (client, name, topic) in [(&it.admin, "db-q", "db-a"), (&web, "web-q", "web-a")] {
+        assert_eq!(client.put(&format!("/v1/queues/{name}"), &json!({"topic": topic})).status, 201);
+        let commit = json!({"offsets": [{"topic": topic, "partition": 0, "offset": 0}]}).to_string();
+        let committed = client.post(&format!("/v1/groups/{name}/commit"), "application/json", &commit);
+        assert_eq!(committed.status, 200, "{}", committed.text());
+    }
+    assert_eq!(names(web.get("/v1/topics").json(), "topics"), ["web-a", "web-q.dead"]);
+    assert_eq!(names(web.get("/v1/groups").json(), "groups"), ["web-q"]);
+    assert_eq!(names(web.get("/v1/queues").json(), "queues"), ["web-q"]);
+    assert_eq!(web.put("/v1/topics/web-b", &json!({})).status, 201);
+    let post = |path: &str, body: Value| web.post(path, "application/json", body.to_string());
+    let offset = json!({"offsets": [{"topic": "db-a", "partition": 0, "offset": 0}]});
+    for answer in [
+        web.get("/v1/records?topics=web-a,db-a"),
+        web.get("/v1/records?topics=*"),
+        web.get("/v1/stream?topics=web-a,db-*"),
+        web.get("/v1/groups/db-q"),
+        web.get("/v1/groups/web-q/records?topics=db-a"),
+        web.delete("/v1/groups/db-q"),
+        post("/v1/groups/web-q/commit", offset.clone()),
+        post("/v1/groups/web-q/reset", offset),
+        post("/v1/groups/web-q/reset", json!({"topics": ["*"], "to": "earliest"})),
+        web.put("/v1/queues/web-r", &json!({"topic": "db-a"})),
+        web.put("/v1/queues/web-r", &json!({"topic": "web-a", "dead_letter_topic": "db-dead"})),
+        post("/v1/queues/db-q/receive", json!({})),
+        web.delete("/v1/topics/db-a"),
+        web.get("/v1/topics/__skidway.audit"),
+        post("/v1/tokens", json!({"name": "x", "grants": [{"scope": "admin"}]})),
+    ] {
+        refused(&answer, 403, "missing-scope");
+    }
+    assert_eq!(web.get("/v1/records?topics=web-*").status, 200);
+    // A queue of another's topic under one's own name, made by who may.
+    assert_eq!(it.admin.put("/v1/queues/web-db", &json!({"topic": "db-a"})).status, 201);
+    refused(&post("/v1/queues/web-db/receive", json!({})), 403, "missing-scope");
+    // So does a member that somebody else is.
+    let page = it.admin.get("/v1/groups/web-q/records?topics=db-a").json();
+    let member = text(&page["member"]);
+    refused(&web.get(&format!("/v1/groups/web-q/records?member={member}")), 403, "missing-scope");
+}
+
+#[test]
+fn a_page_of_another_origin_is_refused_with_a_token_too() {
+    let site = Site::new();
+    let it = two_tenants(&site);
+    let headers =
+        [("Origin", "https://evil.example"), ("Sec-Fetch-Site", "cross-site"), ("Content-Type", "text/plain")];
+    refused(&it.admin.post_with("/v1/topics/web-a/records", &headers, "x"), 403, "origin-not-allowed");
+    it.audited("the page", |record| record["reason"] == "origin-not-allowed");
+}
+
+#[test]
+fn quotas_bound_rates_storage_and_topics_of_a_token() {
+    let site = Site::new();
+    let it = guarded(&site, "");
+    let produce =
+        |quotas: Value| it.token(&json!({"grants": [{"scope": "produce", "topics": ["web-*"]}], "quotas": quotas})).1;
+    let post = |client: &Client, topic: &str| {
+        client.post(&format!("/v1/topics/{topic}/records"), "text/plain", "x".repeat(4000))
+    };
+    let few = produce(json!({"requests_per_second": 1}));
+    let over = wait::until("a request is one too many", || Some(post(&few, "web-a")).filter(|it| it.status != 200));
+    refused(&over, 429, "over-quota");
+    assert!(over.retry_after.is_some());
+    wait::until("another second has come", || (post(&few, "web-a").status == 200).then_some(()));
+    let slow = produce(json!({"bytes_per_second": 1000}));
+    assert_eq!(post(&slow, "web-a").status, 200, "what comes first may be large");
+    refused(&post(&slow, "web-a"), 429, "over-quota");
+    let one = produce(json!({"topics": 1}));
+    assert_eq!(post(&one, "web-a").status, 200);
+    refused(&post(&one, "web-b"), 403, "topic-quota");
+    let small = produce(json!({"storage_bytes": 1}));
+    let full = wait::until("the topics are full", || Some(post(&small, "web-a")).filter(|it| it.status != 200));
+    refused(&full, 507, "storage-quota");
+    it.audited("what was over quota", |record| record["status"] == 429 && record["reason"] == "over-quota");
+    assert_eq!(it.admin.get("/v1/topics/web-a").status, 200);
+}

@@ -1,0 +1,134 @@
+//! `skidway doctor` finds what is wrong and says what to do; `skidway support-bundle` tells how things stand and keeps every secret.
+
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+use skidway_tests::program::binary;
+use skidway_tests::{Collector, Site, topic, wait};
+
+fn skidway(collector: &Collector, args: &[&str]) -> (Option<i32>, String) {
+    let output = Command::new(binary("skidway")).args(["--url", &collector.url()]).args(args).output().unwrap();
+    (output.status.code(), String::from_utf8(output.stdout).unwrap())
+}
+
+/// Gives what the doctor found, as severity and subject, and its exit code.
+fn findings(collector: &Collector, args: &[&str]) -> (Option<i32>, Vec<(String, String)>) {
+    let (code, said) = skidway(collector, &[&["doctor", "--json"], args].concat());
+    let report: Value = serde_json::from_str(&said).unwrap();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let found = report["findings"].as_array().unwrap().iter();
+    for finding in found.clone() {
+        for member in ["what", "why", "todo"] {
+            assert!(finding[member].as_str().is_some_and(|it| !it.is_empty()), "{finding}");
+        }
+    }
+    (code, found.map(|finding| (text(&finding["severity"]), text(&finding["about"]))).collect())
+}
+
+fn has(found: &[(String, String)], severity: &str, about: &str) -> bool {
+    found.iter().any(|(is, of)| is == severity && of == about)
+}
+
+#[test]
+fn the_doctor_finds_what_is_wrong_with_a_collector() {
+    let site = Site::new();
+    // A file where a folder is to be: the sink cannot write.
+    let blocked = site.write("blocked", "");
+    let sink = format!(
+        "[engine]\ndurability = \"os\"\n[[sinks]]\nname = \"archive\"\ntopics = [\"app\"]\nurl = \"file://{}/files\"\nroll = {{ records = 1 }}",
+        blocked.display()
+    );
+    let mut collector = site.collector().with(&sink).started();
+    collector.client().post("/v1/topics/app/records", "text/plain", "one\n");
+    let (code, found) = wait::until("the sink's failure is found", || {
+        let (code, found) = findings(&collector, &[]);
+        has(&found, "problem", "sink archive").then_some((code, found))
+    });
+    assert_eq!(code, Some(2), "{found:?}");
+    assert!(has(&found, "warning", "durability"), "{found:?}");
+    let (_, said) = skidway(&collector, &["doctor"]);
+    assert!(said.contains("PROBLEM  sink archive") && said.contains("do:  skidway sinks show archive"), "{said}");
+    collector.program().kill9();
+    let (code, found) = findings(&collector, &[]);
+    assert_eq!((code, has(&found, "problem", "collector")), (Some(2), true), "{found:?}");
+}
+
+#[test]
+fn the_doctor_finds_what_is_wrong_with_an_agent_and_its_configuration() {
+    let site = Site::new();
+    let collector = site.collector().started();
+    let agent = site.agent("web-1", &collector.url()).follows(&site.text("logs/*.log"), "app").started();
+    site.write("logs/a.log", "one\n");
+    topic::wait_for(&collector.client(), "app", 1);
+    let (code, found) = findings(&collector, &["--agent", &agent.admin_url()]);
+    assert_eq!((code, found), (Some(0), vec![]));
+    let config = site.text("web-1.toml");
+    let (_, found) = findings(&collector, &["--config", &config]);
+    assert!(!found.iter().any(|(severity, _)| severity == "problem"), "{found:?}");
+    site.write("bad.toml", "[agent]\nid = \"a\"\n[collector]\nurls = [\"ftp://x\"]\n");
+    let (code, found) = findings(&collector, &["--config", &site.text("bad.toml")]);
+    assert_eq!((code, has(&found, "problem", "configuration")), (Some(2), true), "{found:?}");
+    let (code, found) = findings(&collector, &["--agent", "http://127.0.0.1:1"]);
+    assert_eq!((code, has(&found, "problem", "agent")), (Some(2), true), "{found:?}");
+}
+
+fn unpacked(bundle: &Path, into: &Path) -> String {
+    std::fs::create_dir(into).unwrap();
+    assert!(Command::new("tar").arg("-xzf").arg(bundle).arg("-C").arg(into).status().unwrap().success());
+    let mut text = String::new();
+    let mut pending = vec![into.to_owned()];
+    while let Some(folder) = pending.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                pending.push(path);
+            } else {
+                text += &format!("=== {}\n{}", path.display(), String::from_utf8_lossy(&std::fs::read(&path).unwrap()));
+            }
+        }
+    }
+    text
+}
+
+#[test]
+fn a_support_bundle_tells_how_things_stand_and_keeps_every_secret() {
+    let site = Site::new();
+    let token_file = site.write("token", "planted-in-a-file\n");
+    let beacon = "[[beacons]]\ntoken = \"plantedinabeacon\"\ntopic = \"clicks\"\n";
+    let collector = site.collector().with(beacon).started();
+    let client = collector.client();
+    client.post("/v1/topics/app/records", "text/plain", "planted-in-a-record\n");
+    client.post("/v1/beacons/plantedinabeacon", "text/plain", "planted-in-a-record\n");
+    let agent = site.agent("web-1", &collector.url()).follows(&site.text("logs/*.log"), "app").started();
+    let other = format!(
+        "# planted-in-a-comment\n[agent]\nid = \"x\"\n[collector]\nurls = [\"https://me:planted-in-a-url@logs.example\"]\ntoken_file = {:?}\n",
+        token_file.display().to_string()
+    );
+    let (other, log) = (
+        site.write("other.toml", other),
+        site.write("some.log", "GET /v1/beacons/plantedinabeacon 200\nAuthorization: Bearer planted-in-a-log\nsent planted-in-a-file\nall is well\n"),
+    );
+    let bundle = site.text("bundle.tar.gz");
+    let output = Command::new(binary("skidway"))
+        .args(["--url", &collector.url(), "support-bundle", "--output", &bundle, "--agent", &agent.admin_url()])
+        .args(["--config", &site.text("collector.toml"), "--config", &other.display().to_string()])
+        .args(["--log", &log.display().to_string()])
+        .env("SKIDWAY_SECRET", "planted-in-the-environment")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = unpacked(Path::new(&bundle), &site.path("unpacked"));
+    assert!(!text.contains("planted"), "{}", text.lines().find(|line| line.contains("planted")).unwrap_or_default());
+    for told in [
+        "skidway_collector_commits_total",
+        "skidway_agent_files",
+        "\"clicks\"",
+        "looked at the collector",
+        "all is well",
+        "topic = \"clicks\"",
+        "\"log_id\"",
+    ] {
+        assert!(text.contains(told), "{told}");
+    }
+}
