@@ -154,7 +154,10 @@ impl Client {
 pub fn is_local(url: &Url) -> bool {
     match url.host_str().unwrap_or_default() {
         "localhost" => true,
-        host => host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback()),
+        host => {
+            let address = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
+            address.is_ok_and(|address| address.to_canonical().is_loopback())
+        }
     }
 }
 
@@ -162,4 +165,20 @@ pub fn is_local(url: &Url) -> bool {
 fn excerpt(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(body);
     text.trim().chars().take(EXCERPT_CHARS).flat_map(char::escape_debug).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_machine_is_known_by_its_names() {
+        let is_local = |host: &str| is_local(&Url::parse(&format!("http://{host}:7070")).unwrap());
+        for host in ["localhost", "127.0.0.1", "127.3.2.1", "[::1]"] {
+            assert!(is_local(host), "{host}");
+        }
+        for host in ["localhost.example", "10.0.0.1", "[2001:db8::1]", "collector"] {
+            assert!(!is_local(host), "{host}");
+        }
+    }
 }

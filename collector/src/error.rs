@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 
 use crate::access;
 use crate::config::Exposed;
-use crate::groups::OpenError;
 use crate::listen::tls::TlsError;
 use crate::log::StateError;
 
@@ -48,7 +47,7 @@ pub enum StartError {
     Access(Box<access::OpenError>),
     /// What groups have committed cannot be read.
     #[error("cannot open the groups: {0}")]
-    Groups(Box<OpenError>),
+    Groups(Box<StateError>),
 }
 
 /// Tells why a running collector stopped. The process ends with 1, and recovery decides what is true.

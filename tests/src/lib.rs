@@ -25,6 +25,7 @@ pub mod collector;
 pub mod agent;
 pub mod up;
 pub mod lines;
+pub mod samples;
 pub mod writer;
 pub mod topic;
 pub mod verify;

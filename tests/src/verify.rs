@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use skidway_wire::JsonRecord;
 
+use crate::agent::Agent;
+use crate::collector::Collector;
 use crate::http::Client;
-use crate::lines;
 use crate::writer::Writer;
+use crate::{lines, topic};
 
 /// Counts what went wrong; all zero is the promise kept.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -38,7 +40,7 @@ impl Report {
             let (partition, offset) = (record.partition, record.offset);
             let value = record.value.as_deref().unwrap_or_default();
             let value = value.get(..60).unwrap_or(value);
-            let path = crate::topic::header(record, "path");
+            let path = topic::header(record, "path");
             self.examples.push(format!("{fault} at {partition}/{offset} from {path}: {value}"));
         }
     }
@@ -51,13 +53,25 @@ pub fn verify(writers: &[Writer], records: &[JsonRecord]) -> Report {
     checked.report()
 }
 
+/// Waits until every line of a writer is in topic `app`, stops the agent, and makes sure that each is there once and in order.
+///
+/// # Panics
+/// When that is not so.
+#[track_caller]
+pub fn assert_delivered(collector: &Collector, agent: &mut Agent, writer: Writer) {
+    topic::wait_for(&collector.client(), "app", writer.lines());
+    assert_eq!(agent.program().stop(), Some(0));
+    let report = verify(&[writer], &topic::read(&collector.client(), "app"));
+    assert!(report.is_perfect(), "{report:#?}");
+}
+
 /// Does the same with a topic of any length, up to its head.
 ///
 /// # Panics
 /// When the answer is no stream of records, or is cut.
 pub fn verify_topic(writers: &[Writer], client: &Client, topic: &str) -> Report {
     let mut checked = Checked::new(writers);
-    crate::topic::read_each(client, topic, |record| checked.take(&record));
+    topic::read_each(client, topic, |record| checked.take(&record));
     checked.report()
 }
 

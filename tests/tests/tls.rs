@@ -10,7 +10,7 @@ use std::time::Duration;
 use skidway_tests::document::shell;
 use skidway_tests::program::{binary, run, run_with};
 use skidway_tests::tls::{Authority, Issued};
-use skidway_tests::verify::verify;
+use skidway_tests::verify::assert_delivered;
 use skidway_tests::wait::PATIENCE;
 use skidway_tests::writer::Writer;
 use skidway_tests::{Agent, Client, Collector, Document, Site, topic, wait};
@@ -19,15 +19,6 @@ use skidway_tests::{Agent, Client, Collector, Document, Site, topic, wait};
 fn agent(site: &Site, collector: &Collector, [ca, cert, key]: &[PathBuf; 3]) -> Agent {
     let tls = format!("[collector.tls]\nca_file = {ca:?}\ncert_file = {cert:?}\nkey_file = {key:?}");
     site.agent("web-1", &collector.url()).with(&tls).follows(&site.text("logs/*.log*"), "app")
-}
-
-/// Waits for every line of a writer and checks them, then stops the agent.
-#[track_caller]
-fn check(collector: &Collector, agent: &mut Agent, writer: Writer) {
-    topic::wait_for(&collector.client(), "app", writer.lines());
-    assert_eq!(agent.program().stop(), Some(0));
-    let report = verify(&[writer], &topic::read(&collector.client(), "app"));
-    assert!(report.is_perfect(), "{report:#?}");
 }
 
 /// Waits until a program has said these words.
@@ -65,7 +56,7 @@ fn an_agent_with_a_certificate_ships_and_nobody_without_one_gets_in() {
     assert_eq!(metric(&client, "skidway_tls_handshake_failures_total{reason=\"no-certificate\"}"), Some(1.0));
     assert_eq!(metric(&client, "skidway_tls_handshake_failures_total{reason=\"bad-certificate\"}"), Some(2.0));
     assert!(metric(&client, "skidway_tls_certificate_not_after_seconds").is_some_and(|at| at > 4e9));
-    check(&collector, &mut agent, writer);
+    assert_delivered(&collector, &mut agent, writer);
 }
 
 #[test]
@@ -81,7 +72,7 @@ fn an_agent_that_knows_another_authority_says_so_and_delivers_once_it_is_mended(
     says(|| agent.program().said(), "name the authority's certificate with collector.tls.ca_file");
     site.write("ca.pem", &authority.pem);
     writer.write(500);
-    check(&collector, &mut agent, writer);
+    assert_delivered(&collector, &mut agent, writer);
 }
 
 #[test]
@@ -96,7 +87,7 @@ fn an_agent_whose_certificate_is_refused_says_so_and_delivers_once_it_is_mended(
     writer.write(500);
     says(|| agent.program().said(), "the collector refuses the certificate of collector.tls.cert_file");
     authority.write(&site, "agent", &authority.issue("web-1"));
-    check(&collector, &mut agent, writer);
+    assert_delivered(&collector, &mut agent, writer);
 }
 
 #[test]
@@ -116,7 +107,7 @@ fn a_certificate_out_of_date_is_told_on_both_sides_and_renewed_without_a_restart
     says(|| agent.program().said(), "put a renewed one into its http.tls.cert_file");
     authority.equip_server(&site);
     collector.program().hang_up();
-    check(&collector, &mut agent, writer);
+    assert_delivered(&collector, &mut agent, writer);
 }
 
 #[test]
@@ -272,7 +263,7 @@ fn an_agent_that_speaks_plain_http_loses_nothing() {
     plain.program().stop();
     drop(plain);
     let mut agent = agent(&site, &collector, &authority.equip(&site)).started();
-    check(&collector, &mut agent, writer);
+    assert_delivered(&collector, &mut agent, writer);
 }
 
 #[test]

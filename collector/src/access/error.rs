@@ -141,19 +141,9 @@ impl AccessError {
 /// Tells why the collector cannot know who may do what; it does not start then.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// The tokens' topic cannot be read.
+    /// The tokens' topic cannot be read, or an entry of it is not one of ours.
     #[error(transparent)]
     State(#[from] StateError),
-    /// An entry of it is not one of ours, or another version's.
-    #[error("an entry of {topic} cannot be understood: {key}: {reason}")]
-    Entry {
-        /// Which topic.
-        topic: &'static str,
-        /// The entry's key.
-        key: String,
-        /// What is wrong with it.
-        reason: String,
-    },
     /// The administrator's token cannot be had.
     #[error("access.admin_token_file: {0}")]
     File(#[from] SecretError),

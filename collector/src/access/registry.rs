@@ -94,10 +94,7 @@ impl Access {
         let state = StateTopic::open(log.clone(), TOKENS_TOPIC).await?;
         let mut held = HashMap::new();
         for (key, value) in state.entries() {
-            let entry = |reason: String| {
-                let key = String::from_utf8_lossy(&key).into_owned();
-                OpenError::Entry { topic: TOKENS_TOPIC, key, reason }
-            };
+            let entry = |reason: String| state.not_understood(&key, reason);
             let id = token::id_of(&key).ok_or_else(|| entry("it is of another version".to_owned()))?;
             held.insert(id, Held::new(id, Token::decode(&value).map_err(entry)?));
         }

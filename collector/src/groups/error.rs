@@ -3,7 +3,7 @@
 use skidway_record::{Fate, Offset, TopicName, TopicPartition};
 
 use crate::groups::{GroupName, MemberId, Shard};
-use crate::log::{LogError, StateError};
+use crate::log::LogError;
 
 /// Tells why a group refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -120,22 +120,4 @@ fn show(shards: &[Shard]) -> String {
     let names: Vec<String> = shards.iter().take(10).map(ToString::to_string).collect();
     let more = if shards.len() > names.len() { ", …" } else { "" };
     names.join(", ") + more
-}
-
-/// Tells why the groups cannot be opened; the collector does not start then.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// Their topic cannot be read.
-    #[error(transparent)]
-    State(#[from] StateError),
-    /// An entry of their topic is not one of ours, or another version's.
-    #[error("an entry of {topic} cannot be understood: {key}: {reason}")]
-    Entry {
-        /// Which topic.
-        topic: &'static str,
-        /// The entry's key.
-        key: String,
-        /// What is wrong with it.
-        reason: String,
-    },
 }

@@ -18,7 +18,7 @@ pub mod upkeep;
 pub mod seat;
 
 pub use coordinator::{Committer, Held, Holding};
-pub use error::{GroupError, OpenError};
+pub use error::GroupError;
 pub use membership::Start;
 pub use names::{GroupName, MemberId, Shard};
 pub use registry::{Groups, GroupsConfig, View};

@@ -16,8 +16,8 @@ use crate::groups::coordinator::{Coordinator, Limits};
 use crate::groups::membership::{Joining, Member, Start};
 use crate::groups::offsets::{self, Committed, Entry, GroupState};
 use crate::groups::upkeep::{WORK_MAX, Work};
-use crate::groups::{GroupError, GroupName, MemberId, OpenError, Seat, Shard};
-use crate::log::{self, Commit, Log, LogError, LogOffsets, StateTopic};
+use crate::groups::{GroupError, GroupName, MemberId, Seat, Shard};
+use crate::log::{self, Commit, Log, LogError, LogOffsets, StateError, StateTopic};
 use crate::metrics;
 
 /// Names the topic of committed offsets, our own.
@@ -148,8 +148,8 @@ impl Groups {
     /// Reads what groups have committed.
     ///
     /// # Errors
-    /// [`OpenError`] (halt).
-    pub async fn open(log: Arc<dyn Log>, config: GroupsConfig) -> Result<Self, OpenError> {
+    /// [`StateError`] (halt).
+    pub async fn open(log: Arc<dyn Log>, config: GroupsConfig) -> Result<Self, StateError> {
         let state = StateTopic::open(log.clone(), GROUPS_TOPIC).await?;
         let (work, waiting) = mpsc::channel(WORK_MAX);
         let groups = Self {
@@ -164,11 +164,7 @@ impl Groups {
         };
         let (mut states, mut committed) = (BTreeMap::<_, GroupState>::new(), Vec::new());
         for (key, value) in groups.state.entries() {
-            let strange = |reason| OpenError::Entry {
-                topic: GROUPS_TOPIC,
-                key: String::from_utf8_lossy(&key).into_owned(),
-                reason,
-            };
+            let strange = |reason| groups.state.not_understood(&key, reason);
             match offsets::read(&key, &value).map_err(strange)? {
                 Entry::Group(name, state) => _ = states.insert(name, state),
                 Entry::Offset(name, shard, offset) => committed.push((name, shard, offset)),

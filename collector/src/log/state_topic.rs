@@ -41,6 +41,16 @@ pub enum StateError {
         /// What is wrong with it.
         reason: String,
     },
+    /// What is kept for a key is not one of ours, or another version's.
+    #[error("an entry of {topic} cannot be understood: {key}: {reason}")]
+    Entry {
+        /// Which topic.
+        topic: TopicName,
+        /// The entry's key.
+        key: String,
+        /// What is wrong with it.
+        reason: String,
+    },
 }
 
 /// Holds one such topic, and what it says.
@@ -79,6 +89,11 @@ impl StateTopic {
         let compressor = Compressor::new(1).map_err(|error| LogError::Failed(error.to_string()))?;
         let (compressor, entries) = (Mutex::new(compressor), Mutex::new(entries));
         Ok(Self { log, of, compressor, entries, made, writing: RwLock::new(()) })
+    }
+
+    /// Says that what is kept for a key makes no sense.
+    pub fn not_understood(&self, key: &[u8], reason: String) -> StateError {
+        StateError::Entry { topic: self.of.topic.clone(), key: String::from_utf8_lossy(key).into_owned(), reason }
     }
 
     /// Gives all keys there are with their values, in the order of the keys.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
 
+/// Describes them.
 pub(super) fn describe() {
     describe_gauge!(
         "skidway_tls_certificate_not_after_seconds",
@@ -12,26 +13,6 @@ pub(super) fn describe() {
     );
     describe_counter!("skidway_tls_reload_failures_total", "Changed certificate files that could not be used");
     describe_counter!("skidway_tls_handshake_failures_total", "Connections that came to no TLS, by `reason`");
-    describe_standing();
-}
-
-/// Shows when the certificate ends, in seconds since 1970.
-pub fn tls_certificate(not_after: i64) {
-    gauge!("skidway_tls_certificate_not_after_seconds").set(not_after as f64);
-    counter!("skidway_tls_reload_failures_total").increment(0);
-}
-
-/// Counts changed files of certificates that could not be used.
-pub fn tls_reload_failed() {
-    counter!("skidway_tls_reload_failures_total").increment(1);
-}
-
-/// Counts a connection that came to no TLS.
-pub fn tls_handshake_failed(reason: &'static str) {
-    counter!("skidway_tls_handshake_failures_total", "reason" => reason).increment(1);
-}
-
-fn describe_standing() {
     describe_counter!(
         "skidway_collector_refusals_total",
         "Requests refused, by the problem's `kind` and its `fate`: retry (the same later) or reject (never)"
@@ -53,6 +34,22 @@ fn describe_standing() {
     );
     describe_gauge!("skidway_sink_behind_records", "Records that are in no decided file of a sink yet, by `sink`");
     describe_gauge!("skidway_sink_state", "1 for the `state` a sink is in: running, failing or paused; by `sink`");
+}
+
+/// Shows when the certificate ends, in seconds since 1970.
+pub fn tls_certificate(not_after: i64) {
+    gauge!("skidway_tls_certificate_not_after_seconds").set(not_after as f64);
+    counter!("skidway_tls_reload_failures_total").increment(0);
+}
+
+/// Counts changed files of certificates that could not be used.
+pub fn tls_reload_failed() {
+    counter!("skidway_tls_reload_failures_total").increment(1);
+}
+
+/// Counts a connection that came to no TLS.
+pub fn tls_handshake_failed(reason: &'static str) {
+    counter!("skidway_tls_handshake_failures_total", "reason" => reason).increment(1);
 }
 
 /// Tells what is configured and matters to whoever watches: what an acknowledgement waits for, `fsync` or `os`.

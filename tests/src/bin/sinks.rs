@@ -6,7 +6,6 @@
 #![expect(clippy::print_stdout, reason = "its output is its result")]
 
 use std::io::Write;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -19,7 +18,7 @@ use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
 use skidway_tests::arguments::number;
 use skidway_tests::program::used;
-use skidway_tests::{Site, sink, wait};
+use skidway_tests::{Site, samples, sink, wait};
 
 const PIECE_BYTES: usize = 1 << 20;
 
@@ -63,7 +62,9 @@ struct Run {
 
 fn main() {
     let (mib, rounds): (usize, u32) = (number("--mib", 256), number("--rounds", 3));
-    let lines = corpus(mib << 20);
+    let mut sample = samples::lines();
+    sample.retain(|line| std::str::from_utf8(line).is_ok());
+    let lines = samples::repeated(&sample, mib << 20);
     let bytes = lines.len() as f64;
     let pieces: Vec<Vec<u8>> =
         cut(&lines).iter().map(|piece| zstd::encode_all(*piece, 1).expect("zstd compresses")).collect();
@@ -104,26 +105,6 @@ fn faster(best: Option<Run>, run: Run) -> Option<Run> {
         Some(best) if best.mb_per_second >= run.mb_per_second => Some(best),
         _ => Some(run),
     }
-}
-
-/// Repeats the sample logs to so many bytes of whole lines.
-fn corpus(bytes: usize) -> Vec<u8> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../bench/data");
-    let mut paths: Vec<_> = std::fs::read_dir(folder).expect("the sample logs").flatten().map(|it| it.path()).collect();
-    paths.retain(|path| path.extension().is_some_and(|ending| ending == "log"));
-    paths.sort();
-    let mut sample: Vec<u8> = Vec::new();
-    for path in paths {
-        let text = std::fs::read(path).expect("a sample log");
-        let lines =
-            text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty() && std::str::from_utf8(line).is_ok());
-        lines.for_each(|line| sample.extend([line, b"\n"].concat()));
-    }
-    let mut lines = Vec::with_capacity(bytes + sample.len());
-    while lines.len() < bytes {
-        lines.extend_from_slice(&sample);
-    }
-    lines
 }
 
 /// Cuts text into pieces of whole lines.

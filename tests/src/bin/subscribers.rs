@@ -5,14 +5,13 @@
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::TcpStream;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use skidway_tests::arguments::number;
 use skidway_tests::program::used;
-use skidway_tests::{Client, Collector, Site, wait};
+use skidway_tests::{Client, Collector, Site, samples, wait};
 
 /// Subscribers whose lines are timed; the others' bytes are only taken.
 const TIMED: usize = 20;
@@ -166,7 +165,7 @@ fn filter(mib: u64) {
 
 /// Produces real log lines, a MiB a request; gives their bytes, and how many have the needle.
 fn produce_real(client: &Client, mib: u64) -> (u64, u64) {
-    let lines = real_lines();
+    let lines = samples::lines();
     let (mut bytes, mut needles, mut at) = (0, 0, 0_usize);
     while bytes < mib << 20 {
         let mut body = Vec::with_capacity(2 << 20);
@@ -183,19 +182,6 @@ fn produce_real(client: &Client, mib: u64) -> (u64, u64) {
         assert_eq!(client.post("/v1/topics/t/records", "text/plain", body).status, 200);
     }
     (bytes, needles)
-}
-
-fn real_lines() -> Vec<Vec<u8>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../bench/data");
-    let mut files: Vec<_> =
-        std::fs::read_dir(folder).expect("bench/data").map(|entry| entry.expect("a file").path()).collect();
-    files.retain(|path| path.extension().is_some_and(|extension| extension == "log"));
-    files.sort();
-    let lines = files.iter().flat_map(|path| {
-        let text = std::fs::read(path).expect("a log");
-        text.split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect::<Vec<_>>()
-    });
-    lines.filter(|line| !line.is_empty()).collect()
 }
 
 fn drain(mut from: impl Read) -> (u64, u64) {

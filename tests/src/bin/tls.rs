@@ -6,13 +6,12 @@
 #![expect(clippy::print_stdout, reason = "its output is its result")]
 
 use std::io::{Read, Write};
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use skidway_tests::arguments::number;
 use skidway_tests::program::used;
 use skidway_tests::tls::Authority;
-use skidway_tests::{Client, Collector, Site, topic};
+use skidway_tests::{Client, Collector, Site, samples, topic};
 
 /// The least share of the plain rate that TLS is to leave.
 const GOAL: f64 = 0.85;
@@ -32,7 +31,7 @@ struct Round {
 fn main() {
     let (mib, rounds, readers): (usize, usize, usize) =
         (number("--mib", 1024), number("--rounds", 5), number("--readers", 2));
-    let lines = corpus(mib << 20);
+    let lines = samples::repeated(&samples::lines(), mib << 20);
     println!(
         "# TLS against plain HTTP\n\n{} bytes of real log lines, {readers} readers, {rounds} rounds in turn.\n",
         lines.len()
@@ -113,23 +112,4 @@ fn read_all(collector: &Collector, readers: usize) -> u64 {
 
 fn rate(bytes: u64, took: Duration) -> f64 {
     bytes as f64 / 1e6 / took.as_secs_f64()
-}
-
-/// Gives the lines of bench/data over and over, at least so many bytes.
-fn corpus(bytes: usize) -> Vec<u8> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../bench/data");
-    let mut paths: Vec<_> = std::fs::read_dir(folder).expect("the sample logs").flatten().map(|it| it.path()).collect();
-    paths.retain(|path| path.extension().is_some_and(|ending| ending == "log"));
-    paths.sort();
-    let mut sample: Vec<u8> = Vec::new();
-    for path in paths {
-        let text = std::fs::read(path).expect("a sample log");
-        let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-        lines.for_each(|line| sample.extend([line, b"\n"].concat()));
-    }
-    let mut lines = Vec::with_capacity(bytes + sample.len());
-    while lines.len() < bytes {
-        lines.extend_from_slice(&sample);
-    }
-    lines
 }

@@ -12,18 +12,9 @@ use std::time::{Duration, SystemTime};
 use skidway_tests::cgroup::CpuShare;
 use skidway_tests::gate::{Deed, Gate};
 use skidway_tests::tls::{Authority, Terminator};
-use skidway_tests::verify::verify;
+use skidway_tests::verify::assert_delivered;
 use skidway_tests::writer::Writer;
-use skidway_tests::{Agent, Collector, Site, launch, report, scale, topic, wait};
-
-/// Waits for every line of a writer, stops the agent and checks them.
-#[track_caller]
-fn check(collector: &Collector, agent: &mut Agent, writer: Writer) {
-    topic::wait_for(&collector.client(), "app", writer.lines());
-    assert_eq!(agent.program().stop(), Some(0));
-    let report = verify(&[writer], &topic::read(&collector.client(), "app"));
-    assert!(report.is_perfect(), "{report:#?}");
-}
+use skidway_tests::{Site, launch, report, scale, topic, wait};
 
 /// Extra: clock jump.
 #[test]
@@ -51,7 +42,7 @@ fn a_clock_that_jumps_an_hour_either_way_loses_and_doubles_nothing() {
         topic::wait_for(&collector.client(), "app", writer.lines());
     }
     agent.wait_ready();
-    check(&collector, &mut agent, writer);
+    assert_delivered(&collector, &mut agent, writer);
     let records = topic::read(&collector.client(), "app");
     let hours: BTreeSet<&str> = records.iter().filter_map(|record| record.timestamp.get(..13)).collect();
     assert!(hours.len() >= 3, "the clock did not jump: {hours:?}");
@@ -180,7 +171,7 @@ fn an_agent_that_stands_still_for_minutes_goes_on_where_it_was() {
     }
     agent.program().thaw();
     writer.write(50);
-    check(&collector, &mut agent, writer);
+    assert_delivered(&collector, &mut agent, writer);
 }
 
 /// Extra: cgroup CPU of one tenth.
@@ -208,7 +199,7 @@ fn an_agent_with_a_tenth_of_a_core_loses_and_doubles_nothing() {
         }
         wait::pause(Duration::from_millis(10));
     }
-    check(&collector, &mut agent, writer);
+    assert_delivered(&collector, &mut agent, writer);
 }
 
 /// Extra: TLS cert rotated on disk. Also that the agent shows its own, and takes no other authority's for the collector's.
@@ -235,7 +226,7 @@ fn certificates_exchanged_on_disk_are_used_without_a_restart() {
     new.equip(&site);
     topic::wait_for(&collector.client(), "app", writer.lines());
     writer.write(500);
-    check(&collector, &mut agent, writer);
+    assert_delivered(&collector, &mut agent, writer);
 }
 
 /// Extra: DNS change.
@@ -265,7 +256,7 @@ fn a_collector_whose_name_leads_elsewhere_is_followed() {
     site.write("hosts", "127.0.0.1 localhost\n127.0.0.3 collector.test\n");
     first.close();
     writer.write(500);
-    check(&collector, &mut agent, writer);
+    assert_delivered(&collector, &mut agent, writer);
     assert!(second.accepted() > 0);
 }
 
@@ -282,5 +273,5 @@ fn a_collector_may_have_an_ipv6_address() {
     let mut agent = site.agent("a", &gate.url()).follows(&site.text("logs/*.log*"), "app").started();
     let mut writer = Writer::new(&site.path("logs"), "w", 64 << 10, 6);
     writer.write(500);
-    check(&collector, &mut agent, writer);
+    assert_delivered(&collector, &mut agent, writer);
 }

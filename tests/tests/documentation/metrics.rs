@@ -123,8 +123,8 @@ fn running_programs_show_what_the_page_lists() {
     site.write("logs/a.log", "one\ntwo\n");
     topic::wait_for(&client, "app", 2);
     assert_eq!(client.get("/v1/topics/nothing").status, 404);
-    client.put("/v1/queues/work", &serde_json::json!({"topic": "app"}));
-    client.post("/v1/queues/work/receive", "application/json", "{}");
+    client.put("/v1/queues/jobs", &serde_json::json!({"topic": "app"}));
+    client.post("/v1/queues/jobs/receive", "application/json", "{}");
 
     let collectors = check(&client.get("/metrics").text());
     let agents = check(&agent.admin().get("/metrics").text());

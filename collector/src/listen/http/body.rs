@@ -91,6 +91,14 @@ pub(super) struct Body {
     _room: OwnedSemaphorePermit,
 }
 
+/// Refuses a body that says it is no JSON; `instead` says what is taken. curl says that a form is whatever it is not told otherwise about.
+pub(super) fn must_be_json(headers: &HeaderMap, instead: &str) -> Result<(), Failure> {
+    match media_type(headers).as_str() {
+        "" | "application/json" | "application/x-www-form-urlencoded" => Ok(()),
+        _ => Err(Failure::media_type(instead)),
+    }
+}
+
 /// Reads a request's body.
 ///
 /// # Errors

@@ -21,7 +21,7 @@ use crate::groups::commits::{Moved, Place, ResetTo};
 use crate::groups::registry::PartitionView;
 use crate::groups::{GroupError, GroupName, MemberId, Shard, Stamp, Start, View};
 use crate::listen::http::answers::Failure;
-use crate::listen::http::body::{self, media_type};
+use crate::listen::http::body;
 use crate::listen::http::door::Door;
 use crate::listen::http::object::Object;
 use crate::listen::http::openapi::problems::Refused;
@@ -177,9 +177,7 @@ fn may_consume<'a>(caller: &Caller, mut topics: impl Iterator<Item = &'a str>) -
 
 async fn read<T: DeserializeOwned>(door: &Door, headers: &HeaderMap, body: axum::body::Body) -> Result<T, Failure> {
     let body = body::read(door, headers, body).await?;
-    if !matches!(media_type(headers).as_str(), "" | "application/json" | "application/x-www-form-urlencoded") {
-        return Err(Failure::media_type("a group takes application/json"));
-    }
+    body::must_be_json(headers, "a group takes application/json")?;
     let object = serde_json::from_slice::<Object<T>>(&body.bytes).map_err(|error| invalid(error.to_string()))?;
     Ok(object.0)
 }

@@ -24,7 +24,7 @@ use crate::access::Caller;
 use crate::clock::now_ms;
 use crate::json::rfc3339;
 use crate::listen::http::answers::Failure;
-use crate::listen::http::body::{self, media_type};
+use crate::listen::http::body;
 use crate::listen::http::door::{Door, Peer};
 use crate::listen::http::guard::may_add;
 use crate::listen::http::object::Object;
@@ -269,10 +269,7 @@ async fn request<T: DeserializeOwned + Default>(
 ) -> Result<T, Failure> {
     let body = body::read(door, headers, body).await?;
     Query::of(uri)?.finish()?;
-    // curl says this of every body that it is not told otherwise about.
-    if !matches!(media_type(headers).as_str(), "" | "application/json" | "application/x-www-form-urlencoded") {
-        return Err(Failure::media_type("a queue is asked in application/json"));
-    }
+    body::must_be_json(headers, "a queue is asked in application/json")?;
     match &body.bytes[..] {
         b"" => Ok(T::default()),
         text => serde_json::from_slice::<Object<T>>(text)

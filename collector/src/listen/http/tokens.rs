@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::header::CACHE_CONTROL;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
@@ -19,11 +19,12 @@ use crate::access::registry::invalid;
 use crate::access::token::{Kind, Token};
 use crate::clock::now_ms;
 use crate::listen::http::answers::Failure;
-use crate::listen::http::body::{self, media_type};
+use crate::listen::http::body;
 use crate::listen::http::door::Door;
 use crate::listen::http::guard::About;
 use crate::listen::http::object::Object;
 use crate::listen::http::openapi::problems::Refused;
+use crate::listen::http::path::UrlPath;
 use crate::listen::http::query::Query;
 
 /// Bounds a token's name, in bytes.
@@ -134,7 +135,7 @@ pub(super) async fn join(
 )]
 pub(super) async fn revoke(
     State(door): State<Arc<Door>>,
-    Path(id): Path<String>,
+    UrlPath(id): UrlPath<String>,
     uri: Uri,
 ) -> Result<Json<TokenSummary>, Failure> {
     Query::of(&uri)?.finish()?;
@@ -159,9 +160,7 @@ pub(super) async fn request<T: DeserializeOwned>(
 ) -> Result<T, Failure> {
     let body = body::read(door, headers, body).await?;
     Query::of(uri)?.finish()?;
-    if !matches!(media_type(headers).as_str(), "" | "application/json" | "application/x-www-form-urlencoded") {
-        return Err(Failure::media_type("tokens are asked for in application/json"));
-    }
+    body::must_be_json(headers, "tokens are asked for in application/json")?;
     let text = if body.bytes.is_empty() { b"{}" } else { &body.bytes[..] };
     let object = serde_json::from_slice::<Object<T>>(text);
     // What is wrong is said without what was sent: it may be a secret.
