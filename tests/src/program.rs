@@ -5,12 +5,16 @@
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::wait::{self, PATIENCE};
+
+/// Where tests' programs listen.
+const PORTS: std::ops::Range<u16> = 10_000..32_000;
 
 /// Holds a running program of ours.
 #[derive(Debug)]
@@ -220,13 +224,21 @@ pub fn used(pid: u32) -> (f64, u64) {
     ((ticks(11) + ticks(12)) / rustix::param::clock_ticks_per_second() as f64, peak.unwrap_or_default() << 10)
 }
 
-/// Gives a port of the loopback interface that was free a moment ago.
+/// Gives a port of the loopback interface that was free a moment ago, and that this process has not given before.
+///
+/// A test's programs are stopped and started again at their ports. So these lie below those that the kernel gives to clients and to who asks
+/// for any port (from 32768 on): such a one could be somebody's in between.
 ///
 /// # Panics
 /// When the machine has none.
 pub fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("a bound address").port()
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    // Test processes side by side begin at different places.
+    let first = std::process::id().wrapping_mul(7919);
+    (0..PORTS.len())
+        .map(|_| PORTS.start + (first.wrapping_add(GIVEN.fetch_add(1, Ordering::Relaxed)) % PORTS.len() as u32) as u16)
+        .find(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok())
+        .expect("a free port")
 }
 
 /// Creates a file and the folders above it.
