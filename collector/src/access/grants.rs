@@ -65,7 +65,8 @@ impl Grants {
         self.0.iter().any(|grant| grant.scope == Scope::Admin && grant.topics.iter().any(|pattern| pattern == ALL))
     }
 
-    /// Tells whether something may be done with a topic, group or queue. Our own topics are for who may do everything.
+    /// Tells whether something may be done with a topic, group or queue. Our own topics are for who may do everything, and may be read by whose
+    /// scope names them in full.
     pub fn allow(&self, scope: Scope, name: &str) -> bool {
         self.allow_all(scope, name)
     }
@@ -73,7 +74,7 @@ impl Grants {
     /// Tells whether something may be done with all that a pattern, or a name, can ever match.
     pub fn allow_all(&self, scope: Scope, pattern: &str) -> bool {
         if pattern.starts_with(INTERNAL) {
-            return self.is_everything();
+            return self.is_everything() || (scope == Scope::Consume && self.names(pattern));
         }
         self.patterns(scope).any(|own| covers(own.as_bytes(), pattern.as_bytes()))
     }
@@ -81,9 +82,14 @@ impl Grants {
     /// Tells whether anything at all may be done with a topic.
     pub fn sees(&self, name: &TopicName) -> bool {
         if name.is_internal() {
-            return self.is_everything();
+            return self.is_everything() || self.names(name.as_str());
         }
         self.0.iter().flat_map(|grant| &grant.topics).any(|pattern| name.matches(pattern))
+    }
+
+    /// Tells whether this topic may be read because a scope has its very name.
+    fn names(&self, topic: &str) -> bool {
+        !topic.contains(['*', '?']) && self.patterns(Scope::Consume).any(|own| own == topic)
     }
 
     /// Tells whether a topic is one of those that quotas count: what the token may write to.
@@ -208,6 +214,20 @@ mod tests {
         assert!(!some.allow(Scope::Admin, "db") && !some.allow(Scope::Consume, "__skidway.audit"));
         assert!(all.is_everything() && all.allow(Scope::Consume, "__skidway.audit") && all.allow(Scope::Produce, "x"));
         assert!(!all.allow(Scope::Commit, "x"), "who administers ships for no agent");
+    }
+
+    #[test]
+    fn our_own_topics_are_read_by_who_has_their_very_name_and_nothing_else_is_done_with_them() {
+        let own = grants(&[
+            (Scope::Consume, &["*", "__skidway.events", "__skidway.s*"]),
+            (Scope::Produce, &["__skidway.events"]),
+        ]);
+        assert!(own.allow(Scope::Consume, "__skidway.events"));
+        assert!(own.sees(&TopicName::new("__skidway.events").unwrap()));
+        for name in ["__skidway.audit", "__skidway.sinks", "__skidway.s*", "__*"] {
+            assert!(!own.allow(Scope::Consume, name), "{name}");
+        }
+        assert!(!own.allow(Scope::Produce, "__skidway.events") && !own.allow(Scope::Admin, "__skidway.events"));
     }
 
     #[test]
