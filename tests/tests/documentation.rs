@@ -88,6 +88,7 @@ fn each_page_that_shows_commands_is_run_by_a_test() {
         "access/keeping.rs",
         "event_sourcing.rs",
         "groups/documented.rs",
+        "package/installed.rs",
         "queues/documentation.rs",
         "subscription/examples.rs",
         "tls.rs",
@@ -97,7 +98,7 @@ fn each_page_that_shows_commands_is_run_by_a_test() {
     for entry in std::fs::read_dir(top.join("docs")).unwrap() {
         let path = entry.unwrap().path();
         let is_page = path.extension().is_some_and(|extension| extension == "md");
-        if is_page && std::fs::read_to_string(&path).unwrap().contains("```sh\n") {
+        if is_page && std::fs::read_to_string(&path).unwrap().contains("```sh") {
             let name = format!("docs/{}\"", path.file_name().unwrap().display());
             assert!(tests.contains(&name), "{name}: no test runs its commands");
         }
