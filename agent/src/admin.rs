@@ -1,4 +1,4 @@
-//! The admin port: health, readiness, metrics, status. Answers from what others tell it; knows nothing itself.
+//! The admin port: health, readiness, metrics, status, the log level. Answers from what others tell it; knows nothing itself.
 //!
 //! Bounded, so that nobody who only connects takes the agent's descriptors, which its files need.
 
@@ -6,8 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::State;
-use axum::http::StatusCode;
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::header::ORIGIN;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
 use futures::StreamExt;
@@ -15,6 +17,8 @@ use futures::stream::FuturesUnordered;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use skidway_daemon::log_level::{self, LogLevelError};
+use skidway_wire::http::{AGENT_LOG_LEVEL_PATH, LogLevel, LogLevelRequest};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{sleep, timeout};
@@ -37,6 +41,9 @@ const CONNECTION_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Bounds the head of a request; hyper takes no less.
 const HEAD_BYTES_MAX: usize = 8 << 10;
+
+/// Bounds the body of a request.
+const BODY_BYTES_MAX: usize = 4 << 10;
 
 /// Waits this long after the system refused to accept, for example for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -64,6 +71,8 @@ pub async fn serve(listener: TcpListener, asker: Asker, over: CancellationToken)
         .route("/readyz", get(readiness))
         .route("/metrics", get(metrics))
         .route("/status", get(status))
+        .route(AGENT_LOG_LEVEL_PATH, get(show_level).put(set_level).delete(reset_level))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(asker);
     let mut open = FuturesUnordered::new();
     loop {
@@ -113,5 +122,43 @@ async fn status(State(asker): State<Asker>) -> Response {
     match (asker.ask)().await {
         Ok(status) => Json(status).into_response(),
         Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "the agent is stopping\n").into_response(),
+    }
+}
+
+async fn show_level() -> Response {
+    level(log_level::current())
+}
+
+async fn set_level(headers: HeaderMap, body: Bytes) -> Response {
+    if let Some(refused) = from_a_page(&headers) {
+        return refused;
+    }
+    let asked = match serde_json::from_slice::<LogLevelRequest>(&body) {
+        Ok(asked) => asked,
+        Err(error) => return refused(format!("expected {{\"level\": \"debug\", \"for\": \"10m\"}}: {error}")),
+    };
+    level(log_level::set(&asked.level, asked.lent.as_deref()))
+}
+
+async fn reset_level(headers: HeaderMap) -> Response {
+    from_a_page(&headers).unwrap_or_else(|| level(log_level::reset()))
+}
+
+/// Refuses what a web page in this machine's browser asks for: nobody told it to.
+fn from_a_page(headers: &HeaderMap) -> Option<Response> {
+    headers.contains_key(ORIGIN).then(|| (StatusCode::FORBIDDEN, "not for web pages\n").into_response())
+}
+
+fn refused(words: impl std::fmt::Display) -> Response {
+    (StatusCode::BAD_REQUEST, format!("{words}\n")).into_response()
+}
+
+fn level(found: Result<log_level::LogLevel, LogLevelError>) -> Response {
+    match found {
+        Ok(log_level::LogLevel { level, configured, ends_in_seconds }) => {
+            Json(LogLevel { level, configured, ends_in_seconds }).into_response()
+        }
+        Err(error @ LogLevelError::NotOurs) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")).into_response(),
+        Err(error) => refused(error),
     }
 }

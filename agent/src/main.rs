@@ -9,7 +9,8 @@ use clap::{Parser, Subcommand};
 use skidway_agent::{Agent, Config, Exit, Reloader, show};
 use skidway_daemon::config::{EXIT_CONFIG, EXIT_FENCED, EXIT_USAGE};
 use skidway_daemon::shutdown::Hangup;
-use skidway_daemon::{VERSION, notify, shutdown, telemetry, tls};
+use skidway_daemon::{VERSION, log_level, notify, shutdown, telemetry, tls};
+use skidway_wire::http::LogLevelRequest;
 use tokio_util::sync::CancellationToken;
 
 /// An agent answers within this; one with very many files takes a moment.
@@ -54,6 +55,24 @@ enum Command {
         #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "2", value_parser = seconds)]
         watch: Option<Duration>,
     },
+    /// Show which lines a running agent logs, or have it log others: skidway-agent log-level debug --for 10m
+    LogLevel {
+        /// error, warn, info, debug, trace, off, or a filter such as info,skidway_agent=debug
+        #[arg(conflicts_with = "reset")]
+        level: Option<String>,
+        /// For so long, then those of the configuration again (1s to 30d) [default: until it ends]
+        #[arg(long = "for", value_name = "TIME", requires = "level")]
+        lent: Option<String>,
+        /// Log the lines of the configuration again
+        #[arg(long)]
+        reset: bool,
+        /// Where it listens (agent.admin_listen)
+        #[arg(long, default_value = "http://127.0.0.1:7071")]
+        url: String,
+        /// Print the answer as it is
+        #[arg(long)]
+        json: bool,
+    },
     /// Compare the files on disk with what the collector holds, and name every range that is missing or doubled
     Verify {
         /// Configuration file, the agent's own
@@ -79,6 +98,10 @@ fn main() -> ExitCode {
         Command::Run { config, once } => run(&config, once),
         Command::Check { config } => check(&config),
         Command::Status { url, json, watch } => block_on(show_status(url, json, watch)).map(|()| ExitCode::SUCCESS),
+        Command::LogLevel { level, lent, reset, url, json } => {
+            let asked = level.map(|level| LogLevelRequest { level, lent });
+            block_on(show_level(url, asked, reset, json)).map(|()| ExitCode::SUCCESS)
+        }
         Command::Verify { config, json } => match load(&config) {
             Ok(config) => block_on(verify(config, json)),
             Err(code) => Ok(code),
@@ -153,7 +176,10 @@ async fn reload_on(mut hangup: Hangup, path: &std::path::Path, reloader: Reloade
     loop {
         hangup.next().await;
         let reloaded = match Config::load(path) {
-            Ok(config) => reloader.reload(config).map_err(|error| error.to_string()),
+            Ok(config) => {
+                let level = config.log.level.clone();
+                reloader.reload(config).map(|()| log_level::configure(&level)).map_err(|error| error.to_string())
+            }
             Err(mistakes) => Err(mistakes.to_string()),
         };
         if let Err(reason) = reloaded {
@@ -168,7 +194,7 @@ fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<
 
 /// Shows how things stand, once or again and again. Once somebody has answered, their silence is shown too.
 async fn show_status(url: String, json: bool, every: Option<Duration>) -> anyhow::Result<()> {
-    let client = reqwest::Client::builder().no_proxy().timeout(ANSWER_TIMEOUT).build()?;
+    let client = client()?;
     let first = show::ask(&client, &url, json).await?;
     let Some(every) = every else {
         print(&first);
@@ -188,6 +214,15 @@ async fn show_status(url: String, json: bool, every: Option<Duration>) -> anyhow
             } => shown = answer.unwrap_or_else(|error| error.to_string()),
         }
     }
+}
+
+async fn show_level(url: String, asked: Option<LogLevelRequest>, reset: bool, json: bool) -> anyhow::Result<()> {
+    print(&show::log_level(&client()?, &url, asked, reset, json).await?);
+    Ok(())
+}
+
+fn client() -> reqwest::Result<reqwest::Client> {
+    reqwest::Client::builder().no_proxy().timeout(ANSWER_TIMEOUT).build()
 }
 
 async fn verify(config: Config, json: bool) -> anyhow::Result<ExitCode> {

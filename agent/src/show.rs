@@ -1,8 +1,12 @@
-//! What people see of a running agent: its status asked for, as a table.
+//! What people see of a running agent: its status asked for, as a table; its log level, which they can change.
 
 use std::time::Duration;
 
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
 use skidway_daemon::human::{Align, Table, age, counted, size};
+
+use skidway_wire::http::{AGENT_LOG_LEVEL_PATH, LogLevel, LogLevelRequest};
 
 use crate::error::AskError;
 use crate::status::{FileStatus, Status};
@@ -12,21 +16,55 @@ use crate::status::{FileStatus, Status};
 /// # Errors
 /// [`AskError`] (retry): nobody answers, or not as an agent does.
 pub async fn ask(client: &reqwest::Client, url: &str, json: bool) -> Result<String, AskError> {
+    let body = answer(url, client.get(at(url, "/status"))).await?;
+    if json {
+        return Ok(String::from_utf8_lossy(&body).into_owned());
+    }
+    Ok(table(&read::<Status>(url, &body)?))
+}
+
+/// Shows which lines the agent whose admin port is at `url` logs, after having it log those `asked` for, or those of its configuration (`reset`).
+///
+/// # Errors
+/// [`AskError`] (retry): nobody answers, or not as an agent does; (reject) a wrong level or time.
+pub async fn log_level(
+    client: &reqwest::Client,
+    url: &str,
+    asked: Option<LogLevelRequest>,
+    reset: bool,
+    json: bool,
+) -> Result<String, AskError> {
+    let at = at(url, AGENT_LOG_LEVEL_PATH);
+    let request = match asked {
+        Some(asked) => client.put(at).body(serde_json::json!(asked).to_string()),
+        None if reset => client.delete(at),
+        None => client.get(at),
+    };
+    let body = answer(url, request).await?;
+    if json {
+        return Ok(String::from_utf8_lossy(&body).into_owned());
+    }
+    Ok(read::<LogLevel>(url, &body)?.to_string())
+}
+
+fn at(url: &str, path: &str) -> String {
+    format!("{}{path}", url.trim_end_matches('/'))
+}
+
+async fn answer(url: &str, request: reqwest::RequestBuilder) -> Result<Bytes, AskError> {
     let silent = |error: reqwest::Error| AskError::Unanswered { url: url.to_owned(), reason: innermost(&error) };
-    let answer = client.get(format!("{}/status", url.trim_end_matches('/'))).send().await.map_err(silent)?;
+    let answer = request.send().await.map_err(silent)?;
     let status = answer.status();
     let body = answer.bytes().await.map_err(silent)?;
     if !status.is_success() {
         let text = String::from_utf8_lossy(crate::flow::cut(&body, 200)).trim().to_owned();
         return Err(AskError::Refused { url: url.to_owned(), status: status.as_u16(), text });
     }
-    if json {
-        return Ok(String::from_utf8_lossy(&body).into_owned());
-    }
-    let found = serde_json::from_slice(&body);
-    found
-        .map(|status| table(&status))
-        .map_err(|error| AskError::Nonsense { url: url.to_owned(), reason: error.to_string() })
+    Ok(body)
+}
+
+fn read<T: DeserializeOwned>(url: &str, body: &[u8]) -> Result<T, AskError> {
+    serde_json::from_slice(body).map_err(|error| AskError::Nonsense { url: url.to_owned(), reason: error.to_string() })
 }
 
 /// Keeps the cause, which alone says something ("Connection refused").

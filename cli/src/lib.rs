@@ -1,7 +1,7 @@
 //! `skidway`: the operator's program, and a whole Skidway in one process (`skidway up`).
 //!
 //! The map: [`args`] is what may be typed; a command's room does it ([`up`], [`tail`], [`table`], [`produce`], [`topics`], [`agents`],
-//! [`sinks`], [`groups`], [`queues`], [`tokens`], [`doctor`], [`bundle`], [`manual`]),
+//! [`sinks`], [`groups`], [`queues`], [`tokens`], [`log_level`], [`doctor`], [`bundle`], [`manual`]),
 //! through [`client`] and in the forms of [`output`] and [`skidway_daemon::human`]; [`error`] says why it failed. Answers go to the standard
 //! output, everything said about them to the standard error.
 
@@ -16,6 +16,7 @@ pub mod sinks;
 pub mod groups;
 pub mod queues;
 pub mod tokens;
+pub mod log_level;
 pub mod doctor;
 pub mod bundle;
 pub mod manual;
@@ -55,6 +56,7 @@ pub async fn run(cli: Cli) -> Result<(), Error> {
         Command::Groups(args) => groups::run(client, args.action, form, &mut out).await?,
         Command::Queues(args) => queues::run(client, args.action, form, &mut out).await?,
         Command::Tokens(args) => tokens::run(client, args.action, form, &mut out).await?,
+        Command::LogLevel(args) => log_level::run(client, args, form, &mut out).await?,
         Command::Doctor(args) => {
             let judged = doctor::run(client, args, form, &mut out).await;
             out.flush()?;

@@ -11,7 +11,7 @@ use skidway_collector::log_tool::{self, LogCommand};
 use skidway_collector::server::{Reloader, Server};
 use skidway_daemon::config::{Document, EXIT_CONFIG, EXIT_USAGE, Mistakes};
 use skidway_daemon::shutdown::Hangup;
-use skidway_daemon::{VERSION, notify, shutdown, telemetry};
+use skidway_daemon::{VERSION, log_level, notify, shutdown, telemetry};
 use tokio_util::sync::CancellationToken;
 
 /// Takes in records, keeps them, and serves them to subscribers.
@@ -110,12 +110,16 @@ async fn reload_on(mut hangup: Hangup, path: &Path, reloader: Reloader) {
                 // A renewed certificate must not wait until somebody mends the configuration.
                 reloader.look_at_certificates().await;
             }
-            Ok(config) => match reloader.reload(config).await {
-                Ok(()) => {
-                    tracing::info!(path = %path.display(), "[topics] and [http.tls] are reloaded; all else needs a restart")
+            Ok(config) => {
+                let level = config.logging.level.clone();
+                match reloader.reload(config).await {
+                    Ok(()) => {
+                        log_level::configure(&level);
+                        tracing::info!(path = %path.display(), "[topics], [http.tls] and log.level are reloaded; all else needs a restart")
+                    }
+                    Err(error) => tracing::error!(%error, "the configuration is not reloaded"),
                 }
-                Err(error) => tracing::error!(%error, "the configuration is not reloaded"),
-            },
+            }
         }
     }
 }

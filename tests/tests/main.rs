@@ -21,6 +21,7 @@
 //! | `tls` | TLS on the collector's port: who gets in, certificates exchanged while connections go on, what is refused |
 //! | `sinks` | topics as files, every record in exactly one; modules of its own |
 //! | `documentation` | the commands of pages such as `docs/subscribing.md`; other pages are run where their subject is tested |
+//! | `log_level` | which lines collector and agent log, changed while they run |
 //! | `doctor` | what is wrong is found and said; a support bundle keeps secrets |
 //! | `examples` | the programs under `examples`: members of a group in four languages, and the collector killed |
 //! | `commands` | `skidway tail`, `produce`, `topics`, `agents` |
@@ -35,6 +36,7 @@
 
 mod access;
 mod agent;
+mod log_level;
 mod full_disk;
 mod subscription;
 mod browser;

@@ -27,7 +27,7 @@ impl Config {
         );
         keep("collector.on_new_log", &self.collector.on_new_log, &mut collector.on_new_log, &mut waiting);
         keep("collector.tls", &self.collector.tls, &mut collector.tls, &mut waiting);
-        keep("log", &self.log, &mut new.log, &mut waiting);
+        keep("log.format", &self.log.format, &mut new.log.format, &mut waiting);
         (new, waiting)
     }
 }

@@ -5,6 +5,7 @@ mod sinks;
 mod queues;
 mod tokens;
 mod doctor;
+mod log_level;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -18,6 +19,7 @@ use skidway_record::limits::PARTITIONS_MAX;
 
 pub use doctor::{Doctor, SupportBundle};
 pub use groups::{GroupAction, Groups};
+pub use log_level::LevelAsked;
 pub use queues::{QueueAction, QueuePut, Queues};
 pub use sinks::{SinkAction, Sinks};
 pub use tokens::{TokenAction, TokenJoin, TokenMake, TokenQuotas, Tokens};
@@ -80,6 +82,8 @@ pub enum Command {
     Queues(Queues),
     /// Say who may do what: make tokens, list and revoke them, let agents join
     Tokens(Tokens),
+    /// Show which lines the collector logs, or have it log others: skidway log-level debug --for 10m
+    LogLevel(LevelAsked),
     /// Say what is wrong and what to do: exit code 0 if nothing is, 1 for warnings, 2 for problems
     Doctor(Doctor),
     /// Write a file for whoever is asked for help: how things stand, without records and secrets

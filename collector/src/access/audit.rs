@@ -67,7 +67,7 @@ impl Asked {
 }
 
 /// Shows a name from a URL: bounded, and without the secret of a token that somebody put there.
-fn shown(object: &str) -> String {
+pub fn shown(object: &str) -> String {
     let cut: String = object.chars().take(OBJECT_CHARS_MAX).collect();
     match cut.find("sk1_") {
         Some(at) => format!("{}***", cut.chars().take(cut[..at].chars().count() + 20).collect::<String>()),

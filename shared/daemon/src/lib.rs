@@ -4,6 +4,7 @@
 
 pub mod config;
 pub mod telemetry;
+pub mod log_level;
 pub mod process;
 pub mod tls;
 pub mod secret;

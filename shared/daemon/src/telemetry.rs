@@ -7,10 +7,12 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Registry, fmt};
 
 use crate::config::Section;
-use crate::{VERSION, process};
+use crate::{VERSION, log_level, process};
 
 /// Says how log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -43,24 +45,27 @@ impl Logging {
     pub fn read(log: &Section<'_>) -> Self {
         let default = Self::default();
         let level = log.get("level", default.level);
-        if let Err(error) = EnvFilter::try_new(&level) {
-            log.mistake("level", format!("expected error, warn, info, debug, trace or a filter ({error})"));
+        if let Err(reason) = log_level::parse(&level) {
+            log.mistake("level", reason);
         }
         let formats = [("text", LogFormat::Text), ("json", LogFormat::Json)];
         Self { level, format: log.choice("format", default.format, &formats) }
     }
 }
 
-/// Starts logging to stderr. Later calls in the same process change nothing.
+/// Starts logging to stderr. Later calls in the same process change nothing. What is logged can be changed by [`log_level`].
 pub fn init(logging: &Logging) {
-    let filter = EnvFilter::try_from_default_env().or_else(|_| EnvFilter::try_new(&logging.level)).unwrap_or_default();
+    let (filter, keep) = log_level::begin(&logging.level);
     let coloured = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(coloured);
-    // An error says that logging runs already.
-    let _already_running = match logging.format {
-        LogFormat::Text => lines.compact().try_init(),
-        LogFormat::Json => lines.json().flatten_event(true).try_init(),
+    let lines = fmt::layer().with_writer(io::stderr).with_ansi(coloured);
+    let lines = match logging.format {
+        LogFormat::Text => lines.compact().boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
     };
+    // An error says that logging runs already.
+    if Registry::default().with(filter).with(lines).try_init().is_ok() {
+        keep();
+    }
 }
 
 /// Gives the process's metrics, to be rendered for Prometheus. The first call installs the recorder.
@@ -101,16 +106,18 @@ fn recorder() -> PrometheusBuilder {
         .expect("the buckets above are not empty")
 }
 
-/// Folds observations into their histograms now and then: between two scrapes, or without any, they would pile up.
+/// Folds observations into their histograms now and then: between two scrapes, or without any, they would pile up. Ends log levels that were
+/// lent, too.
 fn keep_up(handle: PrometheusHandle) {
     let upkeep = move || {
         loop {
             std::thread::park_timeout(Duration::from_secs(5));
             handle.run_upkeep();
+            log_level::end_what_was_lent();
         }
     };
-    if let Err(error) = std::thread::Builder::new().name("metrics-upkeep".to_owned()).spawn(upkeep) {
-        tracing::warn!(%error, "metrics are folded only when they are scraped");
+    if let Err(error) = std::thread::Builder::new().name("telemetry-upkeep".to_owned()).spawn(upkeep) {
+        tracing::warn!(%error, "metrics are folded only when they are scraped, and log levels are not lent but given");
     }
 }
 

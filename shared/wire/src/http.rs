@@ -1,5 +1,7 @@
 //! Paths and JSON bodies of the HTTP interface that more than one program speaks (DESIGN §7).
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
@@ -40,6 +42,45 @@ pub struct About {
     pub engine: String,
     /// The collector's build.
     pub version: String,
+}
+
+/// Path of the collector's log level.
+pub const LOG_LEVEL_PATH: &str = "/v1/log-level";
+
+/// Path of the agent's log level, at its admin port.
+pub const AGENT_LOG_LEVEL_PATH: &str = "/log-level";
+
+/// Asks for other log lines.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LogLevelRequest {
+    /// `error`, `warn`, `info`, `debug`, `trace`, `off` or a filter such as `info,skidway_agent=debug`.
+    pub level: String,
+    /// Then the configured one is in force again: `1s` to `30d`; until the process ends if absent.
+    #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
+    pub lent: Option<String>,
+}
+
+/// Says which log lines are written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LogLevel {
+    /// The filter in force.
+    pub level: String,
+    /// The one of the configuration, or of `RUST_LOG`.
+    pub configured: String,
+    /// Seconds until that one is in force again; null if it is, or another was set for good.
+    pub ends_in_seconds: Option<u64>,
+}
+
+impl fmt::Display for LogLevel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { level, configured, ends_in_seconds } = self;
+        match ends_in_seconds {
+            Some(seconds) => write!(f, "{level}, {seconds} s more, then {configured}"),
+            None if level == configured => f.write_str(level),
+            None => write!(f, "{level} until it ends; configured is {configured}"),
+        }
+    }
 }
 
 /// Holds a record as JSON shows it.

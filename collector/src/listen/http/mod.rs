@@ -11,6 +11,7 @@ mod query;
 mod object;
 mod health;
 mod standing;
+mod logging;
 mod topics;
 mod key_index;
 mod produce;
@@ -63,6 +64,7 @@ use axum::response::Response;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::access::audit;
 use crate::metrics;
 use answers::{Failure, ProblemKind};
 pub use answers::{too_many_connections, wants_tls};
@@ -90,6 +92,7 @@ fn described() -> OpenApiRouter<Arc<Door>> {
         .routes(routes!(health::ready))
         .routes(routes!(health::metrics))
         .routes(routes!(health::about))
+        .routes(routes!(logging::show, logging::set, logging::reset))
         .routes(routes!(topics::list))
         .routes(routes!(topics::describe, topics::put, topics::delete))
         .routes(routes!(records::read, produce::produce, topics::delete_records))
@@ -142,12 +145,22 @@ async fn wrong_method(method: Method, uri: Uri) -> Failure {
 async fn measure(route: Option<MatchedPath>, request: Request, next: Next) -> Response {
     let route = route.map_or_else(|| "other".to_owned(), |route| route.as_str().to_owned());
     let method = known_method(request.method());
+    let path = tracing::enabled!(tracing::Level::DEBUG).then(|| {
+        let path = request.uri().path();
+        // In what is encoded a token would not be seen, and so not cut.
+        audit::shown(if path.contains('%') { &route } else { path })
+    });
     let start = Instant::now();
     let response = next.run(request).await;
-    if let Some(ProblemKind(kind)) = response.extensions().get() {
-        metrics::refused(kind, response.status().as_u16());
+    let (status, took) = (response.status().as_u16(), start.elapsed());
+    let kind = response.extensions().get().map(|ProblemKind(kind)| kind.as_str());
+    if let Some(kind) = kind {
+        metrics::refused(kind, status);
     }
-    metrics::answered(route, method, response.status().as_u16(), start.elapsed());
+    if let Some(path) = path {
+        tracing::debug!(method, path, status, kind, ?took, "answered");
+    }
+    metrics::answered(route, method, status, took);
     response
 }
 

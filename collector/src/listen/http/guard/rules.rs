@@ -64,12 +64,15 @@ const fn recorded(method: &'static str, route: &'static str, needs: Needs, actio
 use Needs::*;
 
 /// What each call needs.
-const RULES: [Rule; 48] = [
+const RULES: [Rule; 51] = [
     rule("GET", "/healthz", Nothing, "health"),
     rule("GET", "/readyz", Nothing, "health"),
     rule("GET", "/metrics", Metrics, "metrics"),
     rule("GET", "/openapi.json", AnyToken, "openapi"),
     rule("GET", "/v1", AnyToken, "about"),
+    rule("GET", "/v1/log-level", Everything, "log-level.show"),
+    recorded("PUT", "/v1/log-level", Everything, "log-level.set"),
+    recorded("DELETE", "/v1/log-level", Everything, "log-level.reset"),
     rule("GET", "/v1/topics", AnyToken, "topics.list"),
     rule("GET", "/v1/topics/{topic}", SeenTopic, "topics.show"),
     recorded("PUT", "/v1/topics/{topic}", PutTopic, "topics.put"),
