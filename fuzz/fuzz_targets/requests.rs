@@ -1,4 +1,5 @@
-//! Reads arbitrary bytes as what clients send to the HTTP door: query strings, bodies of records, documents of groups and queues.
+//! Reads arbitrary bytes as what clients send to the HTTP door: query strings, who they say they are, bodies of records, documents of
+//! groups, queues and tokens.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -8,6 +9,7 @@ fuzz_target!(|data: &[u8]| {
     if let Ok(text) = std::str::from_utf8(data) {
         fuzzing::query(text);
     }
+    fuzzing::authorization(data);
     fuzzing::produce(data);
     fuzzing::documents(data);
 });

@@ -1,10 +1,11 @@
-//! Reads arbitrary bytes as entries of the topics that groups, queues and sinks keep their state in: an error or a state, never a panic.
+//! Reads arbitrary bytes as entries of the topics that tokens, groups, queues and sinks keep their state in: an error or a state, never a panic.
 //!
 //! An input is a key, a NUL and a value, again and again.
 #![no_main]
 
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
+use skidway_collector::access::token::{self, Token};
 use skidway_collector::sink::state::State;
 use skidway_collector::{groups, queues};
 
@@ -13,6 +14,12 @@ fuzz_target!(|data: &[u8]| {
     let mut sinks = State::default();
     for pair in parts.chunks(2) {
         let (key, value) = (pair[0], pair.get(1).copied().unwrap_or_default());
+        if let Ok(token) = Token::decode(value) {
+            assert_eq!(Token::decode(&token.encode()), Ok(token));
+        }
+        if let Some(id) = token::id_of(key) {
+            assert_eq!(token::key(id), key);
+        }
         let _not_ours = groups::offsets::read(key, value);
         let _not_ours = queues::stored::read(&[(Bytes::copy_from_slice(key), Bytes::copy_from_slice(value))]);
         let _not_ours = queues::window::decode(value, key.len() % 2 == 0);

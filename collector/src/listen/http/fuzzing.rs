@@ -1,10 +1,13 @@
 //! Doors to this room's decoders for the targets of `fuzz/`, built by cargo-fuzz alone. Each takes what a client may send and gives nothing:
 //! a refusal is as good as any answer, a panic is not.
 
-use axum::http::Uri;
+use axum::http::header::AUTHORIZATION;
+use axum::http::{HeaderMap, HeaderValue, Uri};
+use skidway_wire::access::{BearerToken, EnrolRequest, JoinRequest, TokenRequest};
 use skidway_wire::groups::{GroupCommit, GroupReset};
 use skidway_wire::queues::{AckRequest, ExtendRequest, NackRequest, QueueChange, ReceiveRequest, RedriveRequest};
 
+use crate::listen::http::guard;
 use crate::listen::http::object::Object;
 use crate::listen::http::produce_body::Format;
 use crate::listen::http::query::{Query, ReadQuery};
@@ -19,6 +22,17 @@ pub fn query(text: &str) {
     }
 }
 
+/// Reads what follows `Authorization:`, and with a line break in it what follows two of them.
+pub fn authorization(bytes: &[u8]) {
+    let mut headers = HeaderMap::new();
+    for value in bytes.split(|byte| *byte == b'\n').take(2).filter_map(|value| HeaderValue::from_bytes(value).ok()) {
+        headers.append(AUTHORIZATION, value);
+    }
+    if let Ok(Some(token)) = guard::token(&headers) {
+        let _refused = token.parse::<BearerToken>();
+    }
+}
+
 /// Reads a produce request's body in each of the three formats.
 pub fn produce(body: &[u8]) {
     for format in [Format::Ndjson, Format::Json, Format::Text] {
@@ -30,7 +44,7 @@ pub fn produce(body: &[u8]) {
     }
 }
 
-/// Reads a body as each JSON document that groups and queues are asked in.
+/// Reads a body as each JSON document that groups, queues and tokens are asked in.
 pub fn documents(body: &[u8]) {
     let _ = serde_json::from_slice::<Object<GroupCommit>>(body);
     let _ = serde_json::from_slice::<Object<GroupReset>>(body);
@@ -40,4 +54,7 @@ pub fn documents(body: &[u8]) {
     let _ = serde_json::from_slice::<Object<NackRequest>>(body);
     let _ = serde_json::from_slice::<Object<ExtendRequest>>(body);
     let _ = serde_json::from_slice::<Object<RedriveRequest>>(body);
+    let _ = serde_json::from_slice::<Object<TokenRequest>>(body);
+    let _ = serde_json::from_slice::<Object<JoinRequest>>(body);
+    let _ = serde_json::from_slice::<Object<EnrolRequest>>(body);
 }

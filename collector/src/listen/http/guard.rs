@@ -122,7 +122,7 @@ fn identify(door: &Door, needs: Needs, request: &Request) -> Result<Caller, NotI
 }
 
 /// Gives the token in the headers, if there is one. Nothing else is looked at: a URL ends up in logs and histories.
-fn token(headers: &HeaderMap) -> Result<Option<&str>, NotIdentified> {
+pub(super) fn token(headers: &HeaderMap) -> Result<Option<&str>, NotIdentified> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let Some(value) = values.next() else { return Ok(None) };
     if values.next().is_some() || value.len() > AUTHORIZATION_BYTES_MAX {
