@@ -25,6 +25,9 @@ pub(crate) fn equip(mut client: ClientBuilder, door: &Door, base: &Url) -> Resul
             return Err(unusable(flag, path, "it holds no certificate; expected -----BEGIN CERTIFICATE-----"));
         }
         client = client.tls_certs_only(bundle);
+    } else if base.scheme() != "https" {
+        // Without it no client can be made on a machine that has no certificates of authorities, which are not needed.
+        client = client.tls_certs_only([]);
     }
     if let (Some(certificate), Some(key)) = (&door.cert_file, &door.key_file) {
         let mut pem = read("--cert-file", certificate)?;

@@ -18,8 +18,8 @@ pub enum Error {
         /// Why.
         reason: String,
     },
-    /// The HTTP client could not be made (TLS roots missing, say).
-    #[error("cannot make connections: {}", cause(.0))]
+    /// The HTTP client could not be made.
+    #[error("cannot make connections: {}", unmade(.0))]
     Client(#[source] reqwest::Error),
     /// A file with what we trust or show cannot be used.
     #[error("{flag} {}: {reason}", .path.display())]
@@ -130,6 +130,11 @@ fn advice(error: &reqwest::Error) -> String {
     let advice = trouble.advice(&KNOBS);
     let mut letters = advice.chars();
     letters.next().map_or_else(String::new, |first| format!("{}{}.", first.to_uppercase(), letters.as_str()))
+}
+
+/// Says why there is no client, and what to do if that is known.
+fn unmade(error: &reqwest::Error) -> String {
+    Trouble::of(error).map_or_else(|| cause(error), |trouble| trouble.advice(&KNOBS))
 }
 
 /// Gives the innermost cause, the one that says something: "Connection refused", not "error sending request".

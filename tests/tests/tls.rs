@@ -76,6 +76,34 @@ fn an_agent_that_knows_another_authority_says_so_and_delivers_once_it_is_mended(
 }
 
 #[test]
+fn a_machine_without_any_authority_ships_by_plain_http_and_is_told_what_https_needs() {
+    let site = Site::new();
+    let collector = site.collector().started();
+    let nowhere = site.text("nowhere");
+    let variables = [("SSL_CERT_FILE", nowhere.as_str()), ("SSL_CERT_DIR", nowhere.as_str())];
+    let assigned = variables.map(|(name, value)| format!("{name}={value}"));
+    let without = |url: &str| {
+        let agent = site.agent("web-1", url).follows(&site.text("logs/*.log"), "app");
+        agent.under(["env", &assigned[0], &assigned[1]])
+    };
+    site.append("logs/a.log", "one\n");
+    let agent = without(&collector.url()).started();
+    topic::wait_for(&collector.client(), "app", 1);
+    let (code, said) = run_with("skidway-agent", &["status", "--url", &agent.admin_url()], &variables);
+    assert_eq!(code, Some(0), "{said}");
+    let (code, said) = run_with("skidway", &["--url", &collector.url(), "topics"], &variables);
+    assert!(code == Some(0) && said.contains("app"), "{said}");
+    let (code, said) = run_with("skidway", &["--url", "https://127.0.0.1:1", "topics"], &variables);
+    assert!(code == Some(1) && said.contains("ca-certificates") && said.contains("--ca-file"), "{said}");
+    drop(agent);
+    let mut agent = without("https://127.0.0.1:1");
+    agent.start();
+    assert_eq!(agent.program().exit_within(PATIENCE).unwrap().code(), Some(1));
+    let said = agent.program().said();
+    assert!(said.contains("ca-certificates") && said.contains("collector.tls.ca_file"), "{said}");
+}
+
+#[test]
 fn an_agent_whose_certificate_is_refused_says_so_and_delivers_once_it_is_mended() {
     let (site, authority) = (Site::new(), Authority::new());
     let lines = required(&site.text("ca.pem"));

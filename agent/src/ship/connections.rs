@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use reqwest::{Certificate, Client, Identity};
 use skidway_daemon::secret;
+use skidway_daemon::tls::{Knobs, Trouble};
 
 use crate::config::{Collector, Tls};
 use crate::error::AgentError;
@@ -16,11 +17,17 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// No connection is used for longer: its host's name may lead elsewhere by now, its certificate may be out of date.
 const AGE_MAX: Duration = Duration::from_secs(300);
 
+/// Names what a person can change when there is no TLS with a collector.
+pub(super) const KNOBS: Knobs =
+    Knobs { ca_file: "collector.tls.ca_file", cert_file: "collector.tls.cert_file", url: "collector.urls" };
+
 /// Gives connections to the collector's doors.
 #[derive(Debug)]
 pub(super) struct Connections {
     request_timeout: Duration,
     tls: Tls,
+    /// Some door is https://.
+    is_encrypted: bool,
     current: Mutex<Current>,
 }
 
@@ -41,13 +48,14 @@ impl Connections {
     /// Prepares a client; connects nowhere yet.
     ///
     /// # Errors
-    /// A certificate or key file cannot be used (halt).
+    /// A certificate or key file cannot be used, or no authority is trusted where one is needed (halt).
     pub(super) fn new(config: &Collector) -> Result<Self, AgentError> {
         let (request_timeout, tls) = (config.request_timeout, config.tls.clone());
+        let is_encrypted = config.urls.iter().any(|url| url.scheme() == "https");
         let stamps = stamps(&tls);
-        let client = client(request_timeout, &tls)?;
+        let client = client(request_timeout, &tls, is_encrypted)?;
         let current = Mutex::new(Current { client, since: Instant::now(), stamps, has_failed: false });
-        Ok(Self { request_timeout, tls, current })
+        Ok(Self { request_timeout, tls, is_encrypted, current })
     }
 
     /// Gives the client to ask with: another one if the files of this one have changed, or its time is over.
@@ -58,7 +66,7 @@ impl Connections {
             let stamps = stamps(&self.tls);
             if is_old || stamps != current.stamps {
                 (current.since, current.stamps) = (Instant::now(), stamps);
-                match client(self.request_timeout, &self.tls) {
+                match client(self.request_timeout, &self.tls, self.is_encrypted) {
                     Ok(client) => current.client = client,
                     Err(error) => tracing::error!(%error, "keeping the certificates read before"),
                 }
@@ -77,7 +85,7 @@ impl Connections {
     }
 }
 
-fn client(request_timeout: Duration, tls: &Tls) -> Result<Client, AgentError> {
+fn client(request_timeout: Duration, tls: &Tls, is_encrypted: bool) -> Result<Client, AgentError> {
     let mut client = Client::builder()
         .http1_only()
         .no_proxy()
@@ -91,6 +99,9 @@ fn client(request_timeout: Duration, tls: &Tls) -> Result<Client, AgentError> {
             return Err(unusable(key, path, "holds no certificate; expected -----BEGIN CERTIFICATE-----"));
         }
         client = client.tls_certs_only(bundle);
+    } else if !is_encrypted {
+        // Without it no client can be made on a machine that has no certificates of authorities, which are not needed.
+        client = client.tls_certs_only([]);
     }
     if let (Some(cert), Some(key)) = (&tls.cert_file, &tls.key_file) {
         let mut pem = read("collector.tls.cert_file", cert)?;
@@ -99,7 +110,10 @@ fn client(request_timeout: Duration, tls: &Tls) -> Result<Client, AgentError> {
         let identity = Identity::from_pem(&pem);
         client = client.identity(identity.map_err(|error| unusable("collector.tls.cert_file", cert, error))?);
     }
-    client.build().map_err(|error| AgentError::setup("the HTTP client", error))
+    client.build().map_err(|error| match Trouble::of(&error) {
+        Some(trouble) => AgentError::setup("TLS", trouble.advice(&KNOBS)),
+        None => AgentError::setup("the HTTP client", error),
+    })
 }
 
 fn stamps(tls: &Tls) -> Vec<Stamp> {

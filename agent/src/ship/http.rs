@@ -7,14 +7,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use reqwest::{Method, Response, Url};
-use skidway_daemon::tls::{self, Knobs, Trouble};
+use skidway_daemon::tls::{self, Trouble};
 use skidway_record::SourceId;
 use skidway_wire::access::enrol_path;
 use skidway_wire::commit::MEDIA_TYPE;
 use skidway_wire::http::{About, COMMITS_PATH, TopicDescription, records_path, session_path, sources_path};
 use skidway_wire::{CommitAnswer, OpenSession, Problem, SessionOpened, SourcePage};
 
-use super::connections::Connections;
+use super::connections::{Connections, KNOBS};
 use super::credential::Credential;
 use crate::config::Config;
 use crate::error::{AgentError, RequestError};
@@ -226,10 +226,6 @@ impl Doors {
 fn nonsense(url: &Url, reason: impl ToString) -> RequestError {
     RequestError::Nonsense { url: url.to_string(), reason: reason.to_string() }
 }
-
-/// Names what a person can change when there is no TLS with a collector.
-const KNOBS: Knobs =
-    Knobs { ca_file: "collector.tls.ca_file", cert_file: "collector.tls.cert_file", url: "collector.urls" };
 
 /// Keeps the innermost cause, which alone says something ("Connection refused"), and what to do where that is known.
 fn unanswered(url: &Url, error: &reqwest::Error) -> RequestError {

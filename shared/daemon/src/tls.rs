@@ -33,6 +33,8 @@ pub enum Trouble {
     CertificateRefused,
     /// The two ends have no version or cipher in common.
     NothingInCommon,
+    /// This machine knows no authority, and none is named.
+    NoAuthorities,
 }
 
 /// Names what a person can change about it: keys of a configuration, or flags.
@@ -83,6 +85,8 @@ impl Trouble {
             ) => Self::CertificateRefused,
             Error::AlertReceived(AlertDescription::ProtocolVersion | AlertDescription::InsufficientSecurity)
             | Error::PeerIncompatible(_) => Self::NothingInCommon,
+            // rustls-platform-verifier has no better way to say it.
+            Error::General(text) if text.starts_with("No CA certificates") => Self::NoAuthorities,
             _ => return None,
         })
     }
@@ -107,6 +111,10 @@ impl Trouble {
             Self::CertificateRefused => format!(
                 "the collector refuses the certificate of {cert_file}; it must be signed by an authority in the collector's http.tls.client_ca_file, not out of \
                  date, and not revoked"
+            ),
+            Self::NoAuthorities => format!(
+                "this machine has no certificates of authorities, so that https:// cannot be trusted; install them (the package ca-certificates), or name \
+                 the certificate of the collector's authority with {ca_file}"
             ),
             Self::NothingInCommon => "no version of TLS and no cipher is known to both; 1.2 and 1.3 are spoken here".to_owned(),
         }
@@ -140,6 +148,7 @@ mod tests {
             (Error::InvalidCertificate(CertificateError::NotValidForName), "--url"),
             (Error::AlertReceived(AlertDescription::CertificateRequired), "set --cert-file"),
             (Error::AlertReceived(AlertDescription::UnknownCA), "client_ca_file"),
+            (Error::General("No CA certificates were loaded from the system".into()), "ca-certificates"),
             (Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType), "use http://"),
         ];
         for (error, words) in cases {
