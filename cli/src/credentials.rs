@@ -2,11 +2,11 @@
 //!
 //! Read once, before the first request. What is in them is never shown.
 
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::{Certificate, ClientBuilder, Identity, Url};
+use skidway_daemon::secret;
 
 use crate::args::Door;
 use crate::client::is_local;
@@ -63,9 +63,8 @@ fn bearer(path: &Path) -> Result<HeaderValue, Error> {
 /// Reads a file that is nobody else's business, and says so if others can read it.
 fn read_secret(flag: &'static str, path: &Path) -> Result<Vec<u8>, Error> {
     let bytes = read(flag, path)?;
-    let mode = std::fs::metadata(path).map_or(0, |file| file.permissions().mode());
-    if mode & 0o004 != 0 {
-        note(format_args!("skidway: warning: every user of this machine can read {}; chmod o-rwx it", path.display()));
+    if let Some(exposure) = secret::exposure(path) {
+        note(format_args!("skidway: warning: {exposure}"));
     }
     Ok(bytes)
 }

@@ -115,7 +115,7 @@ async fn reload_on(mut hangup: Hangup, path: &Path, reloader: Reloader) {
                 match reloader.reload(config).await {
                     Ok(()) => {
                         log_level::configure(&level);
-                        tracing::info!(path = %path.display(), "[topics], [http.tls] and log.level are reloaded; all else needs a restart")
+                        tracing::info!(path = %path.display(), "[topics], [http.tls], access.admin_token_file and log.level are reloaded; all else needs a restart")
                     }
                     Err(error) => tracing::error!(%error, "the configuration is not reloaded"),
                 }

@@ -62,16 +62,19 @@ pub struct Server {
     tasks: Tasks,
 }
 
-/// Brings a changed configuration to a collector that runs: what `[topics]` and `[http.tls]` say. All else needs a restart.
+/// Brings a changed configuration to a collector that runs: what `[topics]`, `[http.tls]` and
+/// `access.admin_token_file` say. All else needs a restart.
 #[derive(Clone)]
 pub struct Reloader {
     log: EmbeddedLog,
     auto_create: Arc<AtomicBool>,
     tls: Option<Arc<Acceptor>>,
+    access: Arc<Access>,
 }
 
 impl Reloader {
-    /// Lets topics follow other defaults and rules, and new connections get the certificates that are in the files now.
+    /// Lets topics follow other defaults and rules, new connections get the certificates that are in the files now, and the administrator be
+    /// whoever has the token that is in its file now. Files that cannot be used change nothing, which is logged.
     ///
     /// # Errors
     /// [`LogError::Closing`], [`LogError::Failed`].
@@ -80,6 +83,9 @@ impl Reloader {
             (Some(acceptor), Some(tls)) => blocking(move || acceptor.exchange(tls)).await,
             (None, None) => {}
             _ => tracing::error!("the port changes between TLS and plain HTTP with a restart only; it stays as it is"),
+        }
+        if let Err(error) = self.access.exchange_administrator(config.access.admin_token_file.as_deref()).await {
+            tracing::error!(%error, "keeping the administrator's token read before");
         }
         self.auto_create.store(config.topics.auto_create, Ordering::Relaxed);
         self.log.change_defaults(config.topics).await
@@ -147,7 +153,8 @@ impl Server {
         let keys = Arc::new(keys.map_err(|error| StartError::Keys(Box::new(error)))?);
         let access = Access::open(Arc::new(log.clone()), &config.access).await;
         let access = Arc::new(access.map_err(|error| StartError::Access(Box::new(error)))?);
-        let reloader = Reloader { log, auto_create: Arc::new(AtomicBool::new(config.topics.auto_create)), tls };
+        let auto_create = Arc::new(AtomicBool::new(config.topics.auto_create));
+        let reloader = Reloader { log, auto_create, tls, access: access.clone() };
         let groups = open_groups(&config, &reloader.log).await?;
         let rooms = (control, queues, groups.clone(), keys.clone(), access.clone());
         let router = router(Arc::new(open_door(&config, &reloader, rooms, tasks.draining.clone()).await));

@@ -52,6 +52,9 @@ impl Connections {
     pub(super) fn new(config: &Collector) -> Result<Self, AgentError> {
         let (request_timeout, tls) = (config.request_timeout, config.tls.clone());
         let is_encrypted = config.urls.iter().any(|url| url.scheme() == "https");
+        if let Some(path) = &tls.key_file {
+            secret::warn_if_exposed("collector.tls.key_file", path);
+        }
         let stamps = stamps(&tls);
         let client = client(request_timeout, &tls, is_encrypted)?;
         let current = Mutex::new(Current { client, since: Instant::now(), stamps, has_failed: false });

@@ -61,6 +61,11 @@ impl Credential {
     pub(super) fn open(config: &Config) -> Result<Self, AgentError> {
         let collector = &config.collector;
         let (token_file, join_token_file) = (collector.token_file.clone(), collector.join_token_file.clone());
+        for (key, file) in [("collector.token_file", &token_file), ("collector.join_token_file", &join_token_file)] {
+            if let Some(file) = file {
+                secret::warn_if_exposed(key, file);
+            }
+        }
         let own_file = config.agent.state_dir.join(FILE);
         let credential = Self { token_file, join_token_file, own_file, state: Mutex::default() };
         credential.read_token()?;

@@ -102,7 +102,7 @@ pub enum AccessError {
     #[error("there is no token {0}; `skidway tokens list` shows those there are")]
     UnknownToken(String),
     /// It is not kept here.
-    #[error("token {0} is that of access.admin_token_file: change the file and restart the collector")]
+    #[error("token {0} is that of access.admin_token_file: put another one there and reload the collector (SIGHUP)")]
     OfFile(TokenId),
     /// There are as many as may be.
     #[error("there are {max} tokens, and may not be more; revoke some")]
@@ -153,6 +153,11 @@ pub enum OpenError {
         /// The file.
         path: PathBuf,
     },
+    /// Another token that is kept has its name already.
+    #[error(
+        "access.admin_token_file: there is a token {0} of another kind already; `skidway tokens generate` makes a new one"
+    )]
+    Taken(TokenId),
     /// Nobody could ever make a token.
     #[error(
         "access.mode is \"tokens\" and nobody is an administrator yet: make a token with `skidway tokens generate > /etc/skidway/admin-token`, \

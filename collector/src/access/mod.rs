@@ -11,6 +11,7 @@
 //! as passwords need, would cost every request and stop nobody. Secrets are compared in constant time, and a token that is not known costs
 //! what a known one does. Knows no HTTP.
 
+pub mod administrator;
 pub mod audit;
 pub mod caller;
 pub mod config;

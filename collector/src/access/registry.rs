@@ -12,16 +12,17 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use skidway_daemon::secret;
 use skidway_record::TopicPartition;
-use skidway_wire::access::{BearerToken, Grant, Quotas, Scope, TokenId, TokenSummary};
+use skidway_wire::access::{BearerToken, TokenId, TokenSummary};
 use subtle::ConstantTimeEq;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
+use crate::access::administrator;
 use crate::access::audit::Audit;
 use crate::access::config::{AccessConfig, Mode};
 use crate::access::error::{AccessError, NotIdentified, OpenError};
-use crate::access::grants::{ALL, Grants};
+use crate::access::grants::Grants;
 use crate::access::quota::Meter;
 use crate::access::token::{self, Kind, Token};
 use crate::clock::now_ms;
@@ -62,6 +63,11 @@ impl Held {
         Arc::new(Self { id, token, grants, ended: CancellationToken::new(), meter: Mutex::new(meter) })
     }
 
+    /// Tells whether its holder may make tokens.
+    fn administers(&self, now_ms: i64) -> bool {
+        self.token.kind != Kind::Join && self.grants.is_everything() && !self.token.is_over(now_ms)
+    }
+
     /// Gives what counts its holder's use.
     pub fn meter(&self) -> MutexGuard<'_, Meter> {
         self.meter.lock().unwrap_or_else(PoisonError::into_inner)
@@ -100,11 +106,10 @@ impl Access {
         }
         if config.mode == Mode::Tokens {
             if let Some(path) = &config.admin_token_file {
-                let (id, token) = administrator(path)?;
+                let (id, token) = administrator::read(path)?;
                 held.insert(id, Held::new(id, token));
             }
-            let administers = |it: &Arc<Held>| it.token.kind != Kind::Join && it.grants.is_everything();
-            if !held.values().any(|it| administers(it) && !it.token.is_over(now_ms())) {
+            if !held.values().any(|it| it.administers(now_ms())) {
                 return Err(OpenError::NoAdministrator);
             }
         }
@@ -179,6 +184,42 @@ impl Access {
         self.locked().remove(&id);
         held.ended.cancel();
         Ok(held.token.summary(id))
+    }
+
+    /// Reads the file of the administrator's token again: whoever shows the old one is not let in any more, and what it has open ends. A file that
+    /// cannot be used changes nothing.
+    ///
+    /// # Errors
+    /// [`OpenError`] (halt; or, while the collector runs, the old token stays).
+    pub async fn exchange_administrator(&self, path: Option<&Path>) -> Result<(), OpenError> {
+        if self.is_open() {
+            return Ok(());
+        }
+        let read = path.map(administrator::read).transpose()?;
+        let _in_order = self.order.lock().await;
+        let all = self.all();
+        let old = all.iter().find(|held| held.token.kind == Kind::File);
+        if old.map(|held| (held.id, held.token.sha256)) == read.as_ref().map(|(id, token)| (*id, token.sha256)) {
+            return Ok(());
+        }
+        let is_other = |held: &&Arc<Held>| held.token.kind != Kind::File;
+        if read.is_none() && !all.iter().filter(is_other).any(|held| held.administers(now_ms())) {
+            return Err(OpenError::NoAdministrator);
+        }
+        if let Some((id, _)) = &read
+            && all.iter().filter(is_other).any(|held| held.id == *id)
+        {
+            return Err(OpenError::Taken(*id));
+        }
+        let new = read.map(|(id, token)| Held::new(id, token));
+        tracing::info!(old = ?old.map(|held| held.id), new = ?new.as_ref().map(|held| held.id), "the token of access.admin_token_file is another one");
+        let mut held = self.locked();
+        if let Some(old) = old {
+            held.remove(&old.id);
+            old.ended.cancel();
+        }
+        held.extend(new.map(|new| (new.id, new)));
+        Ok(())
     }
 
     /// Gives an agent its credential, which it made itself: `id` and the hash of its secret. Asked again with the same one, it answers the same
@@ -342,23 +383,4 @@ impl Access {
 /// Says that a member of a request is wrong.
 pub fn invalid(member: &'static str, reason: impl Into<String>) -> AccessError {
     AccessError::Invalid { member, reason: reason.into() }
-}
-
-/// Reads the administrator's token from its file.
-fn administrator(path: &Path) -> Result<(TokenId, Token), OpenError> {
-    let text = secret::read(path)?;
-    let shown: BearerToken = text.reveal().parse().map_err(|_| OpenError::NoToken { path: path.to_owned() })?;
-    let token = Token {
-        name: "admin_token_file".to_owned(),
-        kind: Kind::File,
-        sha256: secret::sha256(shown.secret()),
-        grants: vec![Grant { scope: Scope::Admin, topics: vec![ALL.to_owned()] }],
-        agent: None,
-        created_ms: 0,
-        expires_ms: None,
-        uses_left: None,
-        joined_by: None,
-        quotas: Quotas::default(),
-    };
-    Ok((shown.id, token))
 }

@@ -41,6 +41,7 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use rand::random;
 use skidway_daemon::backoff::Backoff;
+use skidway_daemon::secret;
 use skidway_wire::{SinkFinding, SinkJob, SinkPlan};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{sleep, timeout};
@@ -136,6 +137,9 @@ impl Sinks {
         let mut board = Board::default();
         let (mut sinks, mut places) = (Vec::new(), BTreeMap::new());
         for config in configs {
+            if let Some(file) = config.destination.secret_file() {
+                secret::warn_if_exposed(&format!("sink {}", config.name), file);
+            }
             let mut state = state.of(&config.name);
             if !state.is_opened {
                 first_start(&config, &mut state, &journal, &*log).await?;

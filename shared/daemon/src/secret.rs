@@ -1,7 +1,8 @@
-//! Secrets on their way in: files and systemd credentials, random bytes, hashes. Nothing here is ever logged.
+//! Secrets on their way in: files and systemd credentials, random bytes, hashes. None is ever logged.
 
 use std::fmt;
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use ring::rand::{SecureRandom, SystemRandom};
@@ -107,6 +108,21 @@ pub fn read(configured: &Path) -> Result<Secret, SecretError> {
     }
 }
 
+/// Says what to do about a file of secrets that every user of this machine can read; `None` if it is well. A group may read it: that is how a
+/// service gets what root keeps.
+pub fn exposure(configured: &Path) -> Option<String> {
+    let path = path(configured).ok()?;
+    let mode = std::fs::metadata(&path).ok()?.permissions().mode();
+    (mode & 0o004 != 0).then(|| format!("every user of this machine can read {}; chmod o-rwx it", path.display()))
+}
+
+/// Warns in the log of such a file, which `key` of the configuration names.
+pub fn warn_if_exposed(key: &str, configured: &Path) {
+    if let Some(exposure) = exposure(configured) {
+        tracing::warn!("{key}: {exposure}");
+    }
+}
+
 /// Draws random bytes from the operating system.
 ///
 /// # Panics
@@ -143,6 +159,18 @@ mod tests {
         assert_eq!((secret.reveal(), format!("{secret:?}").as_str()), ("hidden", "***"));
         std::fs::write(temp.path(), "\n").unwrap();
         assert!(matches!(read(temp.path()), Err(SecretError::Size { .. })));
+    }
+
+    #[test]
+    fn a_file_that_everybody_can_read_is_told_of_and_one_of_a_group_is_not() {
+        let temp = tempfile::NamedTempFile::new().unwrap();
+        let with = |mode| {
+            std::fs::set_permissions(temp.path(), std::fs::Permissions::from_mode(mode)).unwrap();
+            exposure(temp.path())
+        };
+        assert_eq!((with(0o600), with(0o640)), (None, None));
+        assert!(with(0o644).unwrap().contains("chmod o-rwx"));
+        assert_eq!(exposure(Path::new("/nowhere/at-all")), None);
     }
 
     #[test]

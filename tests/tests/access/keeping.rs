@@ -67,6 +67,34 @@ fn a_collector_without_an_administrator_says_how_to_make_one() {
 }
 
 #[test]
+fn another_administrators_token_counts_after_a_reload_and_a_file_without_one_changes_nothing() {
+    let site = Site::new();
+    let mut it = guarded(&site, "");
+    it.admin.put("/v1/topics/t", &json!({}));
+    let stream = it.admin.stream("/v1/topics/t/stream", "text/event-stream", &[]);
+    let says = |it: &mut Guarded, words: &str| {
+        wait::until(words, || it.collector.program().said().contains(words).then_some(()));
+    };
+    site.write("admin-token", "hidden nonsense");
+    it.collector.program().hang_up();
+    says(&mut it, "keeping the administrator's token read before");
+    assert_eq!(it.admin.get("/v1/tokens").status, 200);
+    let (_, token) = run("skidway", &["tokens", "generate"]);
+    site.write("admin-token", &token);
+    std::fs::set_permissions(&it.admin_file, std::fs::Permissions::from_mode(0o644)).unwrap();
+    it.collector.program().hang_up();
+    let new = it.collector.client().showing(token.trim());
+    wait::until("the new token is known", || (new.get("/v1/tokens").status == 200).then_some(()));
+    assert_eq!(it.admin.get("/v1/tokens").status, 401, "the old one is not");
+    wait::until("what was open with the old one ends", || {
+        (stream.next_event(wait::PATIENCE).unwrap().name.as_deref() == Some("error")).then_some(())
+    });
+    says(&mut it, "admin-token; chmod o-rwx it");
+    let said = it.collector.program().said();
+    assert!(!said.contains("hidden") && !said.contains(token.trim().rsplit('_').next().unwrap()), "{said}");
+}
+
+#[test]
 fn where_nobody_is_asked_there_are_no_tokens() {
     let site = Site::new();
     let collector = site.collector().started();

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustls::ServerConfig;
+use skidway_daemon::secret;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
@@ -182,9 +183,10 @@ fn still_valid(read: Certificates, config: &TlsConfig) -> Result<Certificates, T
     Err(TlsError { key: "cert_file", path: config.cert_file.clone(), reason })
 }
 
-/// Shows how long the certificate lasts, and says so if that is not long.
+/// Shows how long the certificate lasts, and says so if that is not long, or if everybody can read the key.
 fn tell(read: &Certificates, config: &TlsConfig) {
     metrics::tls_certificate(read.not_after);
+    secret::warn_if_exposed("http.tls.key_file", &config.key_file);
     let now = now_ms() / 1000;
     let (path, until) = (config.cert_file.display(), date(read.not_after));
     if read.not_after < now {

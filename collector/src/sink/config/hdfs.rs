@@ -145,6 +145,11 @@ impl HdfsConfig {
         if below.is_empty() && !self.root.is_empty() { self.root.clone() } else { format!("{}/{below}", self.root) }
     }
 
+    /// Names the file of the key that Kerberos is shown.
+    pub fn keytab(&self) -> Option<&Path> {
+        self.keytab.as_deref()
+    }
+
     /// Names the NameNode or name service.
     pub fn authority(&self) -> &str {
         &self.authority

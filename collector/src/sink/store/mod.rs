@@ -108,6 +108,15 @@ impl Destination {
         None
     }
 
+    /// Names the file of the secret that the store asks for, if there is one.
+    pub fn secret_file(&self) -> Option<&Path> {
+        match self {
+            Self::Local(_) => None,
+            Self::Object(bucket) => bucket.secret_file.as_deref(),
+            Self::Hdfs(config) => config.keytab(),
+        }
+    }
+
     /// Gives the store of a sink of this name. What is written elsewhere than on this machine is spooled below `data_dir`.
     pub fn store(&self, sink: &str, data_dir: &Path) -> Arc<dyn Store> {
         match self {

@@ -34,6 +34,8 @@ pub struct Bucket {
     url: String,
     pub(super) prefix: Path,
     pub(super) client: Arc<Client>,
+    /// Holds the secret that is shown to the store.
+    pub(in crate::sink::store) secret_file: Option<PathBuf>,
 }
 
 /// Says how requests are made.
@@ -55,10 +57,10 @@ impl Bucket {
         let prefix = key(&Path::default(), prefix)
             .map_err(|reason| sink.mistake("url", format!("has a prefix that cannot be: {reason}")));
         let section = sink.section(scheme);
-        let client = match scheme {
-            "s3" => s3(&section, name),
-            "gs" => gs(&section, name),
-            _ => az(&section, name),
+        let (client, secret) = match scheme {
+            "s3" => (s3(&section, name), "secret_access_key_file"),
+            "gs" => (gs(&section, name), "service_account_file"),
+            _ => (az(&section, name), "access_key_file"),
         };
         let told = |reason: String| {
             let reason = reason.split_once(" error: ").map_or(reason.as_str(), |(_, reason)| reason);
@@ -67,7 +69,7 @@ impl Bucket {
         let client = client?.map_err(told).ok()?;
         let prefix = prefix.ok()?;
         let url = format!("{scheme}://{name}/{prefix}").trim_end_matches('/').to_owned();
-        Some(Self { url, prefix, client: Arc::new(client) })
+        Some(Self { url, prefix, client: Arc::new(client), secret_file: section.optional(secret) })
     }
 }
 
