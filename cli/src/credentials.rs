@@ -70,7 +70,8 @@ fn read_secret(flag: &'static str, path: &Path) -> Result<Vec<u8>, Error> {
 }
 
 fn read(flag: &'static str, path: &Path) -> Result<Vec<u8>, Error> {
-    std::fs::read(path).map_err(|error| unusable(flag, path, error))
+    let located = secret::path(path).map_err(|error| unusable(flag, path, error))?;
+    std::fs::read(located).map_err(|error| unusable(flag, path, error))
 }
 
 fn unusable(flag: &'static str, path: &Path, reason: impl ToString) -> Error {

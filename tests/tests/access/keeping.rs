@@ -64,6 +64,11 @@ fn a_collector_without_an_administrator_says_how_to_make_one() {
     collector = collector.with_variable("CREDENTIALS_DIRECTORY", site.text("creds"));
     let collector = collector.started();
     assert_eq!(collector.client().showing(token.trim()).get("/v1/tokens").status, 200);
+    let asked = ["--url", &collector.url(), "--token-file", "credential:admin", "tokens"];
+    let (code, said) = run_with("skidway", &asked, &variables[..1]);
+    assert!(code == Some(0) && said.contains("admin_token_file"), "{said}");
+    let (code, said) = run("skidway", &asked);
+    assert!(code == Some(1) && said.contains("LoadCredential=admin"), "{said}");
 }
 
 #[test]
