@@ -31,6 +31,7 @@ struct Globs {
     include: GlobSet,
     exclude_paths: GlobSet,
     exclude_names: GlobSet,
+    exclude_folders: GlobSet,
     roots: Vec<Root>,
 }
 
@@ -41,6 +42,8 @@ struct Root {
     depth: usize,
     /// Linked folders are entered too; not below `**`, where a link into itself would never end.
     through_links: bool,
+    /// The input whose excluded folders are not entered; none if it excludes no folders, so that inputs share what is listed.
+    input: Option<usize>,
 }
 
 /// Names a path and the first input that asks for it.
@@ -58,7 +61,8 @@ impl Discovery {
     /// # Errors
     /// A glob is malformed (halt; the configuration's check names it first).
     pub fn new(inputs: &[Input], working_folder: &Path, excluded_folder: &Path) -> Result<Self, globset::Error> {
-        let inputs = inputs.iter().map(|input| Globs::new(input, working_folder)).collect::<Result<_, _>>()?;
+        let globs = |(at, input)| Globs::new(at, input, working_folder);
+        let inputs = inputs.iter().enumerate().map(globs).collect::<Result<_, _>>()?;
         Ok(Self { inputs, excluded_folder: excluded_folder.to_owned() })
     }
 
@@ -100,7 +104,8 @@ impl Discovery {
             let entry = entry?;
             let (kind, path) = (entry.file_type()?, entry.path());
             if kind.is_dir() || (kind.is_symlink() && root.through_links && path.is_dir()) {
-                if root.depth > 0 {
+                let is_left_out = root.input.is_some_and(|input| self.inputs[input].exclude_folders.is_match(&path));
+                if root.depth > 0 && !is_left_out {
                     pending.push(Root { folder: path, depth: root.depth - 1, ..*root });
                 }
             } else if let Some(input) = self.input_of(&path) {
@@ -112,23 +117,33 @@ impl Discovery {
 }
 
 impl Globs {
-    fn new(input: &Input, working_folder: &Path) -> Result<Self, globset::Error> {
+    fn new(at: usize, input: &Input, working_folder: &Path) -> Result<Self, globset::Error> {
         let absolute = |glob: &String| {
             if glob.starts_with('/') { glob.clone() } else { format!("{}/{glob}", working_folder.display()) }
         };
         let include: Vec<String> = input.include.iter().map(absolute).collect();
-        let (paths, names): (Vec<&String>, Vec<&String>) = input.exclude.iter().partition(|glob| glob.contains('/'));
+        let (folders, files): (Vec<&String>, Vec<&String>) = input.exclude.iter().partition(|glob| glob.ends_with('/'));
+        let (paths, names): (Vec<&String>, Vec<&String>) = files.into_iter().partition(|glob| glob.contains('/'));
+        let folders: Vec<String> =
+            folders.into_iter().map(|glob| absolute(glob).trim_end_matches('/').into()).collect();
+        let at = Some(at).filter(|_| !folders.is_empty());
         Ok(Self {
             include: glob_set(&include)?,
             exclude_paths: glob_set(&paths.into_iter().map(absolute).collect::<Vec<_>>())?,
             exclude_names: glob_set(&names.into_iter().cloned().collect::<Vec<_>>())?,
-            roots: include.iter().map(|glob| Root::of(glob)).collect(),
+            exclude_folders: glob_set(&folders)?,
+            roots: include.iter().map(|glob| Root { input: at, ..Root::of(glob) }).collect(),
         })
     }
 
     fn matches(&self, path: &Path) -> bool {
         let name = path.file_name().unwrap_or(OsStr::new(""));
-        self.include.is_match(path) && !self.exclude_names.is_match(name) && !self.exclude_paths.is_match(path)
+        let is_excluded = self.exclude_names.is_match(name) || self.exclude_paths.is_match(path);
+        self.include.is_match(path) && !is_excluded && !self.is_in_excluded_folder(path)
+    }
+
+    fn is_in_excluded_folder(&self, path: &Path) -> bool {
+        !self.exclude_folders.is_empty() && path.ancestors().skip(1).any(|folder| self.exclude_folders.is_match(folder))
     }
 }
 
@@ -149,7 +164,12 @@ impl Root {
         let plain = segments[..folders].iter().take_while(is_plain).count();
         let is_deep = glob.contains("**");
         let depth = if is_deep { DEPTH_MAX } else { folders - plain };
-        Self { folder: PathBuf::from(format!("/{}", segments[..plain].join("/"))), depth, through_links: !is_deep }
+        Self {
+            folder: PathBuf::from(format!("/{}", segments[..plain].join("/"))),
+            depth,
+            through_links: !is_deep,
+            input: None,
+        }
     }
 }
 
@@ -188,6 +208,29 @@ mod tests {
         let all = discovery(temp.path(), &[(&["sub/*.log"], &[]), (&["**/*"], &["*.tmp", "sub/old/*"])]);
         let expected = [("a.log", 1), ("sub/d.log", 0), ("sub/deep/c.log", 1)];
         assert_eq!(found(&all, temp.path()), expected.map(|(path, input)| (path.to_owned(), input)));
+    }
+
+    #[test]
+    fn an_excluded_folder_is_not_entered_for_its_input_and_is_for_another() {
+        let temp = tempfile::tempdir().unwrap();
+        for path in ["a/x.log", "private/x.log", "private/deep/x.log", "private/b.txt"] {
+            let path = temp.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "x\n").unwrap();
+        }
+        let entered = |discovery: &Discovery| {
+            let mut entered = Vec::new();
+            discovery.scan(|folder| entered.push(folder.to_owned()), |_, _| {});
+            entered.iter().filter(|folder| folder.ends_with("private")).count()
+        };
+        let one = discovery(temp.path(), &[(&["**/*.log"], &["priv*/"])]);
+        assert_eq!(found(&one, temp.path()), [("a/x.log".to_owned(), 0)]);
+        assert_eq!(one.input_of(&temp.path().join("private/deep/x.log")), None, "a watch may name it, too");
+        assert_eq!(entered(&one), 0);
+        let two = discovery(temp.path(), &[(&["**/*.log"], &["private/"]), (&["*/*.txt"], &[])]);
+        let expected = [("a/x.log", 0), ("private/b.txt", 1)];
+        assert_eq!(found(&two, temp.path()), expected.map(|(path, input)| (path.to_owned(), input)));
+        assert_eq!(entered(&two), 1);
     }
 
     #[test]

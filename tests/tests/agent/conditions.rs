@@ -76,6 +76,28 @@ fn a_copy_that_seems_old_is_held_for_its_original_to_be_truncated() {
     assert_eq!(values, ["1", "2", "3", "4"]);
 }
 
+/// As packages leave out `/var/log/private/`, which is of root alone.
+#[test]
+fn a_folder_that_may_not_be_read_is_no_trouble_where_it_is_excluded() {
+    let launcher = launch::bound_by_permissions();
+    let site = Site::new();
+    if !launch::works(&launcher) {
+        return report::missing("no way to bind root by permissions (setpriv); nothing ran in its place");
+    }
+    let collector = site.collector().started();
+    site.write("logs/app/a.log", "1\n");
+    site.write("logs/private/b.log", "2\n");
+    let set = |mode| std::fs::set_permissions(site.path("logs/private"), Permissions::from_mode(mode)).unwrap();
+    set(0o000);
+    let (include, exclude) = (site.text("logs/*/*.log"), site.text("logs/private/"));
+    let input = format!("[[inputs]]\ninclude = [{include:?}]\nexclude = [{exclude:?}]\ntopic = \"app\"");
+    let agent = site.agent("a", &collector.url()).under(launcher).with(&input).started();
+    topic::wait_for(&collector.client(), "app", 1);
+    assert_eq!(agent.status().unwrap()["troubles"].as_array().map(Vec::len), Some(0));
+    set(0o755);
+    assert_eq!(topic::values(&collector.client(), "app"), ["1"]);
+}
+
 /// Extra: chmod 000 then restored.
 #[test]
 fn files_and_folders_that_may_not_be_read_for_a_while_lose_nothing() {
