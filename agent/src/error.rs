@@ -119,12 +119,14 @@ pub enum VerifyError {
 #[derive(Debug, thiserror::Error)]
 pub enum RequestError {
     /// No answer: refused, cut, timed out.
-    #[error("no answer from {url}: {reason}")]
+    #[error("no answer from {url}: {reason}{}", .advice.as_ref().map_or_else(String::new, |advice| format!(": {advice}")))]
     Unanswered {
         /// The door tried.
         url: String,
         /// Why.
         reason: String,
+        /// What to do, where that is known.
+        advice: Option<String>,
     },
     /// An answer that is no success.
     #[error("{url} answered {status} {kind}: {detail}")]

@@ -4,7 +4,8 @@ use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
-use skidway_tests::program::binary;
+use skidway_tests::program::{binary, run, run_with};
+use skidway_tests::tls::Authority;
 use skidway_tests::{Collector, Site, topic, wait};
 
 fn skidway(collector: &Collector, args: &[&str]) -> (Option<i32>, String) {
@@ -71,6 +72,80 @@ fn the_doctor_finds_what_is_wrong_with_an_agent_and_its_configuration() {
     assert_eq!((code, has(&found, "problem", "configuration")), (Some(2), true), "{found:?}");
     let (code, found) = findings(&collector, &["--agent", "http://127.0.0.1:1"]);
     assert_eq!((code, has(&found, "problem", "agent")), (Some(2), true), "{found:?}");
+}
+
+#[test]
+fn the_doctor_tries_the_collectors_of_a_configuration_with_the_agents_own_credentials() {
+    let (site, authority) = (Site::new(), Authority::new());
+    let (_, token) = run("skidway", &["tokens", "generate"]);
+    let token_file = site.write("admin-token", &token);
+    let access = format!("[access]\nmode = \"tokens\"\nadmin_token_file = {token_file:?}\n");
+    let collector = site.collector().with(&access).with_tls(&site, &authority, "", None).started();
+    let url = collector.url();
+    // Gives what is found about the collector's address with these lines in `[collector]`: severity, what, what to do.
+    let about = |url: &str, lines: &str| {
+        let config = format!(
+            "[agent]\nid = \"web-1\"\nstate_dir = {:?}\n[collector]\nurls = [{url:?}]\n{lines}\n[[inputs]]\ninclude = [\"/nowhere/*.log\"]\ntopic = \"t\"\n",
+            site.path("state")
+        );
+        let config = site.write("tried.toml", config).display().to_string();
+        let output = Command::new(binary("skidway")).args(["doctor", "--json", "--config", &config]).output().unwrap();
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let of_doors = |found: &&Value| found["about"] == url || found["about"] == "collector";
+        let found = report["findings"].as_array().unwrap().iter().find(of_doors).cloned();
+        found.map(|found| ["severity", "what", "todo"].map(|member| found[member].as_str().unwrap().to_owned()))
+    };
+    let (_, created) = run_with(
+        "skidway",
+        &["--url", &url, "tokens", "create", "--name", "a", "--scope", "commit", "--topics", "*", "--agent", "web-1"],
+        &[("SKIDWAY_TOKEN_FILE", &site.text("admin-token")), ("SKIDWAY_CA_FILE", &site.text("ca.pem"))],
+    );
+    let agents = site.write("agents-token", created.lines().find(|line| line.starts_with("sk1_")).unwrap());
+    let trusting = format!("[collector.tls]\nca_file = {:?}", site.path("ca.pem"));
+    let with = |file: &Path| format!("token_file = {file:?}\n{trusting}");
+    assert_eq!(about(&url, &with(&agents)), None, "it is let in");
+    let other_ca = site.write("other-ca.pem", Authority::new().pem);
+    let revoked = site.write("revoked-token", "sk1_0123456789abcdef_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA");
+    let join = site.write("join-token", "sk1_0123456789abcdef_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA");
+    let cases = [
+        (with(&token_file), "problem", "scope commit"),
+        (with(&revoked), "problem", "let it enrol anew"),
+        (trusting.clone(), "problem", "let it enrol anew"),
+        (format!("join_token_file = {join:?}\n{trusting}"), "note", "systemctl start"),
+        (format!("join_token_file = \"/nowhere/join\"\n{trusting}"), "problem", "skidway tokens join"),
+        (format!("[collector.tls]\nca_file = {other_ca:?}"), "problem", "collector.tls.ca_file"),
+        ("[collector.tls]\nca_file = \"/nowhere/ca.pem\"".to_owned(), "problem", "sudo -u skidway-agent"),
+    ];
+    for (lines, severity, words) in cases {
+        let [is, what, todo] = about(&url, &lines).unwrap();
+        assert!(is == severity && todo.contains(words), "{lines}: {is}: {what}: {todo}");
+    }
+    let [_, what, _] = about(&url.replace("https:", "http:"), &with(&agents)).unwrap();
+    assert!(what.contains("tls-required"), "{what}");
+    let [_, _, todo] = about(&url.replace("127.0.0.1", "localhost"), &with(&agents)).unwrap();
+    assert!(todo.contains("other names"), "{todo}");
+    let [_, what, todo] = about("http://127.0.0.1:1", "").unwrap();
+    assert!(what.contains("refused") && todo.contains("collector.urls"), "{what}: {todo}");
+}
+
+#[test]
+fn the_doctor_finds_a_certificate_that_is_out_of_date() {
+    let (site, authority) = (Site::new(), Authority::new());
+    let mut collector = site.collector().with_tls(&site, &authority, "", None);
+    authority.write(&site, "server", &authority.issue_ended("127.0.0.1"));
+    collector.launch();
+    let config = format!(
+        "[agent]\nid = \"web-1\"\nstate_dir = {:?}\n[collector]\nurls = [{:?}]\n[collector.tls]\nca_file = {:?}\n[[inputs]]\ninclude = [\"/nowhere/*.log\"]\ntopic = \"t\"\n",
+        site.path("state"),
+        collector.url(),
+        site.path("ca.pem")
+    );
+    let config = site.write("tried.toml", config).display().to_string();
+    let said = wait::until("the certificate is told of", || {
+        let (_, said) = run("skidway", &["doctor", "--config", &config]);
+        said.contains("the collector's certificate is out of date").then_some(said)
+    });
+    assert!(said.contains(&format!("PROBLEM  {}", collector.url())), "{said}");
 }
 
 fn unpacked(bundle: &Path, into: &Path) -> String {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderValue, RETRY_AFTER};
 use reqwest::{Method, Response, Url};
 use skidway_daemon::tls::{self, Trouble};
 use skidway_record::SourceId;
@@ -54,6 +54,20 @@ impl Doors {
             enrolling: enrols.then(tokio::sync::Mutex::default),
         };
         Ok(Arc::new(doors))
+    }
+
+    /// Asks whether anybody is behind the door, showing no credential; gives the date of the answer, which is by the collector's clock.
+    ///
+    /// # Errors
+    /// See [`RequestError::fate`].
+    pub async fn knock(&self) -> Result<Option<String>, RequestError> {
+        let base = &self.urls[self.current.load(Ordering::Relaxed) % self.urls.len()];
+        let url = base.join("/healthz").map_err(|error| nonsense(base, error))?;
+        let response = self.connections.client().get(url).send().await.map_err(|error| unanswered(base, &error))?;
+        if !response.status().is_success() {
+            return Err(refusal(base, response).await);
+        }
+        Ok(response.headers().get(DATE).and_then(|date| date.to_str().ok()).map(str::to_owned))
     }
 
     /// Asks which log is behind the door.
@@ -187,6 +201,11 @@ impl Doors {
         }
     }
 
+    /// Tells whether there is anything to show to a collector.
+    pub fn has_credential(&self) -> bool {
+        self.credential.shown().is_some()
+    }
+
     /// Says why the collector does not let the agent in, if it does not.
     pub fn refused(&self) -> Option<String> {
         self.credential.refused()
@@ -229,12 +248,12 @@ fn nonsense(url: &Url, reason: impl ToString) -> RequestError {
 
 /// Keeps the innermost cause, which alone says something ("Connection refused"), and what to do where that is known.
 fn unanswered(url: &Url, error: &reqwest::Error) -> RequestError {
-    let advice = Trouble::of(error).map_or_else(String::new, |trouble| format!(": {}", trouble.advice(&KNOBS)));
+    let advice = Trouble::of(error).map(|trouble| trouble.advice(&KNOBS));
     let mut cause: &dyn std::error::Error = error;
     while let Some(source) = cause.source() {
         cause = source;
     }
-    RequestError::Unanswered { url: url.to_string(), reason: format!("{cause}{advice}") }
+    RequestError::Unanswered { url: url.to_string(), reason: cause.to_string(), advice }
 }
 
 async fn refusal(url: &Url, response: Response) -> RequestError {

@@ -10,7 +10,7 @@ pub struct Doctor {
     /// Look at a running agent instead of the collector: its admin port, such as http://127.0.0.1:7071
     #[arg(long, value_name = "URL")]
     pub agent: Option<String>,
-    /// Look at an agent's configuration on this machine instead; run it as the agent's user
+    /// Look at an agent's configuration on this machine instead, and try the collectors it names; run it as the agent's user
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 }

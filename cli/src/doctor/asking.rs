@@ -93,7 +93,7 @@ pub async fn agent(url: &str) -> Result<Status, Finding> {
 }
 
 /// Gives by how many seconds the clock that wrote an HTTP date is ahead of ours.
-fn ahead(date: &str) -> Option<i64> {
+pub(super) fn ahead(date: &str) -> Option<i64> {
     let theirs = jiff::fmt::rfc2822::parse(date).ok()?.timestamp();
     Some(theirs.as_second() - Timestamp::now().as_second())
 }

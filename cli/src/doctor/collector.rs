@@ -148,18 +148,7 @@ fn connection(facts: &Facts, findings: &mut Vec<Finding>) {
             "configure [http.tls] (docs/security.md) and name the collector by https://",
         ));
     }
-    if let Some(ahead) = facts.clock_ahead_seconds.filter(|ahead| ahead.unsigned_abs() > SKEW_MAX.as_secs()) {
-        let side = if ahead > 0 { "ahead of" } else { "behind" };
-        findings.push(Finding::warning(
-            "clock",
-            format!(
-                "the collector's clock is {} {side} this machine's",
-                age(Duration::from_secs(ahead.unsigned_abs()))
-            ),
-            "times of records, retention by age and tokens that expire go by it",
-            "timedatectl status, on both machines; keep them in time with chrony or systemd-timesyncd",
-        ));
-    }
+    findings.extend(judge_clock(facts.clock_ahead_seconds));
     let version = facts.about.as_ref().map_or("", |about| about.version.as_str());
     if !version.is_empty() && version != facts.own_version {
         findings.push(Finding::note(
@@ -169,6 +158,19 @@ fn connection(facts: &Facts, findings: &mut Vec<Finding>) {
             "finish the upgrade (docs/operations.md)",
         ));
     }
+}
+
+/// Judges by how many seconds a collector's clock is ahead of ours.
+pub fn judge_clock(ahead_seconds: Option<i64>) -> Option<Finding> {
+    let ahead = ahead_seconds.filter(|ahead| ahead.unsigned_abs() > SKEW_MAX.as_secs())?;
+    let side = if ahead > 0 { "ahead of" } else { "behind" };
+    let by = age(Duration::from_secs(ahead.unsigned_abs()));
+    Some(Finding::warning(
+        "clock",
+        format!("the collector's clock is {by} {side} this machine's"),
+        "times of records, retention by age and tokens that expire go by it",
+        "timedatectl status, on both machines; keep them in time with chrony or systemd-timesyncd",
+    ))
 }
 
 fn disk(facts: &Facts, findings: &mut Vec<Finding>) {

@@ -1,6 +1,6 @@
 //! `skidway doctor`: what is wrong with a collector, an agent or an agent's configuration, and what to do about it.
 //!
-//! [`asking`] and [`looking`] get the facts, [`collector`] and [`agent`] judge them (pure), [`finding`] says it. Changes nothing anywhere.
+//! [`asking`], [`looking`] and [`doors`] get the facts, [`collector`] and [`agent`] judge them (pure), [`finding`] says it. Changes nothing anywhere.
 
 pub mod finding;
 pub mod exposition;
@@ -8,8 +8,11 @@ pub mod collector;
 pub mod agent;
 pub mod asking;
 pub mod looking;
+pub mod doors;
 
 use std::io::Write;
+
+use skidway_agent::Config;
 
 use crate::args::Doctor;
 use crate::client::Client;
@@ -46,6 +49,10 @@ pub async fn examine(client: &Client, args: &Doctor) -> Report {
     if let Some(path) = &args.config {
         looked_at.push(format!("the agent's configuration {}", path.display()));
         findings.extend(agent::judge_machine(&looking::machine(path)));
+        // Its mistakes are among the findings.
+        if let Ok(config) = Config::load(path) {
+            findings.extend(doors::judge(doors::try_all(&config).await));
+        }
     }
     if looked_at.is_empty() {
         looked_at.push(format!("the collector at {}", client.address()));
