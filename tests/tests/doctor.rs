@@ -1,5 +1,6 @@
 //! `skidway doctor` finds what is wrong and says what to do; `skidway support-bundle` tells how things stand and keeps every secret.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -164,6 +165,42 @@ fn unpacked(bundle: &Path, into: &Path) -> String {
         }
     }
     text
+}
+
+#[test]
+fn a_support_bundle_takes_the_end_of_our_units_logs_from_the_journal() {
+    let site = Site::new();
+    let fake = |body: &str| {
+        let path = site.write("bin/journalctl", format!("#!/bin/sh\n{body}\n"));
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    };
+    let bundle = |name: &str| {
+        let file = site.text(name);
+        let output = Command::new(binary("skidway"))
+            .args(["--url", "http://127.0.0.1:1", "support-bundle", "--output", &file])
+            .env("PATH", format!("{}:{}", site.text("bin"), std::env::var("PATH").unwrap()))
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        unpacked(Path::new(&file), &site.path(&format!("{name}-unpacked")))
+    };
+    // Newest first, as it was asked to; and more of it than is wanted.
+    fake(
+        "echo \"of $2: stopped\"; echo 'Authorization: Bearer planted-in-the-journal'; echo \"$@\"; yes 'an old line'",
+    );
+    let text = bundle("endless.tar.gz");
+    for unit in ["skidway-agent", "skidway-collector"] {
+        let told = text.split_once(&format!("log/{unit}.journal\n")).unwrap().1;
+        let told = told.split("\n===").next().unwrap();
+        assert!(
+            told.ends_with(&format!("of {unit}: stopped\n")) || told.ends_with(&format!("of {unit}: stopped")),
+            "{unit}"
+        );
+        assert!(told.len() <= 1 << 20 && told.contains("--reverse"), "{}", told.len());
+    }
+    assert!(!text.contains("planted"));
+    fake("exit 1");
+    assert!(bundle("silent.tar.gz").contains("may this user see them?"));
 }
 
 #[test]

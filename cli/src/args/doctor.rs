@@ -27,7 +27,7 @@ pub struct SupportBundle {
     /// Add a configuration file, without its secrets and comments; may be repeated
     #[arg(long, value_name = "FILE")]
     pub config: Vec<PathBuf>,
-    /// Add the last 2000 lines of a log of ours, without secrets; may be repeated
+    /// Add the last 2000 lines of a log of ours, without secrets; may be repeated. Those of our units are taken of the journal by themselves
     #[arg(long, value_name = "FILE")]
     pub log: Vec<PathBuf>,
 }

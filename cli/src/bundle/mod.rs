@@ -1,5 +1,6 @@
 //! `skidway support-bundle`: one file for whoever is asked for help. It holds how things stand, never a record, and no secret: see [`secrets`].
 
+pub mod journal;
 pub mod secrets;
 
 use std::fs::{File, OpenOptions};
@@ -66,6 +67,7 @@ pub async fn run(client: Client, args: SupportBundle, out: &mut impl Write) -> R
         let lines = last_lines(path).unwrap_or_else(|error| format!("cannot read {}: {error}\n", path.display()));
         files.push((format!("log/{}", name_of(path)), lines));
     }
+    files.extend(journal::last_lines());
     let files = files.into_iter().map(|(name, text)| (name, secrets.scrub(&text))).collect::<Vec<_>>();
     write(&args.output, &files)?;
     for (name, text) in &files {
