@@ -4,6 +4,7 @@
 
 mod accept;
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,7 +17,7 @@ use skidway_daemon::descriptors;
 use skidway_disk::RealDisk;
 use skidway_wire::http::{About, SinkList};
 use skidway_wire::{SinkFinding, SinkJob, SinkPlan};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -43,6 +44,9 @@ use accept::{Port, accept};
 
 /// Bounds the connections that are being told that there are too many.
 const REFUSALS_MAX: usize = 64;
+
+/// Connections that may wait to be accepted; the system bounds it by `net.core.somaxconn`.
+const BACKLOG: u32 = 4096;
 
 /// Keeps this much of the shutdown time-out for closing the log.
 const CLOSE_SHARE: u32 = 4;
@@ -134,7 +138,7 @@ impl Server {
         metrics::configured(config.durability_word());
         let address = config.http.listen;
         let listen_error = |source| StartError::Listen { address, source };
-        let listener = TcpListener::bind(address).await.map_err(listen_error)?;
+        let listener = listen(address).map_err(listen_error)?;
         let address = listener.local_addr().map_err(listen_error)?;
         let log = open_log(&config).await?;
         let tasks = Tasks {
@@ -223,6 +227,14 @@ impl Server {
         tracing::info!("the collector has stopped");
         Ok(())
     }
+}
+
+/// Listens. Of many clients that come at once, after a restart say, none shall have to knock again, which takes it a second.
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 async fn open_log(config: &Config) -> Result<EmbeddedLog, StartError> {

@@ -63,7 +63,11 @@ pub(super) async fn accept(listener: &TcpListener, port: &Port) {
         prepare(&stream, port.send_timeout);
         let (port, tracker) = (port.clone(), &port.tasks.tracker);
         match port.room_for_one().await {
-            Some(room) => drop(tracker.spawn(port.serve(stream, peer, room))),
+            Some(room) => {
+                // Here and not in its task: who comes next finds it there, even before that has begun.
+                let seat = port.tasks.lobby.enter();
+                drop(tracker.spawn(port.serve(stream, peer, seat, room)));
+            }
             None => {
                 metrics::connection_refused();
                 if let Ok(room) = port.tasks.refusals.clone().try_acquire_owned() {
@@ -101,9 +105,8 @@ impl Port {
     }
 
     /// Serves one connection until it closes, has to make room, or the collector stops.
-    async fn serve(self, stream: TcpStream, peer: SocketAddr, _room: OwnedSemaphorePermit) {
+    async fn serve(self, stream: TcpStream, peer: SocketAddr, seat: Seat, _room: OwnedSemaphorePermit) {
         let _open = metrics::connection();
-        let seat = self.tasks.lobby.enter();
         let sent_away = seat.sent_away();
         let serve = async {
             let opened = self.tasks.draining.run_until_cancelled(self.open(stream, peer)).await.flatten();
