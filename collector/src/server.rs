@@ -183,8 +183,14 @@ impl Server {
         let Self { config, listener, address, reloader, router, sinks, keeper, groups, keys, access, tasks } = self;
         let (log, tls) = (reloader.log.clone(), reloader.tls.clone());
         tasks.tracker.spawn(reloader.watch_certificates(tasks.draining.clone()));
-        let (header_timeout, send_timeout) = (config.http.header_timeout, config.http.send_timeout);
-        let port = Port { router, tls, header_timeout, send_timeout, tasks: tasks.clone() };
+        let port = Port {
+            router,
+            tls,
+            header_timeout: config.http.header_timeout,
+            send_timeout: config.http.send_timeout,
+            access: access.clone(),
+            tasks: tasks.clone(),
+        };
         // Goes on until every request is answered: what they asked for is finished there.
         let stop_groups = CancellationToken::new();
         let keeping = TaskTracker::new();

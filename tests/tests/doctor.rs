@@ -149,7 +149,7 @@ fn the_doctor_finds_a_certificate_that_is_out_of_date() {
     assert!(said.contains(&format!("PROBLEM  {}", collector.url())), "{said}");
 }
 
-fn unpacked(bundle: &Path, into: &Path) -> String {
+pub(crate) fn unpacked(bundle: &Path, into: &Path) -> String {
     std::fs::create_dir(into).unwrap();
     assert!(Command::new("tar").arg("-xzf").arg(bundle).arg("-C").arg(into).status().unwrap().success());
     let mut text = String::new();

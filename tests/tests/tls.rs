@@ -223,7 +223,7 @@ fn exchange(collector: &Collector, bytes: &[u8]) -> Vec<u8> {
 }
 
 /// Makes the first message of a client that knows no version of TLS above this one (3, 2 is TLS 1.1).
-fn hello(version: [u8; 2]) -> Vec<u8> {
+pub(crate) fn hello(version: [u8; 2]) -> Vec<u8> {
     let mut body = version.to_vec();
     body.extend([7; 32]); // Random.
     body.extend([0, 0, 4, 0xc0, 0x13, 0x00, 0x2f, 1, 0]); // No session, two ciphers, no compression.

@@ -37,7 +37,7 @@ struct Current {
     since: Instant,
     /// Of the files when they were read last.
     stamps: Vec<Stamp>,
-    /// A request was not answered since the files were looked at.
+    /// A request was not answered, or not let in, since the files were looked at.
     has_failed: bool,
 }
 
@@ -78,8 +78,8 @@ impl Connections {
         current.client.clone()
     }
 
-    /// Notes that a request was not answered: the certificates may be to blame.
-    pub(super) fn was_not_answered(&self) {
+    /// Notes that a request was not answered, or not let in: the certificates may be to blame.
+    pub(super) fn has_failed(&self) {
         self.lock().has_failed = true;
     }
 

@@ -188,10 +188,11 @@ impl Doors {
         if error.fate() == skidway_record::Fate::Retry && error.is_the_doors_fault() && self.urls.len() > 1 {
             let _another_lane_did = self.current.compare_exchange(door, door + 1, Ordering::Relaxed, Ordering::Relaxed);
         }
-        if matches!(error, RequestError::Unanswered { .. }) {
-            self.connections.was_not_answered();
+        let is_refused = matches!(error, RequestError::Refused { status: 401 | 403, .. });
+        if is_refused || matches!(error, RequestError::Unanswered { .. }) {
+            self.connections.has_failed();
         }
-        if matches!(error, RequestError::Refused { status: 401 | 403, .. }) {
+        if is_refused {
             self.credential.is_refused(&error.to_string());
         }
         if matches!(error, RequestError::Refused { status: 401, .. })

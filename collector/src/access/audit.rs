@@ -38,19 +38,24 @@ pub struct Asked {
     pub action: &'static str,
     /// Of what.
     pub object: String,
-    /// What was answered.
+    /// What was answered; 0 if nothing was, of a handshake.
     pub status: u16,
     /// The problem's type; empty if it was done.
     pub reason: String,
 }
 
 impl Asked {
-    fn record(self, at_ms: i64, count: u64) -> AuditRecord {
+    /// Makes a record of what somebody who was let in asked for.
+    fn outcome(self, at_ms: i64) -> AuditRecord {
         let outcome = match self.status {
             401 | 403 | 429 | 507 => "refused",
             status if status < 400 => "done",
             _ => "failed",
         };
+        self.record(outcome, at_ms, 1)
+    }
+
+    fn record(self, outcome: &str, at_ms: i64, count: u64) -> AuditRecord {
         let (who, object) = (self.who, shown(&self.object));
         let (action, outcome) = (self.action.to_owned(), outcome.to_owned());
         AuditRecord {
@@ -94,11 +99,12 @@ impl Tally {
     /// Gives what was counted, and begins anew.
     fn take(&mut self, at_ms: i64) -> Vec<AuditRecord> {
         let Self { kinds, others } = std::mem::take(self);
-        let mut records: Vec<_> = kinds.into_iter().map(|(asked, count)| asked.record(at_ms, count)).collect();
+        let mut records: Vec<_> =
+            kinds.into_iter().map(|(asked, count)| asked.record("refused", at_ms, count)).collect();
         if others > 0 {
             let who = AuditWho::default();
             let (object, reason) = (String::new(), "too-many-kinds".to_owned());
-            records.push(Asked { who, action: "others", object, status: 403, reason }.record(at_ms, others));
+            records.push(Asked { who, action: "others", object, status: 403, reason }.record("refused", at_ms, others));
         }
         records
     }
@@ -140,7 +146,7 @@ impl Audit {
     /// # Errors
     /// [`LogError`], with its own fate.
     pub async fn done(&self, asked: Asked, now_ms: i64) -> Result<(), LogError> {
-        self.write(&[asked.record(now_ms, 1)], now_ms).await
+        self.write(&[asked.outcome(now_ms)], now_ms).await
     }
 
     /// Writes the refusals that were counted. What cannot be written is said in the log of the collector itself.
@@ -210,7 +216,7 @@ mod tests {
 
     #[test]
     fn an_outcome_is_told_by_the_status() {
-        let outcome = |status| asked("web", status).record(0, 1).outcome;
+        let outcome = |status| asked("web", status).outcome(0).outcome;
         assert_eq!(
             [200, 204, 401, 403, 404, 429].map(outcome),
             ["done", "done", "refused", "refused", "failed", "refused"]
@@ -220,7 +226,7 @@ mod tests {
     #[test]
     fn a_token_in_a_url_is_cut_down_to_its_public_part() {
         let token = format!("é/sk1_0123456789abcdef_{}", "s".repeat(43));
-        assert_eq!(asked(&token, 403).record(0, 1).object, "é/sk1_0123456789abcdef***");
-        assert_eq!(asked(&"x".repeat(1_000), 403).record(0, 1).object.len(), OBJECT_CHARS_MAX);
+        assert_eq!(asked(&token, 403).outcome(0).object, "é/sk1_0123456789abcdef***");
+        assert_eq!(asked(&"x".repeat(1_000), 403).outcome(0).object.len(), OBJECT_CHARS_MAX);
     }
 }

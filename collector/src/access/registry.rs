@@ -19,7 +19,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::access::administrator;
-use crate::access::audit::Audit;
+use crate::access::audit::{Asked, Audit};
 use crate::access::config::{AccessConfig, Mode};
 use crate::access::error::{AccessError, NotIdentified, OpenError};
 use crate::access::grants::Grants;
@@ -125,6 +125,13 @@ impl Access {
     /// Tells whether nobody is asked who they are.
     pub fn is_open(&self) -> bool {
         self.mode == Mode::Open
+    }
+
+    /// Counts a refusal, to be written down, where anybody is asked who they are.
+    pub fn refused(&self, asked: Asked) {
+        if !self.is_open() {
+            self.audit.refused(asked);
+        }
     }
 
     /// Finds the token whose text is shown. Whether there is none of its id or its secret is another costs the same.

@@ -21,6 +21,8 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{sleep, timeout};
 
 use super::Tasks;
+use crate::access::audit::Asked;
+use crate::access::{Access, Caller};
 use crate::listen::held::until_sent;
 use crate::listen::http::{ClientCertificate, Peer, too_many_connections, wants_tls};
 use crate::listen::lobby::Seat;
@@ -36,6 +38,9 @@ const LEAVE_TIME: Duration = Duration::from_millis(500);
 /// Bounds the head of a request, and the buffer that its connection reads with.
 const HEAD_BYTES_MAX: usize = 64 << 10;
 
+/// Names the failures of handshakes that are refusals: somebody showed a certificate or was to show one, or wanted less than TLS 1.2.
+const AUDITED: [&str; 4] = ["no-certificate", "bad-certificate", "revoked-certificate", "old-version"];
+
 /// Holds what every connection needs.
 #[derive(Clone)]
 pub(super) struct Port {
@@ -46,6 +51,8 @@ pub(super) struct Port {
     pub(super) header_timeout: Duration,
     /// How long a client may take nothing of what is sent to it.
     pub(super) send_timeout: Duration,
+    /// Where clients are noted that TLS refuses.
+    pub(super) access: Arc<Access>,
     pub(super) tasks: Tasks,
 }
 
@@ -139,7 +146,20 @@ impl Port {
     /// Makes the handshake, where there is one to make; `None` if that failed.
     async fn open(&self, stream: TcpStream, peer: SocketAddr) -> Option<Opened> {
         let Some(tls) = &self.tls else { return Some(Opened::Plain(stream)) };
-        tls.handshake(stream, peer, self.header_timeout).await
+        let opened = tls.handshake(stream, peer, self.header_timeout).await;
+        match &opened {
+            Ok(Opened::Plain(_)) => self.note(peer, 400, "tls-required"),
+            Err(reason) if AUDITED.contains(reason) => self.note(peer, 0, reason),
+            _ => {}
+        }
+        opened.ok()
+    }
+
+    /// Writes down that a client was refused before it could ask for anything.
+    fn note(&self, peer: SocketAddr, status: u16, reason: &str) {
+        let who = Caller::nobody(Some(peer.ip().to_canonical().to_string())).who();
+        let (object, reason) = (String::new(), reason.to_owned());
+        self.access.refused(Asked { who, action: "connect", object, status, reason });
     }
 
     /// Answers what is asked on a connection, each request with whose it is.

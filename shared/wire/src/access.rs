@@ -288,7 +288,7 @@ pub struct AuditRecord {
     pub object: String,
     /// `done`, `refused` (not allowed) or `failed` (allowed, and not done).
     pub outcome: String,
-    /// The HTTP status that was answered.
+    /// The HTTP status that was answered; 0 of a TLS handshake that came to nothing.
     pub status: u16,
     /// Why, as the problem's type; empty if it was done.
     pub reason: String,

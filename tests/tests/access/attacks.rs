@@ -17,7 +17,7 @@ fn two_tenants(site: &Site) -> Guarded {
 
 /// Makes sure of a refusal's status and type.
 #[track_caller]
-fn refused(answer: &skidway_tests::Answer, status: u16, kind: &str) {
+pub(super) fn refused(answer: &skidway_tests::Answer, status: u16, kind: &str) {
     assert_eq!((answer.status, answer.json()["type"].as_str()), (status, Some(kind)), "{}", answer.text());
     assert_eq!(answer.content_type, "application/problem+json");
 }
@@ -184,6 +184,40 @@ fn a_page_of_another_origin_is_refused_with_a_token_too() {
         [("Origin", "https://evil.example"), ("Sec-Fetch-Site", "cross-site"), ("Content-Type", "text/plain")];
     refused(&it.admin.post_with("/v1/topics/web-a/records", &headers, "x"), 403, "origin-not-allowed");
     it.audited("the page", |record| record["reason"] == "origin-not-allowed");
+}
+
+#[test]
+fn a_beacon_needs_no_token_and_lets_nobody_do_anything_else() {
+    let site = Site::new();
+    let beacon =
+        "[[beacons]]\ntoken = \"4f1d0c6a9b2e47d8\"\ntopic = \"clicks\"\nallowed_origins = [\"https://shop.example\"]\n";
+    let it = guarded(&site, beacon);
+    let nobody = it.collector.client();
+    let path = "/v1/beacons/4f1d0c6a9b2e47d8";
+    let shop = [("Origin", "https://shop.example"), ("Sec-Fetch-Site", "cross-site"), ("Content-Type", "text/plain")];
+    assert_eq!(nobody.post_with(path, &shop, "one").status, 204);
+    let preflight = [("Origin", "https://shop.example"), ("Access-Control-Request-Method", "POST")];
+    assert_eq!(nobody.ask("OPTIONS", path, &preflight, b"").status, 200);
+    assert_eq!(
+        nobody.showing("sk1_0123456789abcdef_x").post(path, "text/plain", "two").status,
+        204,
+        "none is looked at"
+    );
+    assert_eq!(nobody.post("/v1/beacons/another-token-x", "text/plain", "x").status, 404);
+    let other = [("Origin", "https://evil.example"), ("Content-Type", "text/plain")];
+    refused(&nobody.post_with(path, &other, "x"), 403, "origin-not-allowed");
+    it.audited("the other page", |record| {
+        record["action"] == "beacons.send"
+            && record["reason"] == "origin-not-allowed"
+            && record["who"]["peer"] == "127.0.0.1"
+    });
+    // What strangers wrote is read by those who may, and by nobody else.
+    refused(&nobody.get("/v1/topics/clicks/records"), 401, "token-required");
+    refused(&nobody.post("/v1/topics/clicks/records", "text/plain", "x"), 401, "token-required");
+    let (_, reader) = it.scoped("consume", &["clicks"]);
+    let page = reader.get("/v1/topics/clicks/records?from=earliest").json();
+    let values: Vec<_> = page["records"].as_array().unwrap().iter().map(|record| text(&record["value"])).collect();
+    assert_eq!(values, ["one", "two"]);
 }
 
 #[test]

@@ -1,7 +1,11 @@
 //! Who may do what: nobody gets in without a token, nobody does what its token does not say, and it is written down.
 
 mod attacks;
+mod bad_input;
+mod certificates;
 mod keeping;
+mod replay;
+mod secrets;
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -11,26 +15,31 @@ use skidway_tests::program::{binary, run};
 use skidway_tests::{Client, Collector, Site, wait};
 
 /// A collector that asks for tokens, with its administrator.
-struct Guarded {
-    collector: Collector,
-    admin: Client,
-    admin_file: PathBuf,
+pub(crate) struct Guarded {
+    pub(crate) collector: Collector,
+    pub(crate) admin: Client,
+    pub(crate) admin_file: PathBuf,
 }
 
 /// Starts one, with further lines of configuration.
-fn guarded(site: &Site, toml: &str) -> Guarded {
+pub(crate) fn guarded(site: &Site, toml: &str) -> Guarded {
+    guarded_by(site, site.collector().with(toml))
+}
+
+/// Lets a collector ask for tokens, and starts it.
+fn guarded_by(site: &Site, collector: Collector) -> Guarded {
     let (code, token) = run("skidway", &["tokens", "generate"]);
     assert_eq!(code, Some(0), "{token}");
     let admin_file = site.write("admin-token", &token);
-    let access = format!("{toml}\n[access]\nmode = \"tokens\"\nadmin_token_file = {admin_file:?}\n");
-    let collector = site.collector().with(&access).started();
+    let access = format!("[access]\nmode = \"tokens\"\nadmin_token_file = {admin_file:?}");
+    let collector = collector.with(&access).started();
     let admin = collector.client().showing(token.trim());
     Guarded { collector, admin, admin_file }
 }
 
 impl Guarded {
     /// Makes a token by HTTP; gives its id and a client that shows it.
-    fn token(&self, asked: &Value) -> (String, Client) {
+    pub(crate) fn token(&self, asked: &Value) -> (String, Client) {
         let mut asked = asked.clone();
         asked.as_object_mut().unwrap().entry("name").or_insert_with(|| json!("test"));
         let made = self.admin.post("/v1/tokens", "application/json", asked.to_string());
@@ -44,10 +53,18 @@ impl Guarded {
         self.token(&json!({"grants": [{"scope": scope, "topics": topics}]}))
     }
 
+    /// Gives the file of the authority whose certificate it shows, if it speaks TLS.
+    fn ca_file(&self) -> PathBuf {
+        self.admin_file.with_file_name("ca.pem")
+    }
+
     /// Runs `skidway` as its administrator; gives exit code and standard output.
     fn skidway(&self, args: &[&str]) -> (Option<i32>, String) {
         let mut command = Command::new(binary("skidway"));
         command.args(["--url", &self.collector.url(), "--token-file"]).arg(&self.admin_file).args(args);
+        if self.ca_file().exists() {
+            command.env("SKIDWAY_CA_FILE", self.ca_file());
+        }
         let output = command.output().unwrap();
         (output.status.code(), String::from_utf8(output.stdout).unwrap())
     }
@@ -64,6 +81,6 @@ impl Guarded {
     }
 }
 
-fn text(value: &Value) -> String {
+pub(crate) fn text(value: &Value) -> String {
     value.as_str().unwrap_or_else(|| panic!("{value} is text")).to_owned()
 }

@@ -19,7 +19,7 @@ fn post(victim: &Victim, path: &str, frame: &[u8]) -> Answer {
     answer.unwrap_or_else(|| panic!("{path} is not answered: {frame:02x?}"))
 }
 
-fn opening() -> Bytes {
+pub(crate) fn opening() -> Bytes {
     OpenSession { machine_id: "m".into(), host: "h".into(), version: "1".into(), follows: Some(0) }.encode()
 }
 
@@ -28,7 +28,7 @@ fn opened(victim: &Victim) -> SessionOpened {
     SessionOpened::decode(answer.body.into()).expect("a session is opened")
 }
 
-fn create() -> Item {
+pub(crate) fn create() -> Item {
     Item::Create(NewSource {
         id: SOURCE,
         input: "logs".into(),
@@ -41,7 +41,7 @@ fn create() -> Item {
     })
 }
 
-fn span(batches: Vec<Bytes>) -> Item {
+pub(crate) fn span(batches: Vec<Bytes>) -> Item {
     Item::Span {
         source: SOURCE,
         span: 0..10,
@@ -56,7 +56,7 @@ fn span(batches: Vec<Bytes>) -> Item {
     }
 }
 
-fn request(session: &SessionOpened, items: Vec<Item>) -> CommitRequest {
+pub(crate) fn request(session: &SessionOpened, items: Vec<Item>) -> CommitRequest {
     CommitRequest {
         agent: AgentId::new("web-1").unwrap(),
         epoch: session.epoch,
@@ -126,7 +126,7 @@ fn varint(out: &mut Vec<u8>, value: i64) {
 }
 
 /// Makes a record of a value and whatever follows it in place of its headers.
-fn record(value: &[u8], rest: &[u8]) -> Vec<u8> {
+pub(crate) fn record(value: &[u8], rest: &[u8]) -> Vec<u8> {
     let mut body = vec![0, 0, 0];
     varint(&mut body, -1);
     varint(&mut body, value.len() as i64);
@@ -155,7 +155,7 @@ fn batch(codec: u8, records: i32, body: &[u8]) -> Bytes {
     batch.into()
 }
 
-fn plain(records: i32, body: &[u8]) -> Bytes {
+pub(crate) fn plain(records: i32, body: &[u8]) -> Bytes {
     batch(0, records, body)
 }
 

@@ -13,7 +13,7 @@
 
 mod heads;
 mod bodies;
-mod frames;
+pub(crate) mod frames;
 mod names;
 mod connections;
 mod agent;
@@ -29,7 +29,7 @@ use skidway_tests::{Client, Collector, Site};
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Memory that all attacks of one test together may cost: what the allocator keeps, and a few bodies.
-const GROWTH_BYTES_MAX: u64 = 128 << 20;
+pub(crate) const GROWTH_BYTES_MAX: u64 = 128 << 20;
 
 /// Is a collector under attack, beside others' requests.
 struct Victim {
@@ -97,7 +97,7 @@ impl Victim {
 }
 
 /// Gives the memory that a process takes up now, in bytes.
-fn memory(pid: u32) -> u64 {
+pub(crate) fn memory(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("the process is there");
     let kib =
         status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());

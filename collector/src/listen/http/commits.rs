@@ -13,6 +13,7 @@ use skidway_wire::codec::{in_version, version_of};
 use skidway_wire::{CommitAnswer, CommitRequest, Item, ItemResult, SpanKind};
 
 use crate::access::Caller;
+use crate::access::audit::Asked;
 use crate::clock::now_ms;
 use crate::ingest::agent::{AgentItem, Outcome};
 use crate::ingest::fleet::Report;
@@ -46,7 +47,16 @@ pub(super) async fn commit(
     let denied: Vec<Option<ItemResult>> = request.items.iter().map(|item| denied(&door, &caller, item)).collect();
     let allowed = request.items.into_iter().zip(&denied).filter(|(_, denied)| denied.is_none());
     let items = allowed.map(|(item, _)| translate(item, now_ms)).collect::<Result<_, _>>()?;
-    let mut outcomes = door.ingest.commit(session, items, now_ms).await?.into_iter().map(result);
+    let mut outcomes = door.ingest.commit(session, items, now_ms).await?.into_iter().map(|outcome| {
+        let result = result(outcome);
+        // A batch that is none, such as one of a wrong checksum; the lines of a sound agent never are.
+        if let ItemResult::Rejected { status, .. } = result
+            && let Ok(status @ (400 | 413)) = u16::try_from(status)
+        {
+            note(&door, &caller, request.agent.to_string(), (status, "rejected-batch"));
+        }
+        result
+    });
     let report = Report {
         at_ms: now_ms,
         bytes_behind: Some(request.bytes_behind),
@@ -59,12 +69,20 @@ pub(super) async fn commit(
 }
 
 /// Refuses a new source whose topic the agent may not ship to, and it alone: the agent keeps the file's lines and asks again. What a source's
-/// topic is was decided when it was created.
+/// topic is was decided when it was created. The answer is 200, so that it is written down here.
 fn denied(door: &Door, caller: &Caller, item: &Item) -> Option<ItemResult> {
     let Item::Create(source) = item else { return None };
     let may = caller.may(Scope::Commit, source.topic.as_str());
     let denied = may.and_then(|()| may_add(door, caller, &source.topic)).err()?;
-    Some(ItemResult::Rejected { batch: None, status: 403, reason: denied.to_string() })
+    let reason = denied.to_string();
+    note(door, caller, source.topic.to_string(), (403, &Failure::from(denied).problem().kind));
+    Some(ItemResult::Rejected { batch: None, status: 403, reason })
+}
+
+/// Writes down that an item was refused.
+fn note(door: &Door, caller: &Caller, object: String, (status, reason): (u16, &str)) {
+    let (who, reason) = (caller.who(), reason.to_owned());
+    door.access.refused(Asked { who, action: "agents.commit", object, status, reason });
 }
 
 /// Makes sure that the agent means this log, and not one it was before a restore.

@@ -57,7 +57,7 @@ pub(super) async fn note_foreign_pages(State(door): State<Arc<Door>>, request: R
     if response.extensions().get::<ForeignPage>().is_some() {
         let (who, object) = (Caller::nobody(peer).who(), String::new());
         let reason = "origin-not-allowed".to_owned();
-        door.access.audit.refused(Asked { who, action: "page", object, status: 403, reason });
+        door.access.refused(Asked { who, action: "page", object, status: 403, reason });
     }
     response
 }
@@ -85,19 +85,41 @@ pub(super) async fn let_in(State(door): State<Arc<Door>>, mut request: Request, 
     let caller = match identify(&door, rule.needs, &request) {
         Ok(caller) => caller,
         Err(error) => {
-            door.access.audit.refused(asked(&Caller::nobody(peer(&request)), 401, error.reason()));
+            door.access.refused(asked(&Caller::nobody(peer(&request)), 401, error.reason()));
             return Failure::from(error).into_response();
         }
     };
     if let Err(failure) = admit(&door, rule.needs, (&caller, &names), request.uri()).await {
         let problem = failure.problem();
-        door.access.audit.refused(asked(&caller, problem.status, &problem.kind));
+        door.access.refused(asked(&caller, problem.status, &problem.kind));
         return failure.into_response();
     }
     let request = prepared(request, &caller);
     match rule.is_recorded {
         true => finish(&door, asked(&caller, 0, ""), request, next).await,
-        false => while_allowed(&caller, next.run(request)).await,
+        false => {
+            let response = while_allowed(&caller, next.run(request)).await;
+            if let Some((status, reason)) = refusal(rule.action, &response) {
+                door.access.refused(asked(&caller, status, reason));
+            }
+            response
+        }
+    }
+}
+
+/// Gives status and reason of what a handler refused: what the body asks for, which only it knows, a body that is none, or what an agent's
+/// session that is over sends again.
+fn refusal<'r>(action: &str, response: &'r Response) -> Option<(u16, &'r str)> {
+    let status = response.status().as_u16();
+    let ProblemKind(kind) = response.extensions().get()?;
+    match status {
+        // Let in, and revoked while it waited.
+        401 => Some((401, NotIdentified::Unknown.reason())),
+        400 | 403 | 408 | 413 | 415 => Some((status, kind)),
+        409 if matches!(kind.as_str(), "fenced" | "session-superseded") && action.starts_with("agents.") => {
+            Some((status, kind))
+        }
+        _ => None,
     }
 }
 

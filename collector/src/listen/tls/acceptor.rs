@@ -106,16 +106,24 @@ impl Acceptor {
         }
     }
 
-    /// Makes the handshake; `None` if it fails, which is counted and logged. One who speaks HTTP is found out by the first byte.
-    pub async fn handshake(&self, stream: TcpStream, peer: SocketAddr, limit: Duration) -> Option<Opened> {
+    /// Makes the handshake. One who speaks HTTP is found out by the first byte.
+    ///
+    /// # Errors
+    /// It fails, which is counted and logged: one of few reasons.
+    pub async fn handshake(
+        &self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        limit: Duration,
+    ) -> Result<Opened, &'static str> {
         let acceptor = TlsAcceptor::from(self.lock().server.clone());
         let opened =
             timeout(limit, open(stream, acceptor)).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-        opened.inspect_err(|error| self.failed(peer, error)).ok()
+        opened.map_err(|error| self.failed(peer, &error))
     }
 
-    /// Counts a failed handshake and logs it, but not every one: strangers must not fill the log.
-    fn failed(&self, peer: SocketAddr, error: &io::Error) {
+    /// Counts a failed handshake and logs it, but not every one: strangers must not fill the log. Gives the reason.
+    fn failed(&self, peer: SocketAddr, error: &io::Error) -> &'static str {
         let reason = kind(error);
         metrics::tls_handshake_failed(reason);
         let has_gone = matches!(reason, "closed" | "timed-out");
@@ -124,6 +132,7 @@ impl Acceptor {
         } else {
             tracing::debug!(%peer, reason, %error, "a client came to no TLS");
         }
+        reason
     }
 
     fn lock(&self) -> MutexGuard<'_, Current> {
