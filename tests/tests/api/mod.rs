@@ -1,6 +1,7 @@
 //! The HTTP interface against its own description: what schemathesis tries, and every refusal that is described.
 
 mod refusals;
+mod let_in;
 mod elsewhere;
 
 use std::path::Path;

@@ -34,6 +34,7 @@ use crate::listen::http::door::{ClientCertificate, Door, Peer};
 use crate::listen::http::query::Query;
 
 use rules::Needs::{self, *};
+pub(super) use rules::refusals;
 use rules::rule_of;
 
 /// Longest `Authorization` that is looked at, in bytes.

@@ -133,6 +133,14 @@ pub(super) fn rule_of(method: &Method, route: &str) -> Option<&'static Rule> {
     RULES.iter().chain(&RULES_OF_TOKENS).find(|rule| rule.method == method && rule.route == route)
 }
 
+/// Gives the statuses with which a call may be refused before its handler sees it, whatever it needs: of a join token, too, requests are counted.
+pub(in crate::listen::http) fn refusals(method: &Method, route: &str) -> &'static [u16] {
+    match rule_of(method, route).map(|rule| rule.needs) {
+        None | Some(Nothing) => &[],
+        Some(_) => &[401, 403, 429],
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;

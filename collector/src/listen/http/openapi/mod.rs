@@ -8,6 +8,7 @@ pub(super) mod reading;
 use std::sync::Arc;
 
 use axum::body::Bytes;
+use axum::http::Method;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use axum::{Router, routing};
@@ -17,6 +18,7 @@ use utoipa::openapi::{ComponentsBuilder, Content, InfoBuilder, LicenseBuilder, O
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::listen::http::door::Door;
+use crate::listen::http::guard;
 
 /// Schemas whose objects may have more members than they name.
 const OPEN: [&str; 1] = ["Problem"];
@@ -28,8 +30,7 @@ const STREAMS: [&str; 2] = ["text/event-stream", "application/x-ndjson"];
 pub(super) fn document() -> OpenApi {
     let license = LicenseBuilder::new().name("Apache-2.0").identifier(Some("Apache-2.0")).build();
     let description = "Produce to topics, read them and subscribe to them. Errors are application/problem+json (RFC 9457). Where access.mode is \
-                       \"tokens\", every call but probes and beacons needs `Authorization: Bearer`, and any may be answered 401, 403 \
-                       (missing-scope) and 429 (over-quota).";
+                       \"tokens\", every call but probes and beacons needs `Authorization: Bearer`.";
     let info = InfoBuilder::new().title("Skidway").version(env!("CARGO_PKG_VERSION")).description(Some(description));
     // Refusals refer to it.
     let components = ComponentsBuilder::new().schema_from::<Problem>().build();
@@ -40,6 +41,7 @@ pub(super) fn document() -> OpenApi {
 pub(super) fn serve(described: OpenApiRouter<Arc<Door>>) -> Router<Arc<Door>> {
     let (router, mut document) = described.split_for_parts();
     close(&mut document);
+    refuse(&mut document);
     // As bytes, which all share: every connection has a copy of the handler, and the document itself is 2 MiB in memory.
     let text = Bytes::from(serde_json::to_vec_pretty(&document).expect("a document is plain JSON"));
     let answer = move || std::future::ready(([(CONTENT_TYPE, "application/json")], text).into_response());
@@ -64,6 +66,25 @@ fn close(document: &mut OpenApi) {
     }
 }
 
+/// Adds what any call may be answered before its handler decides: by the table of what it needs, and while its body is read.
+fn refuse(document: &mut OpenApi) {
+    for (route, item) in &mut document.paths.paths {
+        let operations = [
+            (Method::GET, &mut item.get),
+            (Method::PUT, &mut item.put),
+            (Method::POST, &mut item.post),
+            (Method::DELETE, &mut item.delete),
+        ];
+        for (method, operation) in operations {
+            let Some(operation) = operation else { continue };
+            let of_bodies = operation.request_body.is_some().then_some(408);
+            for status in guard::refusals(&method, route).iter().copied().chain(of_bodies) {
+                operation.responses.responses.insert(status.to_string(), problems::refused(status));
+            }
+        }
+    }
+}
+
 fn close_schema(schema: &mut RefOr<Schema>) {
     let RefOr::T(schema) = schema else { return };
     match schema {
@@ -75,5 +96,25 @@ fn close_schema(schema: &mut RefOr<Schema>) {
         }
         Schema::OneOf(one_of) => one_of.items.iter_mut().for_each(close_schema),
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_call_tells_of_the_refusals_that_need_no_handler() {
+        let mut document = crate::listen::http::described().into_openapi();
+        refuse(&mut document);
+        for (route, item) in &document.paths.paths {
+            for operation in [&item.get, &item.put, &item.post, &item.delete].into_iter().flatten() {
+                let told = |status: &str| operation.responses.responses.contains_key(status);
+                let is_open = matches!(route.as_str(), "/healthz" | "/readyz" | "/v1/beacons/{token}");
+                assert_eq!(told("401"), !is_open, "{route}");
+                assert!(is_open || (told("403") && told("429")), "{route}");
+                assert_eq!(told("408"), operation.request_body.is_some(), "{route}");
+            }
+        }
     }
 }

@@ -11,17 +11,22 @@ pub(in crate::listen::http) struct Refused<const STATUS: u16>;
 
 impl<const STATUS: u16> IntoResponses for Refused<STATUS> {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        let content = ContentBuilder::new().schema(Some(Ref::from_schema_name(Problem::name()))).build();
-        let response =
-            ResponseBuilder::new().description(meaning(STATUS)).content(problem::MEDIA_TYPE, content).build();
-        BTreeMap::from([(STATUS.to_string(), RefOr::T(response))])
+        BTreeMap::from([(STATUS.to_string(), refused(STATUS))])
     }
+}
+
+/// Describes a refusal.
+pub(super) fn refused(status: u16) -> RefOr<Response> {
+    let content = ContentBuilder::new().schema(Some(Ref::from_schema_name(Problem::name()))).build();
+    let response = ResponseBuilder::new().description(meaning(status)).content(problem::MEDIA_TYPE, content);
+    RefOr::T(response.build())
 }
 
 fn meaning(status: u16) -> &'static str {
     match status {
         400 => "A parameter, a header or the body is wrong.",
-        403 => "The topic is Skidway's own, or another has taken the caller's place.",
+        401 => "There is no token, or it is not valid.",
+        403 => "The token does not reach, the topic is Skidway's own, or another has taken the caller's place.",
         404 => "There is none of this name.",
         406 => "The answer has none of the accepted types.",
         408 => "The body did not come on.",
@@ -32,7 +37,7 @@ fn meaning(status: u16) -> &'static str {
         415 => "The body is of another type.",
         422 => "The records are damaged on disk; `next` is a token after them.",
         426 => "The frame is of a version that is not spoken here.",
-        429 => "Too many; `Retry-After` says when to try again.",
+        429 => "Too many, or over the token's quota; `Retry-After` says when to try again.",
         503 => "Not now; `Retry-After` says when to try again.",
         507 => "The disk is full. Reading goes on.",
         _ => "Refused.",
