@@ -143,6 +143,7 @@ fn show(body: &Value, form: Form, out: &mut impl Write) -> Result<(), Error> {
     writeln!(out, "{} of topic {}: {}", queue.name, settings.topic, queue.state)?;
     let order = if settings.ordered_by_key { "one record of a key at a time" } else { "none" };
     let backoff = format!("{} to {}", settings.backoff.initial, settings.backoff.max);
+    let dead_letters_in = settings.dead_letter_topic.as_ref().map(|topic| format!(" in {topic}")).unwrap_or_default();
     for (what, text) in [
         ("lease", settings.lease.clone()),
         ("deliveries at most", settings.max_deliveries.to_string()),
@@ -155,7 +156,7 @@ fn show(body: &Value, form: Form, out: &mut impl Write) -> Result<(), Error> {
         ("delayed", count(queue.delayed)),
         ("oldest", oldest(&queue)),
         ("skipped", count(queue.skipped)),
-        ("dead letters", format!("{} in {}", count(queue.dead_letters), settings.dead_letter_topic)),
+        ("dead letters", count(queue.dead_letters) + &dead_letters_in),
         ("consumers", count(queue.consumers)),
     ] {
         writeln!(out, "{what}: {text}")?;

@@ -63,6 +63,17 @@ pub enum Denied {
     OverQuota(OverQuota),
 }
 
+impl Denied {
+    /// Says on what, in words that name nothing which whoever asks may not see.
+    #[must_use]
+    pub fn on(self, object: String) -> Self {
+        match self {
+            Self::Scope { scope, has, .. } => Self::Scope { scope, object, has },
+            other => other,
+        }
+    }
+}
+
 fn on(object: &str) -> String {
     if object.is_empty() { " on everything (*)".to_owned() } else { format!(" on {object}") }
 }

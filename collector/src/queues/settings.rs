@@ -168,7 +168,7 @@ impl Settings {
             max_deliveries: self.max_deliveries,
             backoff: Backoff { initial: time(self.backoff_initial_ms), max: time(self.backoff_max_ms) },
             delay: time(self.delay_ms),
-            dead_letter_topic: self.dead_letter_topic.to_string(),
+            dead_letter_topic: Some(self.dead_letter_topic.to_string()),
             ordered_by_key: self.ordered_by_key,
             from: if self.from_earliest { "earliest" } else { "latest" }.to_owned(),
             max_in_flight: self.max_in_flight,

@@ -63,8 +63,10 @@ pub struct QueueSettings {
     pub backoff: Backoff,
     /// How long a new record waits, counted from its timestamp.
     pub delay: String,
-    /// The topic of dead letters.
-    pub dead_letter_topic: String,
+    /// The topic of dead letters; absent for a token that may do nothing with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub dead_letter_topic: Option<String>,
     /// Whether records of one key are given away one after the other.
     pub ordered_by_key: bool,
     /// Where the queue began: `earliest` or `latest`.

@@ -177,6 +177,49 @@ fn tenants_see_and_touch_nothing_of_each_other() {
 }
 
 #[test]
+fn topics_that_others_attached_to_a_group_or_queue_are_not_named() {
+    let site = Site::new();
+    let it = two_tenants(&site);
+    let (_, web) = it.token(&json!({"grants": [{"scope": "admin", "topics": ["web-*"]}]}));
+    // An administrator attaches the other tenant's topics: by commits, by membership, as a queue's topic and for its dead letters.
+    let offset = |topic: &str| json!({"topic": topic, "partition": 0, "offset": 0});
+    let commit = json!({"offsets": [offset("web-a"), offset("db-a")]}).to_string();
+    assert_eq!(it.admin.post("/v1/groups/web-g/commit", "application/json", commit).status, 200);
+    let page = it.admin.get("/v1/groups/web-g/records?topics=web-a,db-*").json();
+    let member = text(&page["member"]);
+    assert_eq!(
+        it.admin.put("/v1/queues/web-q", &json!({"topic": "web-a", "dead_letter_topic": "db-dead"})).status,
+        201
+    );
+    assert_eq!(it.admin.put("/v1/queues/web-db", &json!({"topic": "db-a"})).status, 201);
+    let post = |path: &str| web.post(path, "application/json", "{}");
+    let shown = web.get("/v1/groups/web-g");
+    let description = shown.json();
+    assert_eq!((&description["partitions"][0]["topic"], &description["lag"]), (&json!("web-a"), &json!(1)));
+    assert_eq!(description["members"][0]["topics"], json!(["web-a"]));
+    for answer in [
+        shown,
+        web.get("/v1/groups"),
+        web.get("/v1/queues"),
+        web.get("/v1/queues/web-q"),
+        web.get("/v1/queues/web-db"),
+        web.put("/v1/queues/web-q", &json!({"topic": "web-a"})),
+        web.put("/v1/queues/web-db", &json!({"lease": "1m"})),
+        post("/v1/queues/web-db/receive"),
+        post("/v1/queues/web-db/redrive"),
+        web.get(&format!("/v1/groups/web-g/records?member={member}")),
+        web.delete("/v1/queues/web-db"),
+    ] {
+        assert!(!answer.text().contains("db-a") && !answer.text().contains("db-*"), "{}", answer.text());
+        assert!(!answer.text().contains("db-dead"), "{}", answer.text());
+    }
+    let all = it.admin.get("/v1/groups/web-g").json();
+    assert_eq!(all["members"][0]["topics"], json!(["web-a", "db-*"]), "who may sees all");
+    assert_eq!(all["lag"], 2);
+    assert_eq!(it.admin.get("/v1/queues/web-q").json()["settings"]["dead_letter_topic"], "db-dead");
+}
+
+#[test]
 fn a_page_of_another_origin_is_refused_with_a_token_too() {
     let site = Site::new();
     let it = two_tenants(&site);

@@ -43,12 +43,12 @@ pub(super) async fn list(
     uri: Uri,
 ) -> Result<Json<GroupList>, Failure> {
     Query::of(&uri)?.finish()?;
-    let groups = door.groups.list();
-    let seen = groups.iter().filter(|view| caller.may(Scope::Consume, view.name.as_str()).is_ok());
-    Ok(Json(GroupList { groups: seen.map(summary).collect() }))
+    let groups = door.groups.list().into_iter();
+    let seen = groups.filter(|view| caller.may(Scope::Consume, view.name.as_str()).is_ok());
+    Ok(Json(GroupList { groups: seen.map(|view| summary(&seen_by(&caller, view))).collect() }))
 }
 
-/// Shows a group: its members, and how far it is in each partition.
+/// Shows a group: its members, and how far it is in each partition; to a token as far as it may consume the topics.
 #[utoipa::path(
     get, path = "/v1/groups/{group}", tag = "groups", params(GroupParam),
     responses((status = 200, body = GroupDescription), Refused<400>, Refused<404>)
@@ -56,10 +56,11 @@ pub(super) async fn list(
 pub(super) async fn show(
     State(door): State<Arc<Door>>,
     Path(name): Path<String>,
+    Extension(caller): Extension<Caller>,
     uri: Uri,
 ) -> Result<Json<GroupDescription>, Failure> {
     Query::of(&uri)?.finish()?;
-    let view = door.groups.show(&GroupName::new(&name)?)?;
+    let view = seen_by(&caller, door.groups.show(&GroupName::new(&name)?)?);
     Ok(Json(description(&view, door.log.identity().epoch)))
 }
 
@@ -241,6 +242,14 @@ pub(super) fn shown_offset((shard, at): &(Shard, Offset)) -> PartitionOffset {
 /// Shows a partition's name.
 pub(super) fn shown_name(of: &TopicPartition) -> PartitionName {
     PartitionName { topic: of.topic.to_string(), partition: of.partition.0 }
+}
+
+/// Leaves out what is of topics that a caller may not consume, as if the group did not read them: an administrator may have attached any.
+fn seen_by(caller: &Caller, mut view: View) -> View {
+    let may = |topic: &str| caller.may(Scope::Consume, topic).is_ok();
+    view.partitions.retain(|it| may(it.of.topic.as_str()));
+    view.members.iter_mut().for_each(|(_, member)| member.topics.retain(|topic| may(topic)));
+    view
 }
 
 fn state(view: &View) -> GroupState {

@@ -209,6 +209,11 @@ async fn allow(door: &Door, needs: Needs, (caller, name): (&Caller, &str), uri: 
             caller.may(scope, name)?;
             topic_of_queue(door, (caller, name), scope).await?;
         }
+        ChangeQueue => {
+            caller.may(Scope::Admin, name)?;
+            // The answer says which topic it has, if it is there.
+            topic_of_queue(door, (caller, name), Scope::Consume).await?;
+        }
         Agent => {
             if let Ok(agent) = AgentId::new(name) {
                 caller.is_agent(&agent)?;
@@ -241,16 +246,18 @@ fn topics_of_member(door: &Door, (caller, group): (&Caller, &str), uri: &Uri) ->
     let Ok(view) = door.groups.show(&group) else { return Ok(()) };
     let topics = view.members.iter().filter(|(member, _)| *member == id).flat_map(|(_, member)| &member.topics);
     for topic in topics {
-        caller.may(Scope::Consume, topic)?;
+        let denied = |denied: Denied| denied.on(format!("all topics of member {}", id.as_str()));
+        caller.may(Scope::Consume, topic).map_err(denied)?;
     }
     Ok(())
 }
 
+/// Makes sure of a queue's topic, whose name is not told to who may not see it.
 async fn topic_of_queue(door: &Door, (caller, queue): (&Caller, &str), scope: Scope) -> Result<(), Failure> {
     let Ok(name) = TopicName::new(queue) else { return Ok(()) };
     // That there is no such queue is said by the handler: its name is one that the caller may know.
     let Ok(topic) = door.queues.topic_of(name).await else { return Ok(()) };
-    caller.may(scope, topic.as_str())?;
+    caller.may(scope, topic.as_str()).map_err(|denied| denied.on(format!("the topic of queue {queue}")))?;
     if scope == Scope::Produce {
         may_store(caller)?;
     }

@@ -60,7 +60,7 @@ const REDRIVE_MAX: (u64, u64) = (1_000, 10_000);
 /// Bounds the offsets that a redrive may name.
 const OFFSETS_MAX: usize = 1_000;
 
-/// Lists the queues and how they stand; to a token those whose names it may consume.
+/// Lists the queues and how they stand; to a token those whose names and topics it may consume.
 #[utoipa::path(get, path = "/v1/queues", tag = "queues", responses((status = 200, body = QueueList), Refused<400>))]
 pub(super) async fn list(
     State(door): State<Arc<Door>>,
@@ -69,7 +69,9 @@ pub(super) async fn list(
 ) -> Result<Json<QueueList>, Failure> {
     Query::of(&uri)?.finish()?;
     let mut queues = door.queues.list().await?;
-    queues.retain(|queue| caller.may(Scope::Consume, &queue.name).is_ok());
+    let may = |name: &str| caller.may(Scope::Consume, name).is_ok();
+    queues.retain(|queue| may(&queue.name) && may(&queue.settings.topic));
+    queues.iter_mut().for_each(|queue| hide_dead_letters(&caller, queue));
     Ok(Json(QueueList { queues }))
 }
 
@@ -81,10 +83,21 @@ pub(super) async fn list(
 pub(super) async fn show(
     State(door): State<Arc<Door>>,
     QueuePath(name): QueuePath,
+    Extension(caller): Extension<Caller>,
     uri: Uri,
 ) -> Result<Json<QueueDescription>, Failure> {
     Query::of(&uri)?.finish()?;
-    Ok(Json(door.queues.show(name).await?))
+    let mut queue = door.queues.show(name).await?;
+    hide_dead_letters(&caller, &mut queue);
+    Ok(Json(queue))
+}
+
+/// Does not name the topic of dead letters to a caller who may do nothing with it: an administrator may have attached any.
+fn hide_dead_letters(caller: &Caller, queue: &mut QueueDescription) {
+    let topic = queue.settings.dead_letter_topic.as_deref().and_then(|name| TopicName::new(name).ok());
+    if topic.is_none_or(|topic| !caller.sees(&topic)) {
+        queue.settings.dead_letter_topic = None;
+    }
 }
 
 /// Creates a queue over a topic, or changes it.
@@ -109,7 +122,8 @@ pub(super) async fn put(
     if let Ok(topic) = TopicName::new(topic) {
         may_add(&door, &caller, &topic)?;
     }
-    let (created, description) = door.queues.put(name, change).await?;
+    let (created, mut description) = door.queues.put(name, change).await?;
+    hide_dead_letters(&caller, &mut description);
     Ok((if created { StatusCode::CREATED } else { StatusCode::OK }, Json(description)))
 }
 

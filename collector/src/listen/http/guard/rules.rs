@@ -28,8 +28,10 @@ pub(super) enum Needs {
     Group(Scope),
     /// `consume` on the group's name, and on all topics of the member.
     Member,
-    /// A scope on the queue's name. Of topics in the body the handler makes sure.
+    /// A scope on the queue's name.
     Queue(Scope),
+    /// `admin` on the queue's name, and `consume` on its topic if it is there. Of topics in the body the handler makes sure.
+    ChangeQueue,
     /// A scope on the queue's name and on its topic.
     QueueRecords(Scope),
     /// The credential of the agent in the path.
@@ -101,14 +103,14 @@ const RULES: [Rule; 51] = [
     rule("POST", "/v1/groups/{group}/commit", Group(Scope::Consume), "groups.commit"),
     recorded("POST", "/v1/groups/{group}/reset", Group(Scope::Admin), "groups.reset"),
     rule("GET", "/v1/queues", AnyToken, "queues.list"),
-    rule("GET", "/v1/queues/{queue}", Queue(Scope::Consume), "queues.show"),
-    recorded("PUT", "/v1/queues/{queue}", Queue(Scope::Admin), "queues.put"),
+    rule("GET", "/v1/queues/{queue}", QueueRecords(Scope::Consume), "queues.show"),
+    recorded("PUT", "/v1/queues/{queue}", ChangeQueue, "queues.put"),
     recorded("DELETE", "/v1/queues/{queue}", Queue(Scope::Admin), "queues.delete"),
     rule("POST", "/v1/queues/{queue}/receive", QueueRecords(Scope::Consume), "queues.receive"),
     rule("POST", "/v1/queues/{queue}/ack", QueueRecords(Scope::Consume), "queues.ack"),
     rule("POST", "/v1/queues/{queue}/nack", QueueRecords(Scope::Consume), "queues.nack"),
     rule("POST", "/v1/queues/{queue}/extend", QueueRecords(Scope::Consume), "queues.extend"),
-    recorded("POST", "/v1/queues/{queue}/redrive", Queue(Scope::Admin), "queues.redrive"),
+    recorded("POST", "/v1/queues/{queue}/redrive", ChangeQueue, "queues.redrive"),
     rule("POST", "/v1/queues/{queue}/send", QueueRecords(Scope::Produce), "queues.send"),
     rule("GET", "/v1/agents", AnyToken, "agents.list"),
     rule("POST", "/v1/agents/{agent}/session", Agent, "agents.session"),
