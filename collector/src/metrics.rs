@@ -22,6 +22,10 @@ pub fn describe() {
     describe_histogram!("skidway_collector_http_seconds", Unit::Seconds, "Until a request's answer starts, by `route`");
     describe_gauge!("skidway_collector_connections", "Open HTTP connections");
     describe_counter!("skidway_collector_connections_refused_total", "Connections refused past http.connections_max");
+    describe_counter!(
+        "skidway_collector_connections_of_address_refused_total",
+        "Connections refused past http.connections_per_address_max"
+    );
     describe_counter!("skidway_collector_connections_closed_idle_total", "Connections closed, silent, for newcomers");
     describe_gauge!("skidway_collector_subscribers", "Open streams; `kind` is ndjson, sse or raw");
     describe_counter!("skidway_collector_sent_bytes_total", Unit::Bytes, "Bytes of records sent, by `kind`");
@@ -282,6 +286,11 @@ pub fn answered(route: String, method: &'static str, status: u16, took: Duration
 /// Counts a connection that was refused.
 pub fn connection_refused() {
     counter!("skidway_collector_connections_refused_total").increment(1);
+}
+
+/// Counts a connection that was refused because its address has as many as it may.
+pub fn connection_of_address_refused() {
+    counter!("skidway_collector_connections_of_address_refused_total").increment(1);
 }
 
 /// Counts a silent connection that was closed for a newcomer.

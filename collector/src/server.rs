@@ -31,6 +31,7 @@ use crate::groups::Groups;
 use crate::ingest::Ingest;
 use crate::ingest::fleet::Fleet;
 use crate::keys::{Keys, Tables};
+use crate::listen::crowd::Crowd;
 use crate::listen::http::{Door, Rooms, SinkControl, router};
 use crate::listen::lobby::Lobby;
 use crate::listen::tls::Acceptor;
@@ -120,6 +121,7 @@ struct Tasks {
     /// Cancelled when the time is over: connections are dropped.
     cut_off: CancellationToken,
     room: Arc<Semaphore>,
+    crowd: Arc<Crowd>,
     refusals: Arc<Semaphore>,
     lobby: Arc<Lobby>,
 }
@@ -146,6 +148,7 @@ impl Server {
             draining: CancellationToken::new(),
             cut_off: CancellationToken::new(),
             room: Arc::new(Semaphore::new(config.http.connections_max as usize)),
+            crowd: Crowd::new(config.http.connections_per_address_bound()),
             refusals: Arc::new(Semaphore::new(REFUSALS_MAX)),
             lobby: Arc::default(),
         };

@@ -72,6 +72,18 @@ impl Raw {
         Some(Self { stream, read: Vec::new() })
     }
 
+    /// Connects to a port of the loopback interface from another address of it, such as 127.0.0.2.
+    ///
+    /// # Panics
+    /// When nobody listens there.
+    pub fn connect_from(address: [u8; 4], port: u16) -> Self {
+        use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
+        let socket = socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
+        bind(&socket, &SocketAddr::from((address, 0))).expect("an address of the loopback interface");
+        connect(&socket, &SocketAddr::from(([127, 0, 0, 1], port))).expect("the server listens");
+        Self { stream: socket.into(), read: Vec::new() }
+    }
+
     /// Writes bytes; false if the server does not take them (any more).
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         self.stream.write_all(bytes.as_ref()).is_ok()

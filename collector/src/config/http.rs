@@ -16,6 +16,8 @@ pub struct HttpConfig {
     pub listen: SocketAddr,
     /// Connections open at once; 10,000. More get 503.
     pub connections_max: u32,
+    /// Connections open at once that come from one address; as many as `connections_max`. More get 503.
+    pub connections_per_address_max: u32,
     /// Bytes of one request's body; 64 MiB. More get 413.
     pub body_bytes_max: u64,
     /// Bytes of all bodies in flight; 256 MiB, at least `body_bytes_max`. More wait, then get 503.
@@ -47,6 +49,7 @@ impl Default for HttpConfig {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 7070)),
             connections_max: 10_000,
+            connections_per_address_max: 10_000,
             body_bytes_max: 64 << 20,
             memory_bytes_max: 256 << 20,
             answer_bytes_max: 256 << 20,
@@ -64,10 +67,16 @@ impl Default for HttpConfig {
 }
 
 impl HttpConfig {
+    /// Gives how many connections one address may have; `None` if all there are: then those that are silent make room, as they do for everybody.
+    pub fn connections_per_address_bound(&self) -> Option<u32> {
+        Some(self.connections_per_address_max).filter(|max| *max < self.connections_max)
+    }
+
     /// Reads the table, and `[[beacons]]`.
     pub(super) fn from_section(root: &Section<'_>) -> Self {
         let http = &root.section("http");
         let default = Self::default();
+        let connections_max = http.within("connections_max", default.connections_max, 1..=1_000_000);
         let millis = Duration::from_millis;
         let day = Duration::from_secs(86_400);
         let body = http.within("body_bytes_max", ByteSize(default.body_bytes_max), ByteSize::kib(4)..=ByteSize::gib(1));
@@ -78,7 +87,8 @@ impl HttpConfig {
         }
         Self {
             listen: http.get("listen", default.listen),
-            connections_max: http.within("connections_max", default.connections_max, 1..=1_000_000),
+            connections_max,
+            connections_per_address_max: http.within("connections_per_address_max", connections_max, 1..=1_000_000),
             body_bytes_max: body.0,
             memory_bytes_max: memory.0,
             answer_bytes_max: {

@@ -23,8 +23,9 @@ use tokio::time::{sleep, timeout};
 use super::Tasks;
 use crate::access::audit::Asked;
 use crate::access::{Access, Caller};
+use crate::listen::crowd::Ticket;
 use crate::listen::held::until_sent;
-use crate::listen::http::{ClientCertificate, Peer, too_many_connections, wants_tls};
+use crate::listen::http::{ClientCertificate, Failure, Peer, too_many_connections, too_many_of_address, wants_tls};
 use crate::listen::lobby::Seat;
 use crate::listen::tls::{Acceptor, Opened};
 use crate::metrics;
@@ -68,18 +69,20 @@ pub(super) async fn accept(listener: &TcpListener, port: &Port) {
             }
         };
         prepare(&stream, port.send_timeout);
-        let (port, tracker) = (port.clone(), &port.tasks.tracker);
+        let Some(ticket) = port.tasks.crowd.enter(peer.ip()) else {
+            metrics::connection_of_address_refused();
+            port.send_away(stream, peer, too_many_of_address);
+            continue;
+        };
         match port.room_for_one().await {
             Some(room) => {
                 // Here and not in its task: who comes next finds it there, even before that has begun.
                 let seat = port.tasks.lobby.enter();
-                drop(tracker.spawn(port.serve(stream, peer, seat, room)));
+                port.tasks.tracker.spawn(port.clone().serve(stream, peer, seat, (room, ticket)));
             }
             None => {
                 metrics::connection_refused();
-                if let Ok(room) = port.tasks.refusals.clone().try_acquire_owned() {
-                    tracker.spawn(port.refuse(stream, peer, room));
-                }
+                port.send_away(stream, peer, too_many_connections);
             }
         }
     }
@@ -112,7 +115,7 @@ impl Port {
     }
 
     /// Serves one connection until it closes, has to make room, or the collector stops.
-    async fn serve(self, stream: TcpStream, peer: SocketAddr, seat: Seat, _room: OwnedSemaphorePermit) {
+    async fn serve(self, stream: TcpStream, peer: SocketAddr, seat: Seat, _room: (OwnedSemaphorePermit, Ticket)) {
         let _open = metrics::connection();
         let sent_away = seat.sent_away();
         let serve = async {
@@ -131,15 +134,21 @@ impl Port {
         let _made_room = sent_away.run_until_cancelled(serve).await;
     }
 
-    /// Tells a client, if there is time for it, that there are too many connections.
-    async fn refuse(self, stream: TcpStream, peer: SocketAddr, _room: OwnedSemaphorePermit) {
+    /// Tells a client, if there are not too many who are being told, why it is not let in.
+    fn send_away(&self, stream: TcpStream, peer: SocketAddr, why: fn() -> Failure) {
+        if let Ok(room) = self.tasks.refusals.clone().try_acquire_owned() {
+            self.tasks.tracker.spawn(self.clone().refuse(stream, peer, (why, room)));
+        }
+    }
+
+    async fn refuse(self, stream: TcpStream, peer: SocketAddr, (why, _room): (fn() -> Failure, OwnedSemaphorePermit)) {
         let Some(opened) = self.tasks.draining.run_until_cancelled(self.open(stream, peer)).await.flatten() else {
             return;
         };
         match opened {
-            Opened::Tls(stream, _) => self.answer_once(TokioIo::new(stream), too_many_connections).await,
+            Opened::Tls(stream, _) => self.answer_once(TokioIo::new(stream), why).await,
             Opened::Plain(stream) if self.tls.is_some() => self.answer_once(TokioIo::new(stream), wants_tls).await,
-            Opened::Plain(stream) => self.answer_once(TokioIo::new(stream), too_many_connections).await,
+            Opened::Plain(stream) => self.answer_once(TokioIo::new(stream), why).await,
         }
     }
 
@@ -204,7 +213,7 @@ impl Port {
     }
 
     /// Gives one answer, whatever is asked, and closes.
-    async fn answer_once<A: IntoResponse>(&self, stream: impl Read + Write + Unpin, answer: fn() -> A) {
+    async fn answer_once(&self, stream: impl Read + Write + Unpin, answer: fn() -> Failure) {
         let service =
             service_fn(|_: hyper::Request<Incoming>| async move { Ok::<_, Infallible>(answer().into_response()) });
         let connection = http1::Builder::new().keep_alive(false).serve_connection(stream, service);

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use skidway_tests::raw::Raw;
+use skidway_tests::raw::{Raw, Reaction};
 use skidway_tests::scale::amount;
 use skidway_tests::wait;
 
@@ -76,6 +76,34 @@ fn past_the_bound_the_connection_that_was_silent_longest_makes_room() {
     assert!(stream.take(1 << 10, PATIENCE).is_some(), "the stream was never cut");
     let described = victim.client.get("/v1/topics/t").json();
     assert_eq!(described["partitions"][0]["high_watermark"], 2);
+    victim.is_well();
+}
+
+#[test]
+fn an_address_that_has_as_many_connections_as_it_may_keeps_out_no_other() {
+    let mut victim = Victim::start("connections_per_address_max = 20\n");
+    let ask = "GET /v1/topics/t/stream HTTP/1.1\r\nHost: x\r\nAccept: application/x-ndjson\r\n\r\n";
+    let mut streams = open(&victim, 30, ask);
+    let answers: Vec<u16> = streams.iter_mut().map(|raw| raw.reaction(PATIENCE).status()).collect();
+    let refused = answers.iter().filter(|status| **status == 503).count();
+    assert!((10..20).contains(&refused), "{answers:?}");
+    let other = || {
+        let mut other = Raw::connect_from([127, 0, 0, 2], victim.collector.port());
+        other.send("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+        other.reaction(PATIENCE)
+    };
+    let Reaction::Answer(metrics) = other() else { panic!("another address is answered") };
+    let metrics = String::from_utf8_lossy(&metrics.body).into_owned();
+    assert!(
+        metrics.contains(&format!("skidway_collector_connections_of_address_refused_total {refused}")),
+        "{metrics}"
+    );
+    drop(streams);
+    wait::until("there is room again", || {
+        let mut raw = victim.connect();
+        raw.send("GET /v1 HTTP/1.1\r\nHost: x\r\n\r\n");
+        (raw.reaction(PATIENCE).status() == 200).then_some(())
+    });
     victim.is_well();
 }
 

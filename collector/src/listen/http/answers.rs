@@ -101,6 +101,12 @@ pub fn too_many_connections() -> Failure {
         .retry_after(Duration::from_secs(1))
 }
 
+/// Refuses a connection of an address that has as many as it may.
+pub fn too_many_of_address() -> Failure {
+    let detail = "there are as many connections of this address as http.connections_per_address_max allows";
+    Failure::new(503, "too-many-connections", detail).retry_after(Duration::from_secs(1))
+}
+
 /// Refuses plain HTTP where TLS is spoken.
 pub fn wants_tls() -> Failure {
     Failure::new(

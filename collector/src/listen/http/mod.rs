@@ -66,8 +66,8 @@ use utoipa_axum::routes;
 
 use crate::access::audit;
 use crate::metrics;
-use answers::{Failure, ProblemKind};
-pub use answers::{too_many_connections, wants_tls};
+use answers::ProblemKind;
+pub use answers::{Failure, too_many_connections, too_many_of_address, wants_tls};
 pub use door::{ClientCertificate, Door, Peer, Rooms, SinkControl};
 
 /// Makes the router of all URLs.
