@@ -12,6 +12,7 @@ use skidway_collector::server::{Reloader, Server};
 use skidway_daemon::config::{Document, EXIT_CONFIG, EXIT_USAGE, Mistakes};
 use skidway_daemon::shutdown::Hangup;
 use skidway_daemon::{VERSION, log_level, notify, shutdown, telemetry};
+use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
 /// Takes in records, keeps them, and serves them to subscribers.
@@ -72,7 +73,14 @@ fn run(config: Config, path: PathBuf) -> ExitCode {
     telemetry::init(&config.logging);
     telemetry::metrics();
     shutdown::exit_on_panic();
-    match serve(config, &path) {
+    let served = Runtime::new().context("cannot start the async runtime").and_then(|runtime| {
+        let served = runtime.block_on(serve(config, &path));
+        // Whatever a job of a sink still does in its thread, such as asking a store that is slow, ends with the process, as it would by a kill. To drop
+        // the runtime would wait for it, having taken away its clock: a panic, and so a failure, at the end of an orderly stop.
+        std::mem::forget(runtime);
+        served
+    });
+    match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{}", explain(&error));
@@ -81,7 +89,6 @@ fn run(config: Config, path: PathBuf) -> ExitCode {
     }
 }
 
-#[tokio::main]
 async fn serve(config: Config, path: &Path) -> anyhow::Result<()> {
     let stopping = shutdown::on_signals().context("cannot catch signals")?;
     let hangup = Hangup::listen().context("cannot catch SIGHUP")?;
