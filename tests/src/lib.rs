@@ -5,6 +5,7 @@
 #![expect(clippy::print_stderr, reason = "a failing test says where its files and logs are")]
 
 pub mod wait;
+pub mod container;
 pub mod scale;
 pub mod sink;
 pub mod stores;

@@ -1,9 +1,10 @@
 //! Packages and units: what is in them, what it may do, and how it is installed, upgraded and removed.
 //!
-//! They are made of the programs under test by `scripts/package`. `installed` needs a clean Debian root, which `scripts/test --full package`
-//! makes; the quick tier leaves it out.
+//! They are made of the programs under test by `scripts/package`. `installed` and `image` need a clean Debian root, which `scripts/test --full
+//! package` makes; the quick tier leaves them out.
 
 mod contents;
+mod image;
 mod installed;
 mod units;
 mod wording;
