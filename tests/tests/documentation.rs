@@ -1,6 +1,7 @@
 //! What docs/subscribing.md, docs/compaction.md and docs/sinks.md show works as it is written there; and no page shows what no test runs.
 
 mod book;
+mod commands;
 mod dashboards;
 mod metrics;
 mod reference;
@@ -80,6 +81,13 @@ fn every_command_of_the_tour_runs_and_shows_what_it_says() {
     }
 }
 
+/// Names the pages: `docs/tour.md`.
+fn pages() -> Vec<String> {
+    let entries = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs")).unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| name.ends_with(".md")).map(|name| format!("docs/{name}")).collect()
+}
+
 #[test]
 fn each_page_that_shows_commands_is_run_by_a_test() {
     let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
@@ -95,12 +103,9 @@ fn each_page_that_shows_commands_is_run_by_a_test() {
     ]
     .map(|test| std::fs::read_to_string(top.join("tests/tests").join(test)).unwrap())
     .concat();
-    for entry in std::fs::read_dir(top.join("docs")).unwrap() {
-        let path = entry.unwrap().path();
-        let is_page = path.extension().is_some_and(|extension| extension == "md");
-        if is_page && std::fs::read_to_string(&path).unwrap().contains("```sh") {
-            let name = format!("docs/{}\"", path.file_name().unwrap().display());
-            assert!(tests.contains(&name), "{name}: no test runs its commands");
+    for name in pages() {
+        if Document::of(&name).text().contains("```sh") {
+            assert!(tests.contains(&format!("{name}\"")), "{name}: no test runs its commands");
         }
     }
 }
