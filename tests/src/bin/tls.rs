@@ -1,7 +1,7 @@
 //! `tls [--mib 1024] [--rounds 5] [--readers 2]`: with TLS against without, in turn. See bench/tls.
 //!
-//! One case is an agent that ships a file of real log lines, `run --once`, from its start to its end; the other, clients that read the stored
-//! batches of what it shipped, as they are, all at once. Client and collector share the machine.
+//! One case is an agent that ships a file of real log lines, `run --once`, from its start to its end; the next, clients that read what it shipped as
+//! lines of NDJSON, all at once; the last, clients that read the stored batches as they are. Clients and collector share the machine.
 
 #![expect(clippy::print_stdout, reason = "its output is its result")]
 
@@ -15,6 +15,7 @@ use skidway_tests::{Client, Collector, Site, samples, topic};
 
 /// The least share of the plain rate that TLS is to leave.
 const GOAL: f64 = 0.85;
+const LINES: &str = "application/x-ndjson";
 const BATCHES: &str = "application/vnd.kafka.recordbatch";
 
 /// Holds what one round took.
@@ -22,8 +23,10 @@ const BATCHES: &str = "application/vnd.kafka.recordbatch";
 struct Round {
     /// MB/s of lines shipped.
     shipped: f64,
+    /// MB/s of NDJSON read, all readers together.
+    lines: f64,
     /// MB/s of batches read, all readers together.
-    read: f64,
+    batches: f64,
     /// Of the collector.
     cpu_seconds: f64,
 }
@@ -36,8 +39,8 @@ fn main() {
         "# TLS against plain HTTP\n\n{} bytes of real log lines, {readers} readers, {rounds} rounds in turn.\n",
         lines.len()
     );
-    println!("| round | transport | agent MB/s | readers MB/s | collector CPU s |");
-    println!("|---|---|---|---|---|");
+    println!("| round | transport | agent MB/s | NDJSON MB/s | batches MB/s | collector CPU s |");
+    println!("|---|---|---|---|---|---|");
     let (mut plain, mut tls) = (Vec::new(), Vec::new());
     for round in 0..rounds {
         // Each is first in every other round: who comes second finds the machine warmer.
@@ -45,15 +48,15 @@ fn main() {
         for with_tls in order {
             let measured = measure(&lines, with_tls, readers);
             let name = if with_tls { "TLS" } else { "plain" };
-            let Round { shipped, read, cpu_seconds } = measured;
-            println!("| {} | {name} | {shipped:.0} | {read:.0} | {cpu_seconds:.2} |", round + 1);
+            let Round { shipped, lines, batches, cpu_seconds } = measured;
+            println!("| {} | {name} | {shipped:.0} | {lines:.0} | {batches:.0} | {cpu_seconds:.2} |", round + 1);
             if with_tls { &mut tls } else { &mut plain }.push(measured);
         }
     }
     let ratio = |of: fn(&Round) -> f64| median(&tls, of) / median(&plain, of);
-    let (shipped, read) = (ratio(|it| it.shipped), ratio(|it| it.read));
+    let (shipped, lines, batches) = (ratio(|it| it.shipped), ratio(|it| it.lines), ratio(|it| it.batches));
     println!(
-        "\nOf the medians, TLS is {shipped:.3} of plain for the agent (goal: {GOAL}), and {read:.3} for readers of stored batches."
+        "\nOf the medians, TLS is {shipped:.3} of plain for the agent and {lines:.3} for readers of lines (goal: {GOAL}), and {batches:.3} for readers of stored batches."
     );
 }
 
@@ -83,18 +86,16 @@ fn measure(lines: &[u8], with_tls: bool, readers: usize) -> Round {
     let records = lines.iter().filter(|byte| **byte == b'\n').count() as u64;
     assert_eq!(topic::count(&collector.client(), "app"), records, "every line is stored");
 
-    let started = Instant::now();
-    let bytes = read_all(&collector, readers);
-    let read_took = started.elapsed();
+    let (lines_read, batches) = (read_all(&collector, readers, LINES), read_all(&collector, readers, BATCHES));
     let (cpu_seconds, _) = used(collector.program().pid());
-    Round { shipped: rate(lines.len() as u64, took), read: rate(bytes, read_took), cpu_seconds }
+    Round { shipped: rate(lines.len() as u64, took), lines: lines_read, batches, cpu_seconds }
 }
 
-/// Reads the topic's batches with so many clients at once; gives how many bytes they got together.
-fn read_all(collector: &Collector, readers: usize) -> u64 {
+/// Reads the topic in a form with so many clients at once; gives the rate of all together, in MB/s.
+fn read_all(collector: &Collector, readers: usize, form: &str) -> f64 {
     let read = |client: Client| {
         let url = "/v1/topics/app/records?partition=0&offset=0&follow=false";
-        let mut body = client.body(url, BATCHES).expect("the stored batches");
+        let mut body = client.body(url, form).expect("the topic is read");
         let (mut piece, mut bytes) = (vec![0; 256 << 10], 0);
         loop {
             match body.read(&mut piece).expect("the stream goes on") {
@@ -103,11 +104,13 @@ fn read_all(collector: &Collector, readers: usize) -> u64 {
             }
         }
     };
-    std::thread::scope(|scope| {
+    let started = Instant::now();
+    let bytes = std::thread::scope(|scope| {
         let clients = (0..readers).map(|_| collector.client());
         let running: Vec<_> = clients.map(|client| scope.spawn(move || read(client))).collect();
         running.into_iter().map(|reader| reader.join().expect("a reader reads")).sum()
-    })
+    });
+    rate(bytes, started.elapsed())
 }
 
 fn rate(bytes: u64, took: Duration) -> f64 {
