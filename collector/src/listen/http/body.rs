@@ -11,12 +11,14 @@ use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE, EXPECT};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
+use serde::de::DeserializeOwned;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::listen::http::answers::Failure;
 use crate::listen::http::arrival::Arrival;
 use crate::listen::http::door::Door;
+use crate::listen::http::object::Object;
 
 /// Waits this long for other bodies to be dealt with before a request is turned away.
 const MEMORY_WAIT: Duration = Duration::from_secs(5);
@@ -97,6 +99,20 @@ pub(super) fn must_be_json(headers: &HeaderMap, instead: &str) -> Result<(), Fai
         "" | "application/json" | "application/x-www-form-urlencoded" => Ok(()),
         _ => Err(Failure::media_type(instead)),
     }
+}
+
+/// Reads the one JSON object that a body is; `wrong` is the answer to any other, `instead` says which type is taken.
+///
+/// # Errors
+/// 415 of another type, and what `wrong` gives.
+pub(super) fn object<T: DeserializeOwned>(
+    body: &[u8],
+    headers: &HeaderMap,
+    instead: &str,
+    wrong: impl FnOnce(serde_json::Error) -> Failure,
+) -> Result<T, Failure> {
+    must_be_json(headers, instead)?;
+    serde_json::from_slice::<Object<T>>(body).map(|Object(asked)| asked).map_err(wrong)
 }
 
 /// Reads a request's body.

@@ -23,7 +23,6 @@ use crate::groups::{GroupError, GroupName, MemberId, Shard, Stamp, Start, View};
 use crate::listen::http::answers::Failure;
 use crate::listen::http::body;
 use crate::listen::http::door::Door;
-use crate::listen::http::object::Object;
 use crate::listen::http::openapi::problems::Refused;
 use crate::listen::http::path::{GroupParam, UrlPath as Path};
 use crate::listen::http::query::{Query, parse_from};
@@ -178,9 +177,7 @@ fn may_consume<'a>(caller: &Caller, mut topics: impl Iterator<Item = &'a str>) -
 
 async fn read<T: DeserializeOwned>(door: &Door, headers: &HeaderMap, body: axum::body::Body) -> Result<T, Failure> {
     let body = body::read(door, headers, body).await?;
-    body::must_be_json(headers, "a group takes application/json")?;
-    let object = serde_json::from_slice::<Object<T>>(&body.bytes).map_err(|error| invalid(error.to_string()))?;
-    Ok(object.0)
+    body::object(&body.bytes, headers, "a group takes application/json", |error| invalid(error.to_string()))
 }
 
 fn invalid(reason: impl Into<String>) -> Failure {

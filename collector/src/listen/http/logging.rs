@@ -11,7 +11,6 @@ use skidway_wire::http::{LogLevel, LogLevelRequest};
 use crate::listen::http::answers::Failure;
 use crate::listen::http::body;
 use crate::listen::http::door::Door;
-use crate::listen::http::object::Object;
 use crate::listen::http::openapi::problems::Refused;
 use crate::listen::http::query::Query;
 
@@ -32,9 +31,8 @@ pub(super) async fn show(uri: Uri) -> Answer {
 pub(super) async fn set(State(door): State<Arc<Door>>, uri: Uri, headers: HeaderMap, body: axum::body::Body) -> Answer {
     let body = body::read(&door, &headers, body).await?;
     Query::of(&uri)?.finish()?;
-    body::must_be_json(&headers, "a log level is application/json")?;
-    let asked = serde_json::from_slice::<Object<LogLevelRequest>>(&body.bytes);
-    let Object(asked) = asked.map_err(|error| invalid(error.to_string()))?;
+    let wrong = |error: serde_json::Error| invalid(error.to_string());
+    let asked: LogLevelRequest = body::object(&body.bytes, &headers, "a log level is application/json", wrong)?;
     answer(log_level::set(&asked.level, asked.lent.as_deref()))
 }
 

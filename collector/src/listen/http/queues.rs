@@ -27,7 +27,6 @@ use crate::listen::http::answers::Failure;
 use crate::listen::http::body;
 use crate::listen::http::door::{Door, Peer};
 use crate::listen::http::guard::may_add;
-use crate::listen::http::object::Object;
 use crate::listen::http::openapi::problems::Refused;
 use crate::listen::http::openapi::reading::Received;
 use crate::listen::http::path::{QueueParam, QueuePath};
@@ -283,12 +282,11 @@ async fn request<T: DeserializeOwned + Default>(
 ) -> Result<T, Failure> {
     let body = body::read(door, headers, body).await?;
     Query::of(uri)?.finish()?;
-    body::must_be_json(headers, "a queue is asked in application/json")?;
+    let instead = "a queue is asked in application/json";
+    let wrong = |error: serde_json::Error| Failure::new(400, "invalid-queue-request", error.to_string());
     match &body.bytes[..] {
-        b"" => Ok(T::default()),
-        text => serde_json::from_slice::<Object<T>>(text)
-            .map(|Object(asked)| asked)
-            .map_err(|error| Failure::new(400, "invalid-queue-request", error.to_string())),
+        b"" => body::must_be_json(headers, instead).map(|()| T::default()),
+        text => body::object(text, headers, instead, wrong),
     }
 }
 

@@ -22,7 +22,6 @@ use crate::listen::http::answers::Failure;
 use crate::listen::http::body;
 use crate::listen::http::door::Door;
 use crate::listen::http::guard::About;
-use crate::listen::http::object::Object;
 use crate::listen::http::openapi::problems::Refused;
 use crate::listen::http::path::UrlPath;
 use crate::listen::http::query::Query;
@@ -160,9 +159,7 @@ pub(super) async fn request<T: DeserializeOwned>(
 ) -> Result<T, Failure> {
     let body = body::read(door, headers, body).await?;
     Query::of(uri)?.finish()?;
-    body::must_be_json(headers, "tokens are asked for in application/json")?;
     let text = if body.bytes.is_empty() { b"{}" } else { &body.bytes[..] };
-    let object = serde_json::from_slice::<Object<T>>(text);
     // What is wrong is said without what was sent: it may be a secret.
     let wrong = |error: serde_json::Error| {
         let reason = if error.is_data() { "a member is missing, not known, or of another type" } else { "not JSON" };
@@ -172,7 +169,7 @@ pub(super) async fn request<T: DeserializeOwned>(
             format!("line {}, column {}: {reason}", error.line(), error.column()),
         )
     };
-    object.map(|Object(asked)| asked).map_err(wrong)
+    body::object(text, headers, "tokens are asked for in application/json", wrong)
 }
 
 fn name(name: String) -> Result<String, AccessError> {
